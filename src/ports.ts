@@ -1,0 +1,296 @@
+// SPDX-License-Identifier: Apache-2.0
+/**
+ * What roles need from the outside world, as types without code: clock, randomness, stores, peers, tools, telemetry.
+ *
+ * Each store port has one contract suite in `test/contracts/`, which every adapter passes. A resolved promise of a
+ * write means it is durable for adapters that claim durability: kill -9 afterwards loses nothing.
+ * Adapters throw SealcastError('store-unavailable') when their engine cannot be reached, and nothing else on purpose.
+ */
+import type { AccountId, AssetId, ContentKey, DeviceId, GrantKey, KeyGroup, KeyId, ProtectionScheme, ReleaseMode, SessionId } from '#core/ids.ts';
+import type { CryptoPeriod, GrantGroup, KeySchedule, Micros, Millis } from '#core/time.ts';
+
+// ---- time, randomness, peers --------------------------------------------------------------------------------------
+
+export interface Clock {
+  /** Wall time, microseconds UTC. */
+  now(): Micros;
+  /** Milliseconds since an arbitrary point, never stepping. */
+  monotonic(): Millis;
+  /** Calls `run` once after `delay`; returns a cancel function. */
+  after(delay: Millis, run: () => void): () => void;
+}
+
+export interface Random {
+  /** `length` bytes from a cryptographically secure generator. */
+  bytes(length: number): Uint8Array;
+}
+
+/** A peer role or server, reached in process or over HTTP. */
+export type Fetch = (request: Request) => Promise<Response>;
+
+// ---- telemetry ----------------------------------------------------------------------------------------------------
+
+/** Structured log. Fields must not hold keys, tokens or licence bodies. */
+export interface Log {
+  debug(message: string, fields?: Record<string, unknown>): void;
+  info(message: string, fields?: Record<string, unknown>): void;
+  warn(message: string, fields?: Record<string, unknown>): void;
+  error(message: string, fields?: Record<string, unknown>): void;
+}
+
+/** One line of the control room's live stream: something an operator would want to know. */
+export type OperationalEvent = {
+  readonly at: Micros;
+  /** `<part>.<what>`, e.g. `session.started`, `ingest.refused`, `renewal.denied`, `edge.bundle-updated`. Stable. */
+  readonly kind: string;
+  readonly severity: 'info' | 'warning' | 'alert';
+  /** One sentence for a person. */
+  readonly message: string;
+  readonly asset?: AssetId;
+  readonly account?: AccountId;
+  readonly session?: SessionId;
+  /** Figures for charts and filters; no secrets. */
+  readonly data?: Readonly<Record<string, number | string | boolean>>;
+};
+export type EventSink = (event: OperationalEvent) => void;
+
+/** Prometheus-shaped metrics. Names `sealcast_<part>_<what>_<unit>[_total]`; never user or session ids as labels. */
+export interface Metrics {
+  count(name: string, help: string, labels?: Readonly<Record<string, string>>, by?: number): void;
+  gauge(name: string, help: string, value: number, labels?: Readonly<Record<string, string>>): void;
+  /** Seconds, into a histogram with default buckets. */
+  observe(name: string, help: string, seconds: number, labels?: Readonly<Record<string, string>>): void;
+}
+
+// ---- keys ---------------------------------------------------------------------------------------------------------
+
+/** What everyone may know about how an asset is keyed; travels in licences and to packagers. */
+export type AssetKeying = {
+  readonly asset: AssetId;
+  readonly kind: 'event' | 'title';
+  readonly scheme: ProtectionScheme;
+  readonly mode: ReleaseMode;
+  /** u16, raised only by recovery or re-pack. */
+  readonly gen: number;
+  /** 16 bytes, public; makes KIDs unguessable across assets. */
+  readonly salt: Uint8Array;
+  readonly schedule: KeySchedule;
+  /** The decoy that sets up EME in stock players; encrypts no sample. */
+  readonly entryKid: KeyId;
+};
+
+export type PeriodKey = { readonly period: CryptoPeriod; readonly group: GrantGroup; readonly kid: KeyId; readonly key: ContentKey };
+
+/** Key server → packager. In process or over HTTP (docs/wire/keys.md). */
+export interface ContentKeySource {
+  keying(asset: AssetId): Promise<AssetKeying>;
+  /** Keys of periods [from, to). Refuses (`key-unavailable`) live periods more than 60 s ahead of the key server's clock. */
+  contentKeys(request: { asset: AssetId; keyGroup: KeyGroup; from: CryptoPeriod; to: CryptoPeriod }): Promise<readonly PeriodKey[]>;
+}
+
+/** Key server → licence server. In process or over HTTP (docs/wire/keys.md). */
+export interface GrantKeySource {
+  keying(asset: AssetId): Promise<AssetKeying>;
+  /** GK of groups [from, to), at most 4,096. */
+  grantKeys(request: { asset: AssetId; from: GrantGroup; to: GrantGroup }): Promise<readonly { group: GrantGroup; key: GrantKey }[]>;
+  /** The decoy entry key, 16 bytes: what `/v1/clearkey` answers. Not a content key. */
+  entryKey(asset: AssetId): Promise<{ kid: KeyId; key: Uint8Array }>;
+  /** Fixed keys imported for this asset (empty unless imported), each valid for [from, to) periods. */
+  importedKeys(asset: AssetId): Promise<readonly ImportedKey[]>;
+}
+export type ImportedKey = { readonly kid: KeyId; readonly key: ContentKey; readonly keyGroup: KeyGroup; readonly from: CryptoPeriod; readonly to: CryptoPeriod };
+
+/** AES-256 key wrap (RFC 3394), synchronous. `unwrap` answers undefined for a wrong key-encryption key. */
+export interface KeyWrapper {
+  wrap(kek: Uint8Array, key: Uint8Array): Uint8Array;
+  unwrap(kek: Uint8Array, wrapped: Uint8Array): Uint8Array | undefined;
+}
+
+/** Encrypts small secrets at rest under the key-encryption key, bound to a context string. */
+export interface SecretBox {
+  seal(plain: Uint8Array, context: string): Promise<Uint8Array>;
+  /** Throws SealcastError('config-invalid') when sealed under another key or context. */
+  open(sealed: Uint8Array, context: string): Promise<Uint8Array>;
+}
+
+// ---- stores -------------------------------------------------------------------------------------------------------
+
+/** Key server's record of an asset. All secrets are sealed by a SecretBox before they get here. */
+export type AssetKeyRecord = {
+  readonly asset: AssetId;
+  readonly kind: 'event' | 'title';
+  readonly scheme: ProtectionScheme;
+  readonly mode: ReleaseMode;
+  readonly gen: number;
+  readonly salt: Uint8Array;
+  readonly periodMicros: number;
+  readonly periodsPerGroup: number;
+  readonly entryKid: Uint8Array;
+  readonly sealedEntryKey: Uint8Array;
+  /** Title key TK per generation. */
+  readonly sealedTitleKeys: readonly { readonly gen: number; readonly sealed: Uint8Array }[];
+  readonly importedKeys: readonly { readonly kid: Uint8Array; readonly sealed: Uint8Array; readonly keyGroup: KeyGroup; readonly from: number; readonly to: number }[];
+  readonly createdAt: Micros;
+};
+export interface AssetKeyStore {
+  /** False if the asset exists already; nothing changes then. */
+  create(record: AssetKeyRecord): Promise<boolean>;
+  get(asset: AssetId): Promise<AssetKeyRecord | undefined>;
+  list(): Promise<readonly AssetKeyRecord[]>;
+  /** Replaces the record if its `gen` still equals `expectedGen`; false otherwise. */
+  replace(record: AssetKeyRecord, expectedGen: number): Promise<boolean>;
+}
+
+/** An event or title as operators and viewers see it. */
+export type CatalogueEntry = {
+  readonly asset: AssetId;
+  readonly kind: 'event' | 'title';
+  readonly name: string;
+  readonly state: 'created' | 'live' | 'ended' | 'ready' | 'failed';
+  readonly createdAt: Micros;
+  readonly endedAt?: Micros;
+  /** Titles: length of the content. */
+  readonly duration?: Micros;
+  /** Events: SHA-256 (base64url) of the ingest credential. */
+  readonly ingestCredentialHash?: string;
+  /** `detect`: plain Clear Key players may have the keys of a sliding window. */
+  readonly clearKey: 'off' | 'detect';
+};
+export interface CatalogueStore {
+  create(entry: CatalogueEntry): Promise<boolean>;
+  get(asset: AssetId): Promise<CatalogueEntry | undefined>;
+  list(): Promise<readonly CatalogueEntry[]>;
+  /** Replaces an existing entry; false if there is none. */
+  update(entry: CatalogueEntry): Promise<boolean>;
+}
+
+export type DeviceRecord = {
+  readonly device: DeviceId;
+  readonly account: AccountId;
+  readonly name: string;
+  /** Public JWKs, P-256: ECDSA for proofs, ECDH for licences. */
+  readonly sign: Readonly<Record<string, string>>;
+  readonly agree: Readonly<Record<string, string>>;
+  readonly registeredAt: Micros;
+  readonly revokedAt?: Micros;
+};
+export interface DeviceStore {
+  /**
+   * Adds the device unless the account already has `cap` unrevoked ones. Atomic. Registering the same device and
+   * account again answers `exists` and changes nothing; the same device under another account answers `taken`.
+   */
+  register(record: DeviceRecord, cap: number): Promise<'registered' | 'exists' | 'limit' | 'taken'>;
+  get(device: DeviceId): Promise<DeviceRecord | undefined>;
+  listByAccount(account: AccountId): Promise<readonly DeviceRecord[]>;
+  revoke(device: DeviceId, at: Micros): Promise<boolean>;
+}
+
+export type SessionRecord = {
+  readonly session: SessionId;
+  readonly account: AccountId;
+  readonly device: DeviceId;
+  readonly deviceName: string;
+  readonly asset: AssetId;
+  readonly startedAt: Micros;
+  /** When the account's entitlement to this session ends; a new licence after that needs a new entitlement. */
+  readonly entitledUntil: Micros;
+  readonly endedAt?: Micros;
+  readonly endReason?: string;
+};
+export interface SessionStore {
+  create(record: SessionRecord): Promise<void>;
+  get(session: SessionId): Promise<SessionRecord | undefined>;
+  /** Ends a session once; false if unknown or already ended. */
+  end(session: SessionId, at: Micros, reason: string): Promise<boolean>;
+  /** Newest first. */
+  list(filter: { account?: AccountId; asset?: AssetId; live?: boolean; limit: number }): Promise<readonly SessionRecord[]>;
+  /** Sessions ended at or after `since`, for revocation lists. */
+  endedSince(since: Micros): Promise<readonly SessionRecord[]>;
+}
+
+/** Things that may be used once (entitlement jti, nonces). */
+export interface SingleUseStore {
+  /** True exactly once per id until `expiresAt`; atomic. */
+  claim(id: string, expiresAt: Micros, now: Micros): Promise<boolean>;
+}
+
+export type MasterSecretRecord = {
+  /** Epoch number; its low byte is byte 0 of every session id of the epoch. */
+  readonly epoch: number;
+  readonly sealed: Uint8Array;
+  /** Sessions start under it in [notBefore, retireAt); renewals are served until notAfter. */
+  readonly notBefore: Micros;
+  readonly retireAt: Micros;
+  readonly notAfter: Micros;
+};
+export interface MasterSecretStore {
+  /** False if the epoch exists already. */
+  create(record: MasterSecretRecord): Promise<boolean>;
+  list(): Promise<readonly MasterSecretRecord[]>;
+  remove(epoch: number): Promise<void>;
+}
+
+/** Named secrets made at first start (signing keys, service credentials), sealed by a SecretBox. */
+export interface SecretStore {
+  get(name: string): Promise<Uint8Array | undefined>;
+  /** Stores unless present; answers what is stored afterwards. Atomic. */
+  putIfAbsent(name: string, sealed: Uint8Array): Promise<Uint8Array>;
+}
+
+export type OperatorRole = 'view' | 'operate' | 'keys';
+export type OperatorRecord = { readonly name: string; readonly role: OperatorRole; /** SHA-256 of the token, base64url. */ readonly tokenHash: string; readonly createdAt: Micros };
+export interface OperatorStore {
+  create(record: OperatorRecord): Promise<boolean>;
+  byTokenHash(tokenHash: string): Promise<OperatorRecord | undefined>;
+  list(): Promise<readonly OperatorRecord[]>;
+}
+
+export type AuditEntry = {
+  /** 1, 2, 3... without gaps. */
+  readonly seq: number;
+  readonly at: Micros;
+  readonly actor: string;
+  readonly action: string;
+  readonly target: string;
+  readonly detail: Readonly<Record<string, string | number | boolean>>;
+  /** SHA-256 over the previous entry's hash and this entry (base64url). */
+  readonly hash: string;
+};
+export interface AuditStore {
+  /** Appends atomically; `seal` computes the hash from (previous hash, entry without hash). */
+  append(entry: Omit<AuditEntry, 'seq' | 'hash'>, seal: (previous: string, entry: Omit<AuditEntry, 'hash'>) => string): Promise<AuditEntry>;
+  /** Oldest first, from `afterSeq` exclusive. */
+  read(afterSeq: number, limit: number): Promise<readonly AuditEntry[]>;
+}
+
+/** One initial licence or renewal served (B020). */
+export type Heartbeat = {
+  readonly session: SessionId;
+  readonly account: AccountId;
+  readonly device: DeviceId;
+  readonly asset: AssetId;
+  readonly at: Micros;
+  readonly expiresAt: Micros;
+  readonly kind: 'initial' | 'renewal';
+};
+export interface HeartbeatStore {
+  /** Records it; a second heartbeat of the same session replaces the first. */
+  record(heartbeat: Heartbeat): Promise<void>;
+  /** Sessions with an unexpired heartbeat. */
+  live(filter: { account?: AccountId; asset?: AssetId }, now: Micros): Promise<readonly Heartbeat[]>;
+  remove(session: SessionId): Promise<void>;
+}
+
+// ---- media --------------------------------------------------------------------------------------------------------
+
+/** Finished objects (init segments, segments, playlists of titles) by path; used by origins and caches. */
+export interface ObjectStore {
+  /** Atomic: a reader sees the old object or the new one, never a part. Durable when it resolves. */
+  put(path: string, bytes: Uint8Array): Promise<void>;
+  get(path: string): Promise<Uint8Array | undefined>;
+  /** Bytes [start, end) without reading the rest; undefined if absent. */
+  range(path: string, start: number, end: number): Promise<Uint8Array | undefined>;
+  size(path: string): Promise<number | undefined>;
+  list(prefix: string): Promise<readonly string[]>;
+  remove(path: string): Promise<void>;
+}
