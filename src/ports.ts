@@ -190,6 +190,9 @@ export type SessionRecord = {
   readonly account: AccountId;
   readonly device: DeviceId;
   readonly deviceName: string;
+  /** The device's public JWKs, so that an unregistered device can prove itself again for this session. */
+  readonly sign: Readonly<Record<string, string>>;
+  readonly agree: Readonly<Record<string, string>>;
   readonly asset: AssetId;
   readonly startedAt: Micros;
   /** When the account's entitlement to this session ends; a new licence after that needs a new entitlement. */
@@ -266,6 +269,7 @@ export interface AuditStore {
 /** One initial licence or renewal served (B020). */
 export type Heartbeat = {
   readonly session: SessionId;
+  /** base64url of SHA-256(account id), as in the renewal state: a renewal node knows no more. `heartbeatAccount()` makes it. */
   readonly account: AccountId;
   readonly device: DeviceId;
   readonly asset: AssetId;
@@ -283,14 +287,36 @@ export interface HeartbeatStore {
 
 // ---- media --------------------------------------------------------------------------------------------------------
 
-/** Finished objects (init segments, segments, playlists of titles) by path; used by origins and caches. */
+/**
+ * Finished objects (init segments, segments, playlists of titles) by path; used by origins and caches.
+ * A path is 1-16 names joined by `/`, each 1-128 characters of [A-Za-z0-9._-] not starting with a dot; any other path
+ * is refused with `bad-request`. No object's path may continue another object's path.
+ */
 export interface ObjectStore {
   /** Atomic: a reader sees the old object or the new one, never a part. Durable when it resolves. */
   put(path: string, bytes: Uint8Array): Promise<void>;
   get(path: string): Promise<Uint8Array | undefined>;
-  /** Bytes [start, end) without reading the rest; undefined if absent. */
+  /** Bytes [start, end), cut at the object's size, without reading the rest; undefined if absent. */
   range(path: string, start: number, end: number): Promise<Uint8Array | undefined>;
   size(path: string): Promise<number | undefined>;
+  /** Paths that start with this text, sorted by code unit. */
   list(prefix: string): Promise<readonly string[]>;
+  /** Harmless if absent. */
   remove(path: string): Promise<void>;
 }
+
+/** The stores that must survive a restart: one database holds them all. */
+export type DurableStores = {
+  readonly assetKeys: AssetKeyStore;
+  readonly catalogue: CatalogueStore;
+  readonly devices: DeviceStore;
+  readonly sessions: SessionStore;
+  readonly singleUse: SingleUseStore;
+  readonly masterSecrets: MasterSecretStore;
+  readonly secrets: SecretStore;
+  readonly operators: OperatorStore;
+  readonly audit: AuditStore;
+};
+
+/** Every store of one deployment. */
+export type Stores = DurableStores & { readonly heartbeats: HeartbeatStore; readonly objects: ObjectStore };
