@@ -52,3 +52,6 @@ export const deviceId: (text: unknown) => DeviceId = parser('device id', THUMBPR
 export const sessionId: (text: unknown) => SessionId = parser('session id', SESSION, '24 base64url characters');
 
 export const isAssetId = (text: string): text is AssetId => ASSET.test(text);
+export const isRepresentationId = (text: string): text is RepresentationId => REPRESENTATION.test(text);
+export const isDeviceId = (text: string): text is DeviceId => THUMBPRINT.test(text);
+export const isSessionId = (text: string): text is SessionId => SESSION.test(text);

@@ -1,0 +1,87 @@
+// SPDX-License-Identifier: Apache-2.0
+import fc from 'fast-check';
+import { describe, expect, it } from 'vitest';
+import { type EdgeBundle, encodeEdgeBundle, parseEdgeBundle } from '#core/edge-bundle/edge-bundle.ts';
+import { isSealcastError } from '#core/errors.ts';
+import { deviceId, sessionId } from '#core/ids.ts';
+import { micros } from '#core/time.ts';
+
+const bundle: EdgeBundle = {
+  version: 12,
+  issuedAt: micros(1_800_000_000_000_000),
+  edge: 'edge-1',
+  zone: { index: 3, name: 'eu' },
+  epochs: [
+    { epoch: 7, mediaTokenKey: new Uint8Array(32).fill(0xaa), zoneKey: new Uint8Array(32).fill(0xbb), notBefore: micros(1), notAfter: micros(9) },
+    { epoch: 8, mediaTokenKey: new Uint8Array(32).fill(0xcc), notBefore: micros(5), notAfter: micros(20) },
+  ],
+  revokedSessions: [{ session: sessionId('BwMAAQIDBAUGBwgJCgsMDQ4P'), until: micros(9), reason: 'leak-traced' }],
+  revokedDevices: [{ device: deviceId('A'.repeat(43)), until: micros(9) }],
+  validUntil: micros(1_800_000_600_000_000),
+};
+type Wire = Record<string, unknown> & { epochs: Record<string, unknown>[]; revokedSessions: Record<string, unknown>[] };
+const wire = (change: (value: Wire) => void): string => {
+  const value = JSON.parse(encodeEdgeBundle(bundle)) as Wire;
+  change(value);
+  return JSON.stringify(value);
+};
+const failure = (plain: string): unknown => {
+  try {
+    return parseEdgeBundle(plain);
+  } catch (error) {
+    return error;
+  }
+};
+
+describe('edge bundle', () => {
+  it('round-trips', () => {
+    expect(parseEdgeBundle(encodeEdgeBundle(bundle))).toEqual(bundle);
+  });
+  it('has the members of docs/wire/edge-bundle.md', () => {
+    expect(JSON.parse(encodeEdgeBundle(bundle))).toEqual({
+      version: 12,
+      issuedAt: 1_800_000_000_000_000,
+      edge: 'edge-1',
+      zone: { index: 3, name: 'eu' },
+      epochs: [
+        { epoch: 7, mediaTokenKey: 'qqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqo', zoneKey: 'u7u7u7u7u7u7u7u7u7u7u7u7u7u7u7u7u7u7u7u7u7s', notBefore: 1, notAfter: 9 },
+        { epoch: 8, mediaTokenKey: 'zMzMzMzMzMzMzMzMzMzMzMzMzMzMzMzMzMzMzMzMzMw', notBefore: 5, notAfter: 20 },
+      ],
+      revokedSessions: [{ sid: 'BwMAAQIDBAUGBwgJCgsMDQ4P', until: 9, reason: 'leak-traced' }],
+      revokedDevices: [{ device: 'A'.repeat(43), until: 9 }],
+      validUntil: 1_800_000_600_000_000,
+    });
+  });
+  it('ignores members of a newer server', () => {
+    expect(parseEdgeBundle(wire((value) => Object.assign(value, { markKeys: [1] })))).toEqual(bundle);
+  });
+
+  it.each<[string, (value: Wire) => void]>([
+    ['no version', (value) => delete value['version']],
+    ['a negative version', (value) => (value['version'] = -1)],
+    ['a fractional instant', (value) => (value['validUntil'] = 1.5)],
+    ['an instant as text', (value) => (value['issuedAt'] = '1')],
+    ['a zone index beyond u8', (value) => (value['zone'] = { index: 256, name: 'eu' })],
+    ['no zone name', (value) => (value['zone'] = { index: 1 })],
+    ['epochs that are no list', (value) => Object.assign(value, { epochs: {} })],
+    ['an epoch twice', (value) => value.epochs.push({ ...value.epochs[0] })],
+    ['a key of 31 bytes', (value) => Object.assign(value.epochs[0] ?? {}, { mediaTokenKey: 'A'.repeat(42) })],
+    ['a key that is not base64url', (value) => Object.assign(value.epochs[0] ?? {}, { mediaTokenKey: '+'.repeat(43) })],
+    ['a zone key of the wrong length', (value) => Object.assign(value.epochs[0] ?? {}, { zoneKey: 'AAAA' })],
+    ['an epoch that ends before it starts', (value) => Object.assign(value.epochs[0] ?? {}, { notAfter: 0 })],
+    ['a revoked session without a reason', (value) => delete value.revokedSessions[0]?.['reason']],
+    ['a revoked session that is none', (value) => Object.assign(value.revokedSessions[0] ?? {}, { sid: 'x' })],
+    ['a revoked device that is none', (value) => (value['revokedDevices'] = [{ device: 'x', until: 1 }])],
+    ['a revocation that is no object', (value) => (value['revokedDevices'] = [1])],
+  ])('refuses %s without repeating a secret', (_name, change) => {
+    const error = failure(wire(change));
+    expect(isSealcastError(error)).toBe(true);
+    expect(String(error)).not.toContain('qqqqqq');
+  });
+  it('refuses what is not one JSON object', () => {
+    for (const text of ['', '[]', 'null', '{"version":1,"version":2}']) expect(isSealcastError(failure(text), 'key-unavailable')).toBe(true);
+  });
+  it('answers any JSON object with a bundle or a SealcastError', () => {
+    fc.assert(fc.property(fc.dictionary(fc.constantFrom(...Object.keys(bundle)), fc.jsonValue()), (value) => isSealcastError(failure(JSON.stringify(value)))));
+  });
+});
