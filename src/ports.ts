@@ -201,6 +201,7 @@ export type SessionRecord = {
   readonly endReason?: string;
 };
 export interface SessionStore {
+  /** Throws `already-exists` for a known session id. */
   create(record: SessionRecord): Promise<void>;
   get(session: SessionId): Promise<SessionRecord | undefined>;
   /** Ends a session once; false if unknown or already ended. */

@@ -1,0 +1,29 @@
+// SPDX-License-Identifier: Apache-2.0
+/**
+ * Every store port in memory: the reference the other adapters are compared with in `test/contracts`.
+ *
+ * Invariant: no timers, no files, no shared state between two calls of `createMemoryStores`.
+ */
+import type { Stores } from '#ports';
+import { createMemoryHeartbeats } from './heartbeats.ts';
+import { createMemoryAssetKeys, createMemoryMasterSecrets, createMemorySecrets } from './keys.ts';
+import { createMemoryObjects } from './objects.ts';
+import { createMemoryAudit, createMemoryCatalogue, createMemoryOperators } from './operations.ts';
+import { createMemoryDevices, createMemorySessions, createMemorySingleUse } from './viewers.ts';
+
+export { createMemoryHeartbeats, createMemoryObjects };
+
+/** A fresh set of empty stores; nothing survives the process. */
+export const createMemoryStores = (): Stores => ({
+  assetKeys: createMemoryAssetKeys(),
+  catalogue: createMemoryCatalogue(),
+  devices: createMemoryDevices(),
+  sessions: createMemorySessions(),
+  singleUse: createMemorySingleUse(),
+  masterSecrets: createMemoryMasterSecrets(),
+  secrets: createMemorySecrets(),
+  operators: createMemoryOperators(),
+  audit: createMemoryAudit(),
+  heartbeats: createMemoryHeartbeats(),
+  objects: createMemoryObjects(),
+});

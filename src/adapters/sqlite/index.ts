@@ -1,0 +1,39 @@
+// SPDX-License-Identifier: Apache-2.0
+/**
+ * The durable stores in one SQLite file: the embedded default of a single-machine deployment.
+ *
+ * Invariant: an acknowledged write survives kill -9 and loss of power; `test/e2e/kill-nine.test.ts` holds the first half.
+ */
+import type { DurableStores } from '#ports';
+import { openDatabase } from './database.ts';
+import { createSqliteAssetKeys, createSqliteMasterSecrets, createSqliteSecrets } from './keys.ts';
+import { createSqliteAudit, createSqliteCatalogue, createSqliteOperators } from './operations.ts';
+import { createSqliteDevices, createSqliteSessions, createSqliteSingleUse } from './viewers.ts';
+
+/** Where the database is and how it behaves. */
+export type SqliteStoresOptions = {
+  /** The database file; created with mode 0600 together with its folder. */
+  readonly path: string;
+  /** How long one write waits for another process's lock before `store-unavailable`, 1-60000; 2000 unless told. It blocks this process. */
+  readonly lockWaitMillis?: number;
+};
+
+/** The stores, and the function that closes their file after a last checkpoint. */
+export type SqliteStores = DurableStores & { close(): void };
+
+/** Opens or creates the database. Throws `store-unavailable` or `config-invalid` with the reason. */
+export const createSqliteStores = (options: SqliteStoresOptions): SqliteStores => {
+  const db = openDatabase(options.path, options.lockWaitMillis ?? 2000);
+  return {
+    assetKeys: createSqliteAssetKeys(db),
+    catalogue: createSqliteCatalogue(db),
+    devices: createSqliteDevices(db),
+    sessions: createSqliteSessions(db),
+    singleUse: createSqliteSingleUse(db),
+    masterSecrets: createSqliteMasterSecrets(db),
+    secrets: createSqliteSecrets(db),
+    operators: createSqliteOperators(db),
+    audit: createSqliteAudit(db),
+    close: () => db.close(),
+  };
+};

@@ -1,0 +1,58 @@
+// SPDX-License-Identifier: Apache-2.0
+/**
+ * The schema as a list of steps; `PRAGMA user_version` counts how many a file has seen.
+ *
+ * Invariant: a step that was released never changes; a new schema is a new step at the end. Times are microseconds UTC.
+ */
+
+/** SQL of each step, oldest first. */
+export const MIGRATIONS: readonly string[] = [
+  `
+  CREATE TABLE asset_keys (
+    asset TEXT PRIMARY KEY, kind TEXT NOT NULL, scheme TEXT NOT NULL, mode TEXT NOT NULL, gen INTEGER NOT NULL, salt BLOB NOT NULL,
+    period_micros INTEGER NOT NULL, periods_per_group INTEGER NOT NULL, entry_kid BLOB NOT NULL, sealed_entry_key BLOB NOT NULL, created_at INTEGER NOT NULL
+  ) STRICT;
+  CREATE TABLE title_keys (
+    asset TEXT NOT NULL REFERENCES asset_keys(asset), gen INTEGER NOT NULL, sealed BLOB NOT NULL, PRIMARY KEY (asset, gen)
+  ) STRICT, WITHOUT ROWID;
+  CREATE TABLE imported_keys (
+    asset TEXT NOT NULL REFERENCES asset_keys(asset), position INTEGER NOT NULL, kid BLOB NOT NULL, sealed BLOB NOT NULL, key_group TEXT NOT NULL,
+    from_period INTEGER NOT NULL, to_period INTEGER NOT NULL, PRIMARY KEY (asset, position)
+  ) STRICT, WITHOUT ROWID;
+
+  CREATE TABLE catalogue (
+    asset TEXT PRIMARY KEY, kind TEXT NOT NULL, name TEXT NOT NULL, state TEXT NOT NULL, created_at INTEGER NOT NULL, ended_at INTEGER,
+    duration INTEGER, ingest_credential_hash TEXT, clear_key TEXT NOT NULL
+  ) STRICT;
+
+  CREATE TABLE devices (
+    device TEXT PRIMARY KEY, account TEXT NOT NULL, name TEXT NOT NULL, sign TEXT NOT NULL, agree TEXT NOT NULL, registered_at INTEGER NOT NULL, revoked_at INTEGER
+  ) STRICT;
+  CREATE INDEX devices_by_account ON devices(account);
+
+  CREATE TABLE sessions (
+    session TEXT PRIMARY KEY, account TEXT NOT NULL, device TEXT NOT NULL, device_name TEXT NOT NULL, asset TEXT NOT NULL,
+    started_at INTEGER NOT NULL, entitled_until INTEGER NOT NULL, ended_at INTEGER, end_reason TEXT
+  ) STRICT;
+  CREATE INDEX sessions_by_start ON sessions(started_at);
+  CREATE INDEX sessions_by_account ON sessions(account, started_at);
+  CREATE INDEX sessions_by_asset ON sessions(asset, started_at);
+  CREATE INDEX sessions_by_end ON sessions(ended_at) WHERE ended_at IS NOT NULL;
+
+  CREATE TABLE single_use (id TEXT PRIMARY KEY, expires_at INTEGER NOT NULL) STRICT, WITHOUT ROWID;
+  CREATE INDEX single_use_by_expiry ON single_use(expires_at);
+
+  CREATE TABLE master_secrets (
+    epoch INTEGER PRIMARY KEY, sealed BLOB NOT NULL, not_before INTEGER NOT NULL, retire_at INTEGER NOT NULL, not_after INTEGER NOT NULL
+  ) STRICT;
+  CREATE TABLE secrets (name TEXT PRIMARY KEY, sealed BLOB NOT NULL) STRICT, WITHOUT ROWID;
+
+  CREATE TABLE operators (name TEXT PRIMARY KEY, role TEXT NOT NULL, token_hash TEXT NOT NULL UNIQUE, created_at INTEGER NOT NULL) STRICT;
+
+  CREATE TABLE audit (
+    seq INTEGER PRIMARY KEY, at INTEGER NOT NULL, actor TEXT NOT NULL, action TEXT NOT NULL, target TEXT NOT NULL, detail TEXT NOT NULL, hash TEXT NOT NULL
+  ) STRICT;
+  CREATE TRIGGER audit_is_append_only BEFORE UPDATE ON audit BEGIN SELECT raise(ABORT, 'audit entries cannot be changed'); END;
+  CREATE TRIGGER audit_keeps_all BEFORE DELETE ON audit BEGIN SELECT raise(ABORT, 'audit entries cannot be removed'); END;
+  `,
+];
