@@ -1,0 +1,65 @@
+// SPDX-License-Identifier: Apache-2.0
+/**
+ * The one way the key ladder turns names and numbers into bytes: length-prefixed fields, the label first.
+ *
+ * docs/wire/keys.md, "Encoding". Invariant: two different argument lists never encode to the same bytes, because every
+ * field carries its length and every label is unique.
+ */
+import { encodeUtf8 } from '#core/bytes/utf8.ts';
+
+const MAX_FIELD = 0xffff;
+
+const unsigned = (value: number, limit: number, name: string): number => {
+  if (!Number.isSafeInteger(value) || value < 0 || value > limit) throw new RangeError(`${name} must be an integer of 0-${limit}`);
+  return value;
+};
+
+/** One byte; throws RangeError outside 0-255. */
+export const u8 = (value: number): Uint8Array => Uint8Array.of(unsigned(value, 0xff, 'u8'));
+/** Two bytes, big-endian. */
+export const u16 = (value: number): Uint8Array => {
+  unsigned(value, 0xffff, 'u16');
+  return Uint8Array.of(value >>> 8, value & 0xff);
+};
+/** Four bytes, big-endian. */
+export const u32 = (value: number): Uint8Array => {
+  unsigned(value, 0xffff_ffff, 'u32');
+  return Uint8Array.of(value >>> 24, (value >>> 16) & 0xff, (value >>> 8) & 0xff, value & 0xff);
+};
+/** Eight bytes, big-endian, from a safe integer: period indexes and microseconds stay below 2^53. */
+export const u64 = (value: number): Uint8Array => {
+  unsigned(value, Number.MAX_SAFE_INTEGER, 'u64');
+  const out = new Uint8Array(8);
+  out.set(u32(Math.floor(value / 2 ** 32)));
+  out.set(u32(value % 2 ** 32), 4);
+  return out;
+};
+
+/** u16 length + bytes. Throws RangeError above 65,535 bytes. */
+export const field = (bytes: Uint8Array): Uint8Array => {
+  if (bytes.length > MAX_FIELD) throw new RangeError(`a ladder field has at most ${MAX_FIELD} bytes; got ${bytes.length}`);
+  const out = new Uint8Array(2 + bytes.length);
+  out[0] = bytes.length >>> 8;
+  out[1] = bytes.length & 0xff;
+  out.set(bytes, 2);
+  return out;
+};
+
+const LABEL_PREFIX = 'sealcast/1/';
+
+/** `msg(label, x...)`: strings are UTF-8; numbers must be encoded by the caller, who knows their width. */
+export const msg = (label: string, ...parts: readonly (string | Uint8Array)[]): Uint8Array => {
+  const fields = [encodeUtf8(LABEL_PREFIX + label), ...parts.map((part) => (typeof part === 'string' ? encodeUtf8(part) : part))];
+  let length = 0;
+  for (const bytes of fields) length += 2 + bytes.length;
+  const out = new Uint8Array(length);
+  let at = 0;
+  for (const bytes of fields) {
+    if (bytes.length > MAX_FIELD) throw new RangeError(`a ladder field has at most ${MAX_FIELD} bytes; got ${bytes.length}`);
+    out[at++] = bytes.length >>> 8;
+    out[at++] = bytes.length & 0xff;
+    out.set(bytes, at);
+    at += bytes.length;
+  }
+  return out;
+};
