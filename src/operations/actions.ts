@@ -1,0 +1,55 @@
+// SPDX-License-Identifier: Apache-2.0
+/**
+ * What operators can change, each step written to the audit log before it is taken.
+ *
+ * The entry wires the callbacks to the roles that carry them out; roles do not know each other.
+ * Invariant: no action without its audit line. If the log cannot be written the action does not happen; if the action then fails, a second line says so.
+ */
+import { SealcastError, isSealcastError } from '#core/errors.ts';
+import type { AccountId, AssetId, DeviceId, SessionId } from '#core/ids.ts';
+import type { AuditStore, CatalogueEntry, Clock, EventSink } from '#ports';
+import { sealAuditEntry } from '#operations/audit.ts';
+import type { Operator } from '#operations/operator-gate.ts';
+
+export type NewAsset = { readonly asset: AssetId; readonly name: string; readonly scheme: 'cenc' | 'cbcs'; readonly clearKey: 'off' | 'detect' };
+
+/** Wired by the entry. Each may throw a SealcastError, which becomes the operator's answer. */
+export type OperationsActions = {
+  /** Makes the event, its keys and an ingest credential (answered once, stored as a hash). Throws `already-exists`. */
+  readonly createEvent: (event: NewAsset) => Promise<{ readonly entry: CatalogueEntry; readonly ingest: { readonly url: string; readonly credential: string } }>;
+  /** Absent where no packager runs in this process. Resolves once the title is accepted; packing may go on. */
+  readonly addTitle?: (title: NewAsset & { readonly source: string }) => Promise<CatalogueEntry>;
+  /** Stops ingest and ends the event's sessions; false if it had ended. */
+  readonly endEvent: (asset: AssetId) => Promise<boolean>;
+  /** False if it had ended. */
+  readonly endSession: (session: SessionId) => Promise<boolean>;
+  /** Ends every live session of the account; answers how many. */
+  readonly endAccount: (account: AccountId) => Promise<number>;
+  /** False if unknown or revoked before. */
+  readonly revokeDevice: (device: DeviceId) => Promise<boolean>;
+};
+
+export type AuditDetail = Readonly<Record<string, string | number | boolean>>;
+export type Audited = <T>(operator: Operator, action: string, target: string, detail: AuditDetail, run: () => Promise<T>) => Promise<T>;
+
+/** Wraps actions with their audit lines and a line in the live feed. */
+export const createAudited = (options: { audit: AuditStore; clock: Clock; events: EventSink }): Audited => {
+  const { audit, clock, events } = options;
+  const append = (operator: Operator, action: string, target: string, detail: AuditDetail): Promise<unknown> =>
+    audit.append({ at: clock.now(), actor: operator.name, action, target, detail }, sealAuditEntry);
+
+  return async (operator, action, target, detail, run) => {
+    await append(operator, action, target, detail);
+    try {
+      const answer = await run();
+      events({ at: clock.now(), kind: `operator.${action}`, severity: 'info', message: `${operator.name}: ${action} ${target}` });
+      return answer;
+    } catch (error) {
+      await append(operator, `${action}.failed`, target, { code: isSealcastError(error) ? error.code : 'internal' });
+      throw error;
+    }
+  };
+};
+
+/** An action this process cannot carry out. */
+export const unavailable = (what: string): SealcastError => new SealcastError('not-found', `${what} is not available in this process; ask the one that runs the packager`);

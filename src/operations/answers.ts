@@ -1,0 +1,79 @@
+// SPDX-License-Identifier: Apache-2.0
+/**
+ * Answers and bodies of the operator endpoints: JSON out, strict JSON in, problem documents (RFC 9457) for the rest.
+ *
+ * Invariant: nothing here may be cached, and a body with an unknown member, a wrong type or a duplicate name is refused whole.
+ */
+import { ERRORS, SealcastError, problemOf } from '#core/errors.ts';
+import { parseStrictObject } from '#core/token/strict-json.ts';
+
+const BODY_LIMIT = 64 * 1024;
+const COMMON = { 'Cache-Control': 'no-store', 'X-Content-Type-Options': 'nosniff', 'Referrer-Policy': 'no-referrer' };
+
+export const json = (body: unknown, status = 200): Response =>
+  new Response(JSON.stringify(body), { status, headers: { ...COMMON, 'Content-Type': 'application/json' } });
+
+/** Problem document of an error; unknown errors become `internal` without their message. */
+export const problem = (error: unknown, headers: Readonly<Record<string, string>> = {}): Response => {
+  const body = problemOf(error);
+  const challenge = body.code === 'operator-token-required' ? { 'WWW-Authenticate': 'Bearer realm="sealcast operators"' } : {};
+  const wait = ERRORS[body.code].retry === 'later' ? { 'Retry-After': body.code === 'rate-limited' ? '60' : '2' } : {};
+  return new Response(JSON.stringify(body), {
+    status: body.status,
+    headers: { ...COMMON, 'Content-Type': 'application/problem+json', ...challenge, ...wait, ...headers },
+  });
+};
+
+const textOf = async (request: Request): Promise<string> => {
+  const reader = request.body?.getReader();
+  if (reader === undefined) return '';
+  const decoder = new TextDecoder('utf-8', { fatal: true });
+  let text = '';
+  let length = 0;
+  try {
+    for (;;) {
+      const { done, value } = await reader.read();
+      if (done) return text + decoder.decode();
+      length += value.length;
+      if (length > BODY_LIMIT) throw new SealcastError('payload-too-large', `body must be at most ${BODY_LIMIT} bytes`);
+      text += decoder.decode(value, { stream: true });
+    }
+  } catch (error) {
+    await reader.cancel().catch(() => undefined);
+    throw error instanceof TypeError ? new SealcastError('bad-request', 'body must be UTF-8') : error;
+  }
+};
+
+/** What one member of a body must be. */
+export type MemberRule = { readonly required: boolean; readonly rule: string; readonly test: (value: unknown) => boolean };
+
+export const text = (least: number, most: number, required = true): MemberRule => ({
+  required,
+  rule: `text of ${least}-${most} characters without control characters`,
+  test: (value) => typeof value === 'string' && value.length >= least && value.length <= most && !/\p{Cc}/u.test(value),
+});
+export const oneOf = (values: readonly string[], required = false): MemberRule => ({
+  required,
+  rule: `one of ${values.join(', ')}`,
+  test: (value) => typeof value === 'string' && values.includes(value),
+});
+
+/**
+ * Reads a JSON object whose members are exactly those of `rules`. The content type is required: a form of another site cannot send it unasked.
+ * An absent body counts as `{}` where nothing is required. Throws `bad-request`, `unsupported-media-type`, `payload-too-large`.
+ */
+export const readBody = async <Name extends string>(request: Request, rules: Readonly<Record<Name, MemberRule>>): Promise<Partial<Record<Name, string>>> => {
+  const source = await textOf(request);
+  const entries = Object.entries(rules) as [Name, MemberRule][];
+  if (source === '' && entries.every(([, rule]) => !rule.required)) return {};
+  const type = request.headers.get('content-type') ?? '';
+  if (!/^application\/json\s*(;|$)/i.test(type)) throw new SealcastError('unsupported-media-type', `body must be application/json; got ${type === '' ? 'no content type' : 'another type'}`);
+  const body = parseStrictObject(source);
+  if (body === undefined) throw new SealcastError('bad-request', `body must be one JSON object without repeated names; got ${source.length} characters`);
+  for (const name of Object.keys(body)) if (!Object.hasOwn(rules, name)) throw new SealcastError('bad-request', `unknown member; allowed: ${entries.map(([known]) => known).join(', ')}`);
+  for (const [name, rule] of entries) {
+    const value = body[name];
+    if (value === undefined ? rule.required : !rule.test(value)) throw new SealcastError('bad-request', `${name} must be ${rule.rule}; got ${value === undefined ? 'nothing' : typeof value}`);
+  }
+  return body as Partial<Record<Name, string>>;
+};

@@ -1,0 +1,137 @@
+// SPDX-License-Identifier: Apache-2.0
+/**
+ * The operations role: operator endpoints, health, metrics and the control room's live stream as one Web-standard handler.
+ *
+ * Every route is one line of the table in `routes.ts`: method, path, role, step. The handler is host check → operator → route.
+ * Invariant: without an operator's token only `/healthz` and a bare yes or no of `/readyz` answer (and `/metrics` where configured public).
+ */
+import { ERRORS, SealcastError, isSealcastError } from '#core/errors.ts';
+import type { AuditStore, CatalogueStore, Clock, DeviceStore, EventSink, HeartbeatStore, Log, Metrics, OperatorRole, OperatorStore, Random, SessionStore } from '#ports';
+import { type OperationsActions, createAudited } from '#operations/actions.ts';
+import { json, problem } from '#operations/answers.ts';
+import { type FigureSource, createFeed } from '#operations/feed.ts';
+import { type ReadinessCheck, runChecks } from '#operations/health.ts';
+import { type AllowedHosts, isAllowedHost } from '#operations/hosts.ts';
+import { createOperatorGate } from '#operations/operator-gate.ts';
+import { type Route, findRoute, operatorRoutes } from '#operations/routes.ts';
+import { createFeedStreams } from '#operations/stream.ts';
+import { liveHeartbeats } from '#operations/views.ts';
+
+export type OperationsOptions = {
+  readonly operators: OperatorStore;
+  readonly audit: AuditStore;
+  readonly catalogue: CatalogueStore;
+  readonly sessions: SessionStore;
+  readonly heartbeats: HeartbeatStore;
+  readonly devices: DeviceStore;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly log: Log;
+  readonly metrics: Metrics;
+  /** Text of `/metrics`, e.g. the Node adapter's `render`. */
+  readonly exposition: () => Promise<{ readonly contentType: string; readonly body: string }>;
+  /** Whether `/metrics` answers without a token (default false). */
+  readonly metricsPublic?: boolean;
+  /** Host names the operator endpoints answer to. */
+  readonly allowedHosts: AllowedHosts;
+  readonly figures: FigureSource;
+  /** name → check, e.g. `store`, `keys`, `edge`; shown in the control room. */
+  readonly readiness: Readonly<Record<string, ReadinessCheck>>;
+  readonly actions: OperationsActions;
+};
+
+/** `address` is the peer's, where the runtime knows it: wrong tokens are counted by it. */
+export type OperationsHandler = (request: Request, peer?: { readonly address?: string }) => Promise<Response>;
+
+export type Operations = {
+  readonly handler: OperationsHandler;
+  /** Whether `handler` has a route of this path (the entry asks before it routes; `POST /v1/sessions`, say, is not ours). */
+  readonly owns: (path: string) => boolean;
+  /** Where every part reports what an operator would want to know. */
+  readonly events: EventSink;
+  /** Token of the first operator, answered once at first start, to be printed; undefined ever after. */
+  readonly firstStartToken: () => Promise<string | undefined>;
+  /** Adds an operator; answers the token once. */
+  readonly issueToken: (name: string, role: OperatorRole) => Promise<string>;
+  /** Ends streams and timers. */
+  readonly close: () => void;
+};
+
+/** Routes outside the operator table: they have rules of their own. */
+const OPEN_PATHS: readonly string[] = ['/healthz', '/readyz', '/metrics'];
+
+export const createOperations = (options: OperationsOptions): Operations => {
+  const { clock, log, metrics, readiness, exposition, metricsPublic = false, allowedHosts } = options;
+  const gate = createOperatorGate(options);
+  const feed = createFeed({
+    clock,
+    log,
+    figures: options.figures,
+    async slow() {
+      const [live, ready] = await Promise.all([liveHeartbeats(options.heartbeats, undefined, clock.now()), runChecks(readiness, clock)]);
+      return { levels: { liveSessions: live.size }, ready };
+    },
+  });
+  const streams = createFeedStreams(feed);
+  const audited = createAudited({ audit: options.audit, clock, events: feed.events });
+  const routes = operatorRoutes({ ...options, feed, streams, audited, startedAt: clock.now() });
+
+  const admit = async (request: Request, role: OperatorRole, address: string): ReturnType<typeof gate.admit> => {
+    const answer = await gate.admit(request, role, address);
+    if (!answer.ok) {
+      metrics.count('sealcast_operations_refused_total', 'Operator requests refused', { code: answer.code });
+      if (answer.guess === 'first') feed.events({ at: clock.now(), kind: 'operator.refused', severity: 'warning', message: `A wrong operator token was used from ${address}` });
+    }
+    return answer;
+  };
+
+  const open = async (request: Request, path: string, address: string): Promise<Response> => {
+    if (request.method !== 'GET' && request.method !== 'HEAD') return problem(new SealcastError('method-not-allowed', 'answers GET'), { Allow: 'GET, HEAD' });
+    if (path === '/healthz') return json({ alive: true });
+    if (path === '/readyz') {
+      const checks = await runChecks(readiness, clock);
+      const ready = Object.values(checks).every(Boolean);
+      const known = request.headers.has('authorization') && (await admit(request, 'view', address)).ok;
+      return json(known ? { ready, checks } : { ready }, ready ? 200 : 503);
+    }
+    if (!metricsPublic) {
+      const answer = await admit(request, 'view', address);
+      if (!answer.ok) return problem(new SealcastError(answer.code, answer.detail));
+    }
+    const { contentType, body } = await exposition();
+    return new Response(body, { headers: { 'Content-Type': contentType, 'Cache-Control': 'no-store' } });
+  };
+
+  const run = async (request: Request, route: Route, path: string, address: string): Promise<Response> => {
+    if (!isAllowedHost(request, allowedHosts)) throw new SealcastError('forbidden', 'this host name is not on the allow-list (operations.hosts)');
+    const step = route.steps[request.method];
+    const admitted = await admit(request, step?.role ?? 'view', address);
+    if (!admitted.ok) throw new SealcastError(admitted.code, admitted.detail);
+    if (step === undefined) return problem(new SealcastError('method-not-allowed', 'this path has other methods'), { Allow: Object.keys(route.steps).join(', ') });
+    return step.run({ request, operator: admitted.operator, id: route.idOf(path), query: new URL(request.url).searchParams });
+  };
+
+  return {
+    events: feed.events,
+    firstStartToken: gate.firstStartToken,
+    issueToken: gate.issue,
+    owns: (path) => OPEN_PATHS.includes(path) || findRoute(routes, path) !== undefined,
+    close() {
+      streams.close();
+      feed.close();
+    },
+    async handler(request, peer) {
+      const path = new URL(request.url).pathname;
+      const address = peer?.address ?? 'unknown';
+      try {
+        if (OPEN_PATHS.includes(path)) return await open(request, path, address);
+        const route = findRoute(routes, path);
+        if (route === undefined) throw new SealcastError('not-found', 'no such operator endpoint');
+        return await run(request, route, path, address);
+      } catch (error) {
+        if (!isSealcastError(error) || ERRORS[error.code].status >= 500) log.error('operator request failed', { path: findRoute(routes, path)?.path ?? 'unknown', error });
+        return problem(error);
+      }
+    },
+  };
+};

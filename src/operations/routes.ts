@@ -1,0 +1,191 @@
+// SPDX-License-Identifier: Apache-2.0
+/**
+ * The operator endpoints as one table: path → method → role and step.
+ *
+ * Invariant: every step that changes something runs inside `audited`, and needs at least role `operate`.
+ */
+import { SealcastError } from '#core/errors.ts';
+import { type AssetId, accountId, assetId, deviceId, sessionId } from '#core/ids.ts';
+import type { Micros } from '#core/time.ts';
+import type { OperatorRole } from '#ports';
+import { type Audited, type NewAsset, unavailable } from '#operations/actions.ts';
+import { json, oneOf, readBody, text } from '#operations/answers.ts';
+import type { AuditPage, Summary } from '#operations/api.ts';
+import { surveyAudit } from '#operations/audit.ts';
+import type { Feed } from '#operations/feed.ts';
+import type { Operator } from '#operations/operator-gate.ts';
+import type { OperationsOptions } from '#operations/operations.ts';
+import type { FeedStreams } from '#operations/stream.ts';
+import { accountSummaries, assetView, deviceView, liveHeartbeats, sessionView } from '#operations/views.ts';
+
+export type Call = { readonly request: Request; readonly operator: Operator; /** The decoded `{id}` of the path, '' where it has none. */ readonly id: string; readonly query: URLSearchParams };
+type Step = { readonly role: OperatorRole; readonly run: (call: Call) => Promise<Response> };
+export type Route = { readonly path: string; readonly steps: Readonly<Record<string, Step>>; readonly matches: (path: string) => boolean; readonly idOf: (path: string) => string };
+
+export type RouteContext = OperationsOptions & { readonly feed: Feed; readonly streams: FeedStreams; readonly audited: Audited; readonly startedAt: Micros };
+
+/** Sessions looked at for lists; older ones are in the audit log and the store. */
+const SESSION_LIST = 1000;
+const AUDIT_PAGE = 100;
+/** Above every sequence number. */
+const LATEST = 999_999_999_999;
+
+const route = (path: string, steps: Readonly<Record<string, Step>>): Route => {
+  const pattern = new RegExp(`^${path.replace('{id}', '([^/]+)')}$`);
+  return {
+    path,
+    steps,
+    matches: (actual) => pattern.test(actual),
+    idOf(actual) {
+      try {
+        return decodeURIComponent(pattern.exec(actual)?.[1] ?? '');
+      } catch {
+        throw new SealcastError('bad-request', 'path is not valid percent-encoded UTF-8');
+      }
+    },
+  };
+};
+
+export const findRoute = (routes: readonly Route[], path: string): Route | undefined => routes.find((candidate) => candidate.matches(path));
+
+const NOTE = { note: text(0, 200, false) };
+const ASSET_RULES = { asset: text(1, 40), name: text(1, 120), scheme: oneOf(['cenc', 'cbcs']), clearKey: oneOf(['off', 'detect']) };
+const TITLE_RULES = { ...ASSET_RULES, source: text(1, 2000) };
+
+const newAsset = (body: { asset?: string; name?: string; scheme?: string; clearKey?: string }): NewAsset => ({
+  asset: assetId(body.asset),
+  name: body.name ?? '',
+  scheme: body.scheme === 'cbcs' ? 'cbcs' : 'cenc',
+  clearKey: body.clearKey === 'detect' ? 'detect' : 'off',
+});
+
+const wholeNumber = (query: URLSearchParams, name: string, fallback: number, most: number): number => {
+  const value = query.get(name);
+  if (value === null) return fallback;
+  const number = Number(value);
+  if (!/^\d{1,15}$/.test(value) || number < 1 || number > most) throw new SealcastError('bad-request', `${name} must be a whole number from 1 to ${most}; got ${value.length} characters`);
+  return number;
+};
+
+export const operatorRoutes = (context: RouteContext): readonly Route[] => {
+  const { catalogue, sessions, heartbeats, devices, audit, clock, actions, audited, feed, streams, startedAt } = context;
+
+  const liveByAsset = async (): Promise<ReadonlyMap<string, number>> => {
+    const counts = new Map<string, number>();
+    for (const { asset } of await heartbeats.live({}, clock.now())) counts.set(asset, (counts.get(asset) ?? 0) + 1);
+    return counts;
+  };
+  const listAssets = async (kind: 'event' | 'title'): Promise<Response> => {
+    const [entries, live] = await Promise.all([catalogue.list(), liveByAsset()]);
+    const views = entries.filter((entry) => entry.kind === kind).map((entry) => assetView(entry, live.get(entry.asset) ?? 0));
+    return json({ [`${kind}s`]: views });
+  };
+  const assetAnswer = async (asset: AssetId, kind: 'event' | 'title'): Promise<Response> => {
+    const entry = await catalogue.get(asset);
+    if (entry?.kind !== kind) throw new SealcastError('not-found', `no ${kind} of this id`);
+    return json(assetView(entry, (await liveByAsset()).get(asset) ?? 0));
+  };
+  const view = (run: Step['run']): Step => ({ role: 'view', run });
+  const operate = (run: Step['run']): Step => ({ role: 'operate', run });
+
+  return [
+    route('/v1/events', {
+      GET: view(() => listAssets('event')),
+      POST: operate(async ({ request, operator }) => {
+        const event = newAsset(await readBody(request, ASSET_RULES));
+        const made = await audited(operator, 'event.create', event.asset, { name: event.name, scheme: event.scheme }, () => actions.createEvent(event));
+        return json({ event: assetView(made.entry, 0), ingest: made.ingest }, 201);
+      }),
+    }),
+    route('/v1/events/{id}', { GET: view(({ id }) => assetAnswer(assetId(id), 'event')) }),
+    route('/v1/events/{id}/end', {
+      POST: operate(async ({ request, operator, id }) => {
+        const asset = assetId(id);
+        const { note = '' } = await readBody(request, NOTE);
+        if ((await catalogue.get(asset))?.kind !== 'event') throw new SealcastError('not-found', 'no event of this id');
+        await audited(operator, 'event.end', asset, { note }, () => actions.endEvent(asset));
+        return assetAnswer(asset, 'event');
+      }),
+    }),
+    route('/v1/titles', {
+      GET: view(() => listAssets('title')),
+      POST: operate(async ({ request, operator }) => {
+        const { addTitle } = actions;
+        if (addTitle === undefined) throw unavailable('adding titles');
+        const body = await readBody(request, TITLE_RULES);
+        const title = { ...newAsset(body), source: body.source ?? '' };
+        const entry = await audited(operator, 'title.add', title.asset, { name: title.name, scheme: title.scheme }, () => addTitle(title));
+        return json({ title: assetView(entry, 0) }, 201);
+      }),
+    }),
+    route('/v1/titles/{id}', { GET: view(({ id }) => assetAnswer(assetId(id), 'title')) }),
+    route('/v1/accounts', {
+      GET: view(async () => {
+        const [records, live] = await Promise.all([sessions.list({ limit: SESSION_LIST }), liveHeartbeats(heartbeats, undefined, clock.now())]);
+        return json({ accounts: accountSummaries(records, live) });
+      }),
+    }),
+    route('/v1/accounts/{id}', {
+      GET: view(async ({ id }) => {
+        const account = accountId(id);
+        const [records, live, known] = await Promise.all([sessions.list({ account, limit: SESSION_LIST }), liveHeartbeats(heartbeats, account, clock.now()), devices.listByAccount(account)]);
+        if (records.length === 0 && known.length === 0) throw new SealcastError('not-found', 'nothing is known of this account');
+        return json({ account, sessions: records.map((record) => sessionView(record, live)), devices: known.map(deviceView) });
+      }),
+    }),
+    route('/v1/accounts/{id}/end', {
+      POST: operate(async ({ request, operator, id }) => {
+        const account = accountId(id);
+        const { note = '' } = await readBody(request, NOTE);
+        return json({ ended: await audited(operator, 'account.end', account, { note }, () => actions.endAccount(account)) });
+      }),
+    }),
+    route('/v1/operations/sessions', {
+      GET: view(async ({ query }) => {
+        const limit = wholeNumber(query, 'limit', 200, SESSION_LIST);
+        const asset = query.get('asset');
+        const filter = { limit, ...(asset === null ? {} : { asset: assetId(asset) }), ...(query.get('live') === 'true' ? { live: true } : {}) };
+        const [records, live] = await Promise.all([sessions.list(filter), liveHeartbeats(heartbeats, undefined, clock.now())]);
+        return json({ sessions: records.map((record) => sessionView(record, live)) });
+      }),
+    }),
+    route('/v1/sessions/{id}/end', {
+      POST: operate(async ({ request, operator, id }) => {
+        const session = sessionId(id);
+        const { note = '' } = await readBody(request, NOTE);
+        const record = await sessions.get(session);
+        if (record === undefined) throw new SealcastError('not-found', 'no session of this id');
+        const ended = await audited(operator, 'session.end', session, { account: record.account, note }, () => actions.endSession(session));
+        return json({ ended });
+      }),
+    }),
+    route('/v1/devices/{id}/revoke', {
+      POST: operate(async ({ request, operator, id }) => {
+        const device = deviceId(id);
+        const { note = '' } = await readBody(request, NOTE);
+        const record = await devices.get(device);
+        if (record === undefined) throw new SealcastError('not-found', 'no device of this id');
+        const revoked = await audited(operator, 'device.revoke', device, { account: record.account, note }, () => actions.revokeDevice(device));
+        return json({ revoked });
+      }),
+    }),
+    route('/v1/audit', {
+      GET: view(async ({ query }) => {
+        const before = wholeNumber(query, 'before', LATEST, LATEST);
+        const limit = wholeNumber(query, 'limit', AUDIT_PAGE, 1000);
+        const { last, brokenAt } = await surveyAudit(audit);
+        const newest = Math.min(before - 1, last);
+        const entries = newest < 1 ? [] : await audit.read(Math.max(0, newest - limit), Math.min(limit, newest));
+        const page: AuditPage = { entries: entries.toReversed(), total: last, verified: brokenAt === undefined, ...(brokenAt === undefined ? {} : { brokenAt }) };
+        return json(page);
+      }),
+    }),
+    route('/v1/operations/stream', { GET: view(({ request }) => Promise.resolve(streams.open(request))) }),
+    route('/v1/operations/summary', {
+      GET: view(({ operator }) => {
+        const summary: Summary = { at: clock.now(), startedAt, operator, can: { addTitle: actions.addTitle !== undefined }, figures: feed.latest() };
+        return Promise.resolve(json(summary));
+      }),
+    }),
+  ];
+};
