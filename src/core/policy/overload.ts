@@ -1,0 +1,42 @@
+// SPDX-License-Identifier: Apache-2.0
+/**
+ * How an overloaded server asks for less: a factor on renewal intervals and licence durations, with hysteresis.
+ *
+ * Recurring renewals, "Adaptability": periods grow in times of server overload. B071: they come back with hysteresis.
+ * Invariant: the factor rises one step per sustained overload and falls one step per sustained calm; a spike changes nothing.
+ */
+import type { Micros } from '../time.ts';
+
+export type OverloadPolicy = {
+  /** Event-loop lag (p99, ms) or CPU share above which the server is overloaded. */
+  readonly lagMillis: number;
+  readonly cpuShare: number;
+  /** Overload must last this long for one step up, calm this long for one step down. */
+  readonly stepUpAfter: Micros;
+  readonly stepDownAfter: Micros;
+  readonly factors: readonly number[];
+};
+
+export const OVERLOAD_DEFAULTS: OverloadPolicy = {
+  lagMillis: 50, cpuShare: 0.8, stepUpAfter: 10_000_000 as Micros, stepDownAfter: 60_000_000 as Micros, factors: [1, 1.5, 2, 4],
+};
+
+export type LoadSample = { readonly lagMillis: number; readonly cpuShare: number };
+export type Overload = { readonly step: number; readonly hot: boolean; readonly since: Micros };
+
+export const calm = (now: Micros): Overload => ({ step: 0, hot: false, since: now });
+
+export const observeLoad = (overload: Overload, policy: OverloadPolicy, sample: LoadSample, now: Micros): Overload => {
+  const hot = sample.lagMillis > policy.lagMillis || sample.cpuShare > policy.cpuShare;
+  if (hot !== overload.hot) return { step: overload.step, hot, since: now };
+  const lasted = now - overload.since;
+  if (hot && lasted >= policy.stepUpAfter && overload.step < policy.factors.length - 1) return { step: overload.step + 1, hot, since: now };
+  if (!hot && lasted >= policy.stepDownAfter && overload.step > 0) return { step: overload.step - 1, hot, since: now };
+  return overload;
+};
+
+/** The factor on `after` and duration: 1 when calm. */
+export const loadFactor = (overload: Overload, policy: OverloadPolicy): number => policy.factors[overload.step] ?? 1;
+
+/** Initial requests are shed before renewals: only from the second step on, and never renewals. */
+export const shedsInitialRequests = (overload: Overload): boolean => overload.hot && overload.step >= 2;
