@@ -73,12 +73,12 @@ export const openJournalledHeartbeats = async (options: JournalledHeartbeatsOpti
 
   let waiting: string[] = [];
   let writing: Promise<void> | undefined;
+  let inFlight: Promise<void> = Promise.resolve();
   /** All lines that are waiting when the previous write ends go out together. */
   const append = (line: Line): Promise<void> => {
     waiting.push(`${JSON.stringify(line)}\n`);
     if (waiting.length > 1 && writing !== undefined) return writing;
-    const before = inFlight;
-    writing = before.then(() =>
+    writing = inFlight.then(() =>
       guarded(async () => {
         const group = waiting;
         waiting = [];
@@ -90,7 +90,6 @@ export const openJournalledHeartbeats = async (options: JournalledHeartbeatsOpti
     inFlight = writing.catch(() => undefined);
     return writing;
   };
-  let inFlight: Promise<void> = Promise.resolve();
 
   return {
     async record(heartbeat) {

@@ -39,12 +39,9 @@ export const createMemorySessions = (): SessionStore => {
   return {
     async create(record) {
       if (sessions.has(record.session)) throw new SealcastError('already-exists', 'a session with this id exists');
-      sessions.set(record.session, { ...record });
+      sessions.set(record.session, structuredClone(record));
     },
-    async get(session) {
-      const known = sessions.get(session);
-      return known && { ...known };
-    },
+    get: async (session) => structuredClone(sessions.get(session)),
     async end(session, at, reason) {
       const known = sessions.get(session);
       if (known === undefined || known.endedAt !== undefined) return false;
@@ -52,15 +49,15 @@ export const createMemorySessions = (): SessionStore => {
       return true;
     },
     async list({ account, asset, live, limit }) {
-      return newestFirst()
+      const found = newestFirst()
         .filter((record) => account === undefined || record.account === account)
         .filter((record) => asset === undefined || record.asset === asset)
         .filter((record) => live === undefined || (record.endedAt === undefined) === live)
-        .slice(0, limit)
-        .map((record) => ({ ...record }));
+        .slice(0, limit);
+      return structuredClone(found);
     },
     async endedSince(since) {
-      return [...sessions.values()].filter(({ endedAt }) => endedAt !== undefined && endedAt >= since).map((record) => ({ ...record }));
+      return structuredClone([...sessions.values()].filter(({ endedAt }) => endedAt !== undefined && endedAt >= since));
     },
   };
 };

@@ -31,8 +31,8 @@ export const MIGRATIONS: readonly string[] = [
   CREATE INDEX devices_by_account ON devices(account);
 
   CREATE TABLE sessions (
-    session TEXT PRIMARY KEY, account TEXT NOT NULL, device TEXT NOT NULL, device_name TEXT NOT NULL, asset TEXT NOT NULL,
-    started_at INTEGER NOT NULL, entitled_until INTEGER NOT NULL, ended_at INTEGER, end_reason TEXT
+    session TEXT PRIMARY KEY, account TEXT NOT NULL, device TEXT NOT NULL, device_name TEXT NOT NULL, sign TEXT NOT NULL, agree TEXT NOT NULL,
+    asset TEXT NOT NULL, started_at INTEGER NOT NULL, entitled_until INTEGER NOT NULL, ended_at INTEGER, end_reason TEXT
   ) STRICT;
   CREATE INDEX sessions_by_start ON sessions(started_at);
   CREATE INDEX sessions_by_account ON sessions(account, started_at);

@@ -10,8 +10,12 @@ import { SealcastError } from '#core/errors.ts';
 import type { DeviceRecord, DeviceStore, SessionRecord, SessionStore, SingleUseStore } from '#ports';
 import type { Database, Row } from './database.ts';
 
-/** Turns SQL NULL into an absent property, as the records' types want it. */
-const withoutNulls = (row: Row): Row => Object.fromEntries(Object.entries(row).filter(([, value]) => value !== null));
+/** Reads the two public keys, and turns SQL NULL into an absent property, as the records' types want it. */
+const withKeys = (row: Row): Row => ({
+  ...Object.fromEntries(Object.entries(row).filter(([, value]) => value !== null)),
+  sign: JSON.parse(row['sign'] as string) as unknown,
+  agree: JSON.parse(row['agree'] as string) as unknown,
+});
 
 /** Devices. */
 export const createSqliteDevices = (db: Database): DeviceStore => {
@@ -21,8 +25,7 @@ export const createSqliteDevices = (db: Database): DeviceStore => {
   const active = db.prepare('SELECT count(*) AS n FROM devices WHERE account = ? AND revoked_at IS NULL');
   const insert = db.prepare('INSERT INTO devices (device, account, name, sign, agree, registered_at, revoked_at) VALUES (?, ?, ?, ?, ?, ?, ?)');
   const revoke = db.prepare('UPDATE devices SET revoked_at = ? WHERE device = ? AND revoked_at IS NULL');
-  const recordOf = (row: Row): DeviceRecord =>
-    withoutNulls({ ...row, sign: JSON.parse(row['sign'] as string), agree: JSON.parse(row['agree'] as string) }) as DeviceRecord;
+  const recordOf = (row: Row): DeviceRecord => withKeys(row) as DeviceRecord;
   return {
     register: (record, cap) =>
       db.write(() => {
@@ -46,14 +49,15 @@ export const createSqliteDevices = (db: Database): DeviceStore => {
 /** Sessions. */
 export const createSqliteSessions = (db: Database): SessionStore => {
   const columns =
-    'session, account, device, device_name AS deviceName, asset, started_at AS startedAt, entitled_until AS entitledUntil, ended_at AS endedAt, end_reason AS endReason';
+    'session, account, device, device_name AS deviceName, sign, agree, asset, started_at AS startedAt, entitled_until AS entitledUntil, ended_at AS endedAt, end_reason AS endReason';
   const insert = db.prepare(
-    'INSERT INTO sessions (session, account, device, device_name, asset, started_at, entitled_until, ended_at, end_reason) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING',
+    `INSERT INTO sessions (session, account, device, device_name, sign, agree, asset, started_at, entitled_until, ended_at, end_reason)
+     VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING`,
   );
   const one = db.prepare(`SELECT ${columns} FROM sessions WHERE session = ?`);
   const end = db.prepare('UPDATE sessions SET ended_at = ?, end_reason = ? WHERE session = ? AND ended_at IS NULL');
   const ended = db.prepare(`SELECT ${columns} FROM sessions WHERE ended_at >= ? ORDER BY ended_at, rowid`);
-  const recordOf = (row: Row): SessionRecord => withoutNulls(row) as SessionRecord;
+  const recordOf = (row: Row): SessionRecord => withKeys(row) as SessionRecord;
   const listBy = (account: boolean, asset: boolean, live: boolean | undefined) => {
     const conditions = [
       ...(account ? ['account = ?'] : []),
@@ -68,7 +72,9 @@ export const createSqliteSessions = (db: Database): SessionStore => {
   return {
     create: (r) =>
       db.write(() => {
-        const added = insert.run(r.session, r.account, r.device, r.deviceName, r.asset, r.startedAt, r.entitledUntil, r.endedAt ?? null, r.endReason ?? null);
+        const keys = [JSON.stringify(r.sign), JSON.stringify(r.agree)] as const;
+        const ending = [r.endedAt ?? null, r.endReason ?? null] as const;
+        const added = insert.run(r.session, r.account, r.device, r.deviceName, ...keys, r.asset, r.startedAt, r.entitledUntil, ...ending);
         if (added === 0) throw new SealcastError('already-exists', 'a session with this id exists');
       }),
     get: (session) =>

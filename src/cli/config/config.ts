@@ -1,0 +1,73 @@
+// SPDX-License-Identifier: Apache-2.0
+/**
+ * The configuration of one process as a type: what every role's wiring reads. `schema.ts` says what each option means.
+ *
+ * Invariant: a `Config` was validated; units are in the names; it holds names of secrets' files, never a secret.
+ */
+
+/** An address to listen on. */
+export type Listen = { readonly host: string; readonly port: number };
+/** A part of the service that this process runs. */
+export type Role = 'packager' | 'key-server' | 'license-server' | 'renewal' | 'edge' | 'operations';
+/** A renewal zone: one per region or third-party runtime; the index stands in every session id. */
+export type Zone = { readonly index: number; readonly name: string };
+/** A key of the operator's backend that signs entitlements; exactly one of `jwk`, `jwkFile` and `secretFile` is set. */
+export type EntitlementKey = {
+  readonly kid: string;
+  readonly alg: 'ES256' | 'EdDSA' | 'HS256';
+  readonly jwk?: Readonly<Record<string, string>>;
+  readonly jwkFile?: string;
+  readonly secretFile?: string;
+};
+
+/** A complete, valid configuration. */
+export type Config = {
+  readonly data: string;
+  readonly roles: readonly Role[];
+  readonly listen: Listen;
+  readonly adminListen?: Listen;
+  readonly publicUrl?: string;
+  readonly hosts: readonly string[];
+  readonly tls: { readonly mode: 'off' | 'auto' | 'files'; readonly certFile?: string; readonly keyFile?: string };
+  readonly zone: Zone;
+  readonly zones: readonly Zone[];
+  readonly keyEncryptionKey: { readonly file?: string; readonly env?: string };
+  readonly licensing: {
+    readonly intervalSeconds: number;
+    readonly durationSeconds: number;
+    readonly horizonSeconds: number;
+    readonly maxLiveGrantSeconds: number;
+    readonly epochHours: number;
+    readonly renewalTimeoutMillis: number;
+    readonly jitterPercent: number;
+    readonly renewUrls: readonly string[];
+    readonly licenseUrls: readonly string[];
+  };
+  readonly devices: { readonly unregistered: 'allow' | 'deny'; readonly max: number };
+  readonly entitlements: { readonly keys: readonly EntitlementKey[] };
+  readonly packager: {
+    readonly scheme: 'cenc' | 'cbcs';
+    readonly segmentSeconds: number;
+    readonly chunkMillis: number;
+    readonly periodSeconds: number;
+    readonly titlePeriodSeconds: number;
+    readonly groupPeriods: number;
+    readonly windowSeconds: number;
+    readonly dvrSeconds: number;
+    readonly latencySeconds: number;
+  };
+  readonly ingest: { readonly allowOpen: boolean };
+  readonly edge: {
+    readonly id: string;
+    readonly cacheMemoryMegabytes: number;
+    readonly cacheDiskMegabytes: number;
+    readonly originUrl?: string;
+    readonly bundleUrl?: string;
+  };
+  readonly log: { readonly level: 'debug' | 'info' | 'warn' | 'error'; readonly format: 'auto' | 'json' | 'text' };
+  readonly metrics: { readonly public: boolean };
+};
+
+/** Every property optional at every depth; lists are replaced whole. What command-line flags may override. */
+export type ConfigOverrides = Overrides<Config>;
+type Overrides<T> = { readonly [K in keyof T]?: T[K] extends readonly unknown[] ? T[K] : NonNullable<T[K]> extends object ? Overrides<NonNullable<T[K]>> : T[K] };

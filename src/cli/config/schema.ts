@@ -1,0 +1,370 @@
+// SPDX-License-Identifier: Apache-2.0
+/**
+ * Every configuration option there is: meaning, unit, range, default and trade-off, in one place.
+ *
+ * `sealcast config default`, `docs/reference/configuration.md` and the validation at start are all made from this object.
+ * Invariant: the defaults alone are a valid configuration of a single process on loopback.
+ */
+import type { Config, EntitlementKey, Listen, Zone } from './config.ts';
+import { flag, numeric, oneOf, path, publicJwk, type Section, someOf, text, texts, url, urls } from './option.ts';
+
+const HOST = /^(?:[A-Za-z0-9](?:[A-Za-z0-9.-]{0,253})|\[?[0-9A-Fa-f:.]{2,45}\]?)$/;
+const NAME = /^[a-z0-9][a-z0-9-]{0,39}$/;
+
+const listenSection = (doc: string, port: number, optional: boolean): Section<Listen> => ({
+  is: 'section',
+  doc,
+  optional,
+  options: {
+    host: text({
+      doc: 'Address to bind.',
+      tradeOff: '`127.0.0.1` keeps the service to this machine; `0.0.0.0` or `::` opens it to the network, which is refused while keys are development keys unless stated on the command line.',
+      type: 'a host name or IP address',
+      pattern: HOST,
+      default: '127.0.0.1',
+    }),
+    port: numeric({ doc: 'TCP port; 0 takes any free one and prints it.', min: 0, max: 65_535, default: port }),
+  },
+});
+
+const zoneSection: Section<Zone> = {
+  is: 'section',
+  doc: 'The renewal zone of this process: its zone key serves the sessions that carry this index.',
+  options: {
+    index: numeric({ doc: 'Number of the zone, readable in every session id. Never reuse one.', min: 0, max: 255, default: 0 }),
+    name: text({ doc: 'Name of the zone in logs, metrics and the control room.', type: '1-40 characters of a-z, 0-9 and -', pattern: NAME, default: 'default' }),
+  },
+};
+
+const entitlementKeySection: Section<EntitlementKey> = {
+  is: 'section',
+  doc: 'A key that signs entitlements. Give exactly one of `jwk`, `jwkFile` and `secretFile`.',
+  required: ['kid', 'alg'],
+  options: {
+    kid: text({ doc: 'The `kid` in the header of the entitlements it signs.', type: '1-128 visible characters', pattern: /^[\x21-\x7e]{1,128}$/, example: 'backend-2026' }),
+    alg: oneOf(['ES256', 'EdDSA', 'HS256'], {
+      doc: 'Signature algorithm; entitlements with another one are refused.',
+      tradeOff: 'With HS256 whoever can verify can also sign: keep it for back ends that cannot do better.',
+      example: 'ES256',
+    }),
+    jwk: publicJwk({ doc: 'The public key itself (ES256, EdDSA).' }),
+    jwkFile: path({ doc: 'File with the public key as JSON (ES256, EdDSA).', example: './backend-public.json' }),
+    secretFile: path({ doc: 'File with the shared secret, at least 32 bytes, base64url (HS256).' }),
+  },
+};
+
+/** The schema; its order is the order of the generated file. */
+export const SCHEMA: Section<Config> = {
+  is: 'section',
+  doc: 'Relative paths start at the working directory.',
+  options: {
+    data: path({
+      doc: 'Folder of the database, media objects, generated keys and journals. Created with access for its owner only.',
+      tradeOff: 'Losing it loses devices, sessions, titles and, with a generated key-encryption key, every content key.',
+      default: './sealcast-data',
+    }),
+    roles: someOf(['packager', 'key-server', 'license-server', 'renewal', 'edge', 'operations'], {
+      doc: 'The parts of the service that this process runs; all of them unless told.',
+      tradeOff: 'One process is simplest. Apart, edges and renewal nodes hold no content keys and can be many.',
+      default: ['packager', 'key-server', 'license-server', 'renewal', 'edge', 'operations'],
+    }),
+    listen: listenSection('Where viewers, sources and peers reach this process.', 8080, false),
+    adminListen: listenSection('A second address for operator endpoints, the control room, metrics and health; absent means the same port as everything else.', 8081, true),
+    publicUrl: url({
+      doc: 'Address of this service as viewers see it, without a trailing path; absent means the listening address. Stands in licences, manifests and answers.',
+      example: 'https://watch.example.com',
+    }),
+    hosts: texts({
+      doc: 'Names accepted in the Host header of operator endpoints. Loopback names and the host of `publicUrl` are always accepted.',
+      tradeOff: 'The list stops pages of other sites from reaching the control room by DNS rebinding: add names, do not open it.',
+      type: 'a list of host names',
+      pattern: HOST,
+      default: [],
+    }),
+    tls: {
+      is: 'section',
+      doc: 'HTTPS. Browsers give protected playback only to HTTPS and loopback pages.',
+      options: {
+        mode: oneOf(['off', 'auto', 'files'], {
+          doc: '`off`: plain HTTP, for loopback or behind a TLS proxy. `auto`: a self-signed certificate made in the data folder. `files`: the two files below.',
+          tradeOff: '`auto` needs no set-up, but every viewer has to accept the certificate by hand.',
+          default: 'off',
+        }),
+        certFile: path({ doc: 'PEM file with the certificate chain, for mode `files`.', example: './tls/fullchain.pem' }),
+        keyFile: path({ doc: 'PEM file with the private key, for mode `files`.', example: './tls/privkey.pem' }),
+      },
+    },
+    zone: zoneSection,
+    zones: {
+      is: 'list',
+      doc: 'All renewal zones that the licence server gives sessions to and that a core renewal fleet can renew; empty means only `zone`.',
+      item: zoneSection,
+      example: [
+        { index: 0, name: 'core' },
+        { index: 1, name: 'europe' },
+      ],
+    },
+    keyEncryptionKey: {
+      is: 'section',
+      doc: 'Where the 32-byte key comes from that encrypts all other keys at rest. Absent: one is generated into the data folder, with a warning at each start, and only loopback is served.',
+      options: {
+        file: path({ doc: 'File with the key, base64url, readable by its owner only.', example: '/run/secrets/sealcast-kek' }),
+        env: text({ doc: 'Environment variable with the key, base64url.', type: 'the name of an environment variable', pattern: /^[A-Za-z_][A-Za-z0-9_]{0,127}$/, example: 'SEALCAST_KEK' }),
+      },
+    },
+    licensing: {
+      is: 'section',
+      doc: 'Licences and their renewal. A session that may not continue opens nothing later than its last renewal plus `durationSeconds` plus one grant group.',
+      options: {
+        intervalSeconds: numeric({
+          doc: 'A client renews this often.',
+          unit: 'seconds',
+          tradeOff: 'Shorter: a stopped session stops sooner and concurrency is counted more exactly. Longer: fewer requests; 1,000,000 viewers at 180 s are 5,600 requests/s.',
+          min: 1,
+          max: 3600,
+          default: 180,
+        }),
+        durationSeconds: numeric({
+          doc: 'What one licence or renewal opens, from the moment it is given. At least `intervalSeconds`.',
+          unit: 'seconds',
+          tradeOff: 'The excess over the interval is how long an outage of the renewal service stays invisible; it is also how long a denied session goes on.',
+          min: 2,
+          max: 86_400,
+          default: 300,
+        }),
+        horizonSeconds: numeric({
+          doc: 'How far ahead a licence carries sealed grants that renewals can open. After that the client asks for a new licence.',
+          unit: 'seconds',
+          tradeOff: 'Longer horizons make licences larger (40 bytes per grant group) and new licences rarer.',
+          min: 2,
+          max: 86_400,
+          default: 14_400,
+        }),
+        maxLiveGrantSeconds: numeric({
+          doc: 'No grant for a live, timed or marked event opens more than this, whatever its terms say.',
+          unit: 'seconds',
+          tradeOff: 'Bounds what an account that is not counted strictly may keep after it is denied.',
+          min: 2,
+          max: 86_400,
+          default: 900,
+        }),
+        epochHours: numeric({
+          doc: 'Life of a master secret; sessions started under it are renewed until it and its overlap end. Third-party runtimes want 6 or less.',
+          unit: 'hours',
+          tradeOff: 'Shorter: a stolen zone key is worth less. Longer: fewer sessions need a new licence in the middle.',
+          min: 1,
+          max: 168,
+          default: 24,
+        }),
+        renewalTimeoutMillis: numeric({
+          doc: 'A client that got no answer for this long asks the next renewal URL.',
+          unit: 'milliseconds',
+          tradeOff: 'Shorter finds a healthy server sooner and burdens slow networks with repeated requests.',
+          min: 200,
+          max: 60_000,
+          default: 5000,
+        }),
+        jitterPercent: numeric({
+          doc: 'Each renewal is asked for up to this much earlier than the interval says, at random, so that viewers who started together spread out.',
+          unit: 'percent of the interval',
+          tradeOff: '0 keeps load peaks alive for hours after a kick-off; higher values add requests.',
+          min: 0,
+          max: 50,
+          default: 10,
+        }),
+        renewUrls: urls({
+          doc: 'Renewal addresses given to clients, in the order to try; empty means this service. Name at least one core address when edges renew.',
+          default: [],
+        }),
+        licenseUrls: urls({ doc: 'Licence addresses given to clients, in the order to try; empty means this service.', default: [] }),
+      },
+    },
+    devices: {
+      is: 'section',
+      doc: 'Which devices may play.',
+      options: {
+        unregistered: oneOf(['allow', 'deny'], {
+          doc: 'Whether a device that was never registered may start a session, with a key pair made for that session.',
+          tradeOff: '`allow` lets private windows and guests play; `deny` makes the device limit a hard one.',
+          default: 'allow',
+        }),
+        max: numeric({ doc: 'Registered, unrevoked devices per account.', unit: 'devices', min: 1, max: 1000, default: 5 }),
+      },
+    },
+    entitlements: {
+      is: 'section',
+      doc: 'Who may say that an account may watch.',
+      options: {
+        keys: {
+          is: 'list',
+          doc: 'Keys of your back end, tried by `kid`. Empty: only entitlements of the built-in demo issuer are accepted.',
+          item: entitlementKeySection,
+          example: [{ kid: 'backend-2026', alg: 'ES256', jwkFile: './backend-public.json' }],
+        },
+      },
+    },
+    packager: {
+      is: 'section',
+      doc: 'How events and titles are cut, encrypted and listed.',
+      options: {
+        scheme: oneOf(['cenc', 'cbcs'], {
+          doc: 'Protection scheme of new events and titles.',
+          tradeOff: '`cenc` packs faster and plays everywhere but on Apple platforms; `cbcs` is what those need, and current players take it everywhere.',
+          default: 'cenc',
+        }),
+        segmentSeconds: numeric({
+          doc: 'Length of a segment. Sources must start a picture that needs no earlier one at each boundary.',
+          unit: 'seconds',
+          tradeOff: 'Shorter: faster joining and switching. Longer: better compression and fewer requests.',
+          min: 0.5,
+          max: 30,
+          fraction: 0.001,
+          default: 2,
+        }),
+        chunkMillis: numeric({
+          doc: 'Length of the pieces in which a live segment is delivered while it is made.',
+          unit: 'milliseconds',
+          tradeOff: 'Shorter: lower latency. Longer: fewer parts in playlists and fewer requests of low-latency HLS players.',
+          min: 20,
+          max: 30_000,
+          default: 200,
+        }),
+        periodSeconds: numeric({
+          doc: 'Crypto period of live events: how often their content key changes. A whole multiple or fraction of the segment length.',
+          unit: 'seconds',
+          tradeOff: 'Shorter periods release and cut finer and need more keys in players.',
+          min: 0.1,
+          max: 3600,
+          fraction: 0.001,
+          default: 10,
+        }),
+        titlePeriodSeconds: numeric({
+          doc: 'Crypto period of titles. A whole multiple or fraction of the segment length.',
+          unit: 'seconds',
+          min: 0.1,
+          max: 3600,
+          fraction: 0.001,
+          default: 30,
+        }),
+        groupPeriods: numeric({
+          doc: 'Crypto periods per grant group, the smallest stretch that a renewal opens.',
+          unit: 'periods',
+          tradeOff: 'The group length is added to how long a denied session goes on; smaller groups make licences larger.',
+          min: 1,
+          max: 65_535,
+          default: 3,
+        }),
+        windowSeconds: numeric({
+          doc: 'How far back live manifests list segments.',
+          unit: 'seconds',
+          tradeOff: 'Longer windows let viewers seek further back and make manifests larger.',
+          min: 6,
+          max: 86_400,
+          default: 60,
+        }),
+        dvrSeconds: numeric({
+          doc: 'How long live segments stay on disk and can be fetched. At least `windowSeconds`.',
+          unit: 'seconds',
+          tradeOff: 'An event of 2 Mb/s needs 0.9 GB of disk per hour.',
+          min: 6,
+          max: 604_800,
+          default: 600,
+        }),
+        latencySeconds: numeric({
+          doc: 'Distance from the live edge that players aim for.',
+          unit: 'seconds',
+          tradeOff: 'Lower is closer to live and stalls sooner on uneven networks.',
+          min: 0.5,
+          max: 60,
+          fraction: 0.001,
+          default: 2,
+        }),
+      },
+    },
+    ingest: {
+      is: 'section',
+      doc: 'How live sources are let in.',
+      options: {
+        allowOpen: flag({
+          doc: 'Accepts sources without a credential.',
+          tradeOff: 'Whoever reaches the port can then put pictures on air. For sources that cannot send a credential, on a network of their own.',
+          default: false,
+        }),
+      },
+    },
+    edge: {
+      is: 'section',
+      doc: 'The delivery part.',
+      options: {
+        id: text({ doc: 'Name under which this edge is enrolled, in logs and in the control room.', type: '1-40 characters of a-z, 0-9 and -', pattern: NAME, default: 'edge-1' }),
+        cacheMemoryMegabytes: numeric({ doc: 'Memory for segments and manifests.', unit: 'MB (10^6 bytes)', tradeOff: 'What is not in memory is read from disk or fetched again.', min: 1, max: 1_048_576, default: 256 }),
+        cacheDiskMegabytes: numeric({ doc: 'Disk for segments, in the data folder; 0 keeps them in memory only.', unit: 'MB (10^6 bytes)', min: 0, max: 1_073_741_824, default: 2048 }),
+        originUrl: url({ doc: 'Where segments and manifests are fetched from; absent means the packager in this process.', example: 'https://origin.example.com' }),
+        bundleUrl: url({ doc: 'Where keys and revocations come from; absent means the licence server in this process.', example: 'https://license.example.com' }),
+      },
+    },
+    log: {
+      is: 'section',
+      doc: 'Logs on stderr. No level ever shows a key, a token or a licence.',
+      options: {
+        level: oneOf(['debug', 'info', 'warn', 'error'], { doc: 'The least severe kind of line that is written.', tradeOff: '`debug` writes a line per request.', default: 'info' }),
+        format: oneOf(['auto', 'json', 'text'], { doc: '`json` for collectors, `text` for people, `auto` chooses by whether stderr is a terminal.', default: 'auto' }),
+      },
+    },
+    metrics: {
+      is: 'section',
+      doc: 'Prometheus metrics at `/metrics`.',
+      options: {
+        public: flag({
+          doc: 'Serves them without an operator token.',
+          tradeOff: 'Spares the collector a token; tells anyone who reaches the port how many people are watching.',
+          default: false,
+        }),
+      },
+    },
+  },
+};
+
+/** Rules between options; each answers the option to name and what is wrong. */
+export const RULES: readonly ((config: Config) => readonly { readonly at: string; readonly problem: string }[])[] = [
+  ({ licensing: { intervalSeconds, durationSeconds, horizonSeconds } }) => [
+    ...(durationSeconds < intervalSeconds ? [{ at: 'licensing.durationSeconds', problem: 'must be at least licensing.intervalSeconds, or playback stops between renewals' }] : []),
+    ...(horizonSeconds < durationSeconds ? [{ at: 'licensing.horizonSeconds', problem: 'must be at least licensing.durationSeconds' }] : []),
+  ],
+  ({ licensing: { maxLiveGrantSeconds, intervalSeconds } }) =>
+    maxLiveGrantSeconds < intervalSeconds ? [{ at: 'licensing.maxLiveGrantSeconds', problem: 'must be at least licensing.intervalSeconds, or live playback stops between renewals' }] : [],
+  ({ licensing: { horizonSeconds }, packager: { periodSeconds, titlePeriodSeconds, groupPeriods } }) => {
+    const groups = Math.ceil(horizonSeconds / (Math.min(periodSeconds, titlePeriodSeconds) * groupPeriods));
+    return groups > 4096 ? [{ at: 'licensing.horizonSeconds', problem: `spans ${groups} grant groups; a licence holds at most 4096: shorten it or raise packager.groupPeriods` }] : [];
+  },
+  ({ packager: { segmentSeconds, ...periods } }) =>
+    (['periodSeconds', 'titlePeriodSeconds'] as const)
+      .filter((name) => !isMultiple(periods[name], segmentSeconds) && !isMultiple(segmentSeconds, periods[name]))
+      .map((name) => ({ at: `packager.${name}`, problem: 'must be a whole multiple or fraction of packager.segmentSeconds' })),
+  ({ packager: { chunkMillis, segmentSeconds, dvrSeconds, windowSeconds } }) => [
+    ...(chunkMillis > segmentSeconds * 1000 ? [{ at: 'packager.chunkMillis', problem: 'must not exceed packager.segmentSeconds' }] : []),
+    ...(dvrSeconds < windowSeconds ? [{ at: 'packager.dvrSeconds', problem: 'must be at least packager.windowSeconds' }] : []),
+  ],
+  ({ tls }) =>
+    tls.mode === 'files' && (tls.certFile === undefined || tls.keyFile === undefined)
+      ? [{ at: 'tls', problem: 'mode `files` needs certFile and keyFile' }]
+      : tls.mode !== 'files' && (tls.certFile !== undefined || tls.keyFile !== undefined)
+        ? [{ at: 'tls.mode', problem: 'must be `files` when certFile or keyFile is given' }]
+        : [],
+  ({ keyEncryptionKey: { file, env } }) => (file !== undefined && env !== undefined ? [{ at: 'keyEncryptionKey', problem: 'takes `file` or `env`, not both' }] : []),
+  ({ zone, zones }) => [
+    ...(zones.length > 0 && !zones.some(({ index, name }) => index === zone.index && name === zone.name) ? [{ at: 'zones', problem: 'must contain `zone`, or be empty' }] : []),
+    ...(new Set(zones.map(({ index }) => index)).size < zones.length ? [{ at: 'zones', problem: 'has an index twice' }] : []),
+  ],
+  ({ entitlements: { keys } }) => [
+    ...(new Set(keys.map(({ kid }) => kid)).size < keys.length ? [{ at: 'entitlements.keys', problem: 'has a kid twice' }] : []),
+    ...keys.flatMap((key, position) => {
+      const at = `entitlements.keys[${position}]`;
+      if ([key.jwk, key.jwkFile, key.secretFile].filter((source) => source !== undefined).length !== 1) return [{ at, problem: 'needs exactly one of jwk, jwkFile and secretFile' }];
+      if ((key.alg === 'HS256') !== (key.secretFile !== undefined)) return [{ at, problem: 'uses secretFile with HS256, and jwk or jwkFile with the others' }];
+      return [];
+    }),
+  ],
+];
+
+const isMultiple = (long: number, short: number): boolean => Math.round(long * 1000) % Math.round(short * 1000) === 0;
