@@ -55,6 +55,7 @@ export type ErrorCode =
   | 'key-unavailable'
   | 'tool-missing'
   | 'shutting-down'
+  | 'service-unreachable'
   | 'internal';
 
 /** code → HTTP status, retry rule, and the sentence a viewer may see. */
@@ -105,6 +106,7 @@ export const ERRORS: Readonly<Record<ErrorCode, Row>> = {
   'key-unavailable': row(503, 'later', 'The service is briefly unavailable.'),
   'tool-missing': row(503, 'never', 'The service is not installed completely.'),
   'shutting-down': row(503, 'later', 'The service is briefly unavailable.'),
+  'service-unreachable': row(503, 'later', 'The service cannot be reached; please check the connection.'),
   internal: row(500, 'later', 'Something went wrong on our side.'),
 };
 

@@ -1,0 +1,138 @@
+// SPDX-License-Identifier: Apache-2.0
+/**
+ * A device: one P-256 pair that signs proofs (ECDSA) and one that opens licences (ECDH).
+ *
+ * docs/wire/session.md; the device id is the RFC 7638 thumbprint of the signing key.
+ * Invariant: private keys are non-extractable unless the injected storage says that it can only keep text; they leave
+ * this module in no other form than that storage's.
+ */
+import { CompactSign, calculateJwkThumbprint } from 'jose';
+import { SealcastError } from '#core/errors.ts';
+import { deviceId } from '#core/ids.ts';
+import type { DeviceId } from '#core/ids.ts';
+import type { PublicJwk } from '#core/license/public-jwk.ts';
+
+
+/** The two key pairs as a storage keeps them. Structured-cloneable: IndexedDB stores them without exporting. */
+export type DeviceKeyPairs = { readonly sign: CryptoKeyPair; readonly agree: CryptoKeyPair };
+
+/** Where a device keeps its keys between visits. */
+export interface DeviceKeyStorage {
+  /** True if this storage can only keep text, so that keys have to be made extractable. Browsers: false. */
+  readonly extractable: boolean;
+  load(): Promise<DeviceKeyPairs | undefined>;
+  save(keys: DeviceKeyPairs): Promise<void>;
+}
+
+/** Purposes a device signs for; each is one JOSE `typ`, so that no proof can be used as another. */
+export type ProofType = 'session-proof+jwt' | 'license-proof+jwt' | 'device-proof+jwt' | 'stop+jwt';
+
+export type Device = {
+  readonly id: DeviceId;
+  /** Shown to the account's owner; at most 64 characters. */
+  readonly name: string;
+  /** True if the keys outlive this page or process. */
+  readonly stored: boolean;
+  /** What the server is told: public keys and the name. */
+  readonly description: { readonly sign: PublicJwk; readonly agree: PublicJwk; readonly name: string };
+  /** RFC 7638 thumbprint of the agree key. */
+  readonly agreeThumbprint: string;
+  /** For opening sealed licences only. */
+  readonly agreeKey: CryptoKey;
+  /** Compact JWS (ES256) of `payload` by the sign key. */
+  prove(type: ProofType, payload: Readonly<Record<string, string | number>>): Promise<string>;
+};
+
+const ECDSA = { name: 'ECDSA', namedCurve: 'P-256' } as const;
+const ECDH = { name: 'ECDH', namedCurve: 'P-256' } as const;
+const MAX_NAME = 64;
+
+const publicJwk = async (key: CryptoKey): Promise<PublicJwk> => {
+  const { x, y } = await crypto.subtle.exportKey('jwk', key);
+  if (x === undefined || y === undefined) throw new SealcastError('bad-request', 'a device key must be an elliptic-curve key on P-256');
+  return { kty: 'EC', crv: 'P-256', x, y };
+};
+
+const makePairs = async (extractable: boolean): Promise<DeviceKeyPairs> => ({
+  sign: (await crypto.subtle.generateKey(ECDSA, extractable, ['sign', 'verify'])) as CryptoKeyPair,
+  agree: (await crypto.subtle.generateKey(ECDH, extractable, ['deriveBits'])) as CryptoKeyPair,
+});
+
+/**
+ * Opens the device kept in `storage`, making and saving its keys at the first visit. Without storage, or where the
+ * storage fails (private windows), the keys live as long as the returned object: the server's policy decides whether
+ * such a device may play. Throws `bad-request` where there is no WebCrypto, which is the case in insecure contexts.
+ */
+export const openDevice = async (options: { name?: string; storage?: DeviceKeyStorage } = {}): Promise<Device> => {
+  if (globalThis.crypto?.subtle === undefined) throw new SealcastError('bad-request', 'WebCrypto is missing: the page has to be opened over https or on localhost');
+  let stored = options.storage !== undefined;
+  let pairs: DeviceKeyPairs | undefined;
+  try {
+    pairs = await options.storage?.load();
+  } catch {
+    stored = false;
+  }
+  if (pairs === undefined) {
+    pairs = await makePairs(options.storage?.extractable ?? false);
+    if (stored) await options.storage?.save(pairs).catch(() => (stored = false));
+  }
+  return describe(pairs, (options.name ?? 'web browser').slice(0, MAX_NAME), stored);
+};
+
+const describe = async (pairs: DeviceKeyPairs, name: string, stored: boolean): Promise<Device> => {
+  const [sign, agree] = await Promise.all([publicJwk(pairs.sign.publicKey), publicJwk(pairs.agree.publicKey)]);
+  return {
+    id: deviceId(await calculateJwkThumbprint(sign)),
+    name,
+    stored,
+    description: { sign, agree, name },
+    agreeThumbprint: await calculateJwkThumbprint(agree),
+    agreeKey: pairs.agree.privateKey,
+    prove: (type, payload) =>
+      new CompactSign(new TextEncoder().encode(JSON.stringify(payload))).setProtectedHeader({ alg: 'ES256', typ: type }).sign(pairs.sign.privateKey),
+  };
+};
+
+/** Keeps the keys in memory: for tests, and for several sessions of one headless viewer. */
+export const memoryDeviceStorage = (): DeviceKeyStorage => {
+  let kept: DeviceKeyPairs | undefined;
+  return {
+    extractable: false,
+    load: async () => kept,
+    save: async (keys) => {
+      kept = keys;
+    },
+  };
+};
+
+type StoredJwks = { readonly sign: JsonWebKey; readonly agree: JsonWebKey };
+
+/**
+ * Keeps the keys as private JWKs in a text that `read` and `write` move, e.g. from and to a file of mode 0600.
+ * For headless devices: whoever can read the text is the device.
+ */
+export const textDeviceStorage = (io: { read(): Promise<string | undefined>; write(text: string): Promise<void> }): DeviceKeyStorage => ({
+  extractable: true,
+  async load() {
+    const text = await io.read();
+    if (text === undefined) return undefined;
+    const { sign, agree } = JSON.parse(text) as StoredJwks;
+    return { sign: await importPair(sign, ECDSA, ['sign'], ['verify']), agree: await importPair(agree, ECDH, ['deriveBits'], []) };
+  },
+  async save(keys) {
+    const stored: StoredJwks = {
+      sign: await crypto.subtle.exportKey('jwk', keys.sign.privateKey),
+      agree: await crypto.subtle.exportKey('jwk', keys.agree.privateKey),
+    };
+    await io.write(JSON.stringify(stored));
+  },
+});
+
+const importPair = async (jwk: JsonWebKey, algorithm: typeof ECDSA | typeof ECDH, privateUses: KeyUsage[], publicUses: KeyUsage[]): Promise<CryptoKeyPair> => {
+  const { kty, crv, x, y, d } = jwk;
+  if (kty !== 'EC' || crv !== 'P-256' || x === undefined || y === undefined || d === undefined) throw new SealcastError('bad-request', 'stored device key must be a private P-256 JWK');
+  return {
+    privateKey: await crypto.subtle.importKey('jwk', { kty, crv, x, y, d }, algorithm, true, privateUses),
+    publicKey: await crypto.subtle.importKey('jwk', { kty, crv, x, y }, algorithm, true, publicUses),
+  };
+};

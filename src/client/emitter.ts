@@ -1,0 +1,34 @@
+// SPDX-License-Identifier: Apache-2.0
+/**
+ * Typed events of a session, small enough for every runtime.
+ *
+ * Invariant: a listener that throws stops neither the other listeners nor the session; its error is rethrown on a task of
+ * its own, where the runtime reports it.
+ */
+export type Emitter<Events extends object> = {
+  /** Calls `listener` at every event of this name; returns a function that removes it again. */
+  on<Name extends keyof Events>(name: Name, listener: (event: Events[Name]) => void): () => void;
+  emit<Name extends keyof Events>(name: Name, event: Events[Name]): void;
+};
+
+export const createEmitter = <Events extends object>(): Emitter<Events> => {
+  const listeners = new Map<keyof Events, Set<(event: never) => void>>();
+  return {
+    on(name, listener) {
+      const set = listeners.get(name) ?? new Set();
+      listeners.set(name, set.add(listener));
+      return () => set.delete(listener);
+    },
+    emit(name, event) {
+      for (const listener of [...(listeners.get(name) ?? [])]) {
+        try {
+          (listener as (event: Events[typeof name]) => void)(event);
+        } catch (error) {
+          queueMicrotask(() => {
+            throw error;
+          });
+        }
+      }
+    },
+  };
+};

@@ -1,0 +1,157 @@
+// SPDX-License-Identifier: Apache-2.0
+/**
+ * The client's side of the licence server's routes: start, new licence, stop, device registration.
+ *
+ * docs/wire/session.md. Invariant: a licence leaves here only with a good signature of the server's published key, the right
+ * type, this device as audience, the asked-for asset and session, and before its expiry in server time.
+ */
+import { type CompactVerifyResult, compactDecrypt, compactVerify, decodeProtectedHeader, importJWK } from 'jose';
+import type { JWK } from 'jose';
+import { encodeBase64url } from '#core/bytes/base64url.ts';
+import { SealcastError } from '#core/errors.ts';
+import { deviceId } from '#core/ids.ts';
+import type { AssetId, DeviceId, SessionId } from '#core/ids.ts';
+import { LICENSE_TYPE, type LicenseClaims, type SealedLicense, parseLicenseClaims, parseSealedLicense } from '#core/license/license-claims.ts';
+import { jsonObject, membersOf } from '#core/license/shape.ts';
+import type { Micros } from '#core/time.ts';
+import { sha256 } from '#crypto/hmac.ts';
+import type { ServerTime } from './clock.ts';
+import type { Device } from './device.ts';
+import type { Answer, Failure, Transport } from './transport.ts';
+
+/** A verified and opened licence. Holds keys: never log it. */
+export type OpenedLicense = LicenseClaims & SealedLicense;
+
+/** What a start or a new licence brings. */
+export type Admission = {
+  readonly license: OpenedLicense;
+  readonly mediaToken: string;
+  readonly mediaTokenExpires: Micros;
+  readonly renewUrls: readonly string[];
+  readonly licenseUrls: readonly string[];
+};
+
+type Outcome<T> = { readonly ok: true; readonly value: T } | Failure;
+
+export type Desk = {
+  start(request: { readonly asset: AssetId; readonly entitlement: string; readonly position?: Micros }): Promise<Outcome<Admission>>;
+  relicense(request: { readonly sid: SessionId; readonly urls: readonly string[]; readonly position?: Micros }, signal?: AbortSignal): Promise<Outcome<Admission>>;
+  /** True once the server acknowledged. */
+  stop(sid: SessionId): Promise<boolean>;
+  registerDevice(entitlement: string): Promise<Outcome<DeviceId>>;
+};
+
+const utf8 = new TextDecoder('utf-8', { fatal: true });
+const JSON_TYPE = { 'content-type': 'application/json' } as const;
+const MAX_TOKEN = 8192;
+const TIMESTAMP_LIMIT = Number.MAX_SAFE_INTEGER;
+
+const bodyOf = (answer: Answer, what: string): ReturnType<typeof jsonObject> => jsonObject(utf8.decode(answer.body), what, 'bad-request');
+const post = (body: object): { method: 'POST'; body: string; headers: typeof JSON_TYPE } => ({ method: 'POST', body: JSON.stringify(body), headers: JSON_TYPE });
+
+/** Addresses of a route on every server. */
+const route = (servers: readonly string[], path: string): readonly string[] => servers.map((server) => new URL(path, server).href);
+
+/** Addresses from an answer: absolute, or relative to the server that answered. http(s) only. */
+const addresses = (value: unknown, base: string): readonly string[] => {
+  const urls = membersOf(value, 'addresses', 'bad-request', ['urls'], [], true).list('urls', 16);
+  const parsed = urls.map((url) => new URL(String(url), base));
+  if (parsed.length === 0 || parsed.some((url) => !/^https?:$/.test(url.protocol))) throw new SealcastError('bad-request', 'addresses: urls must hold at least one http or https address');
+  return parsed.map((url) => url.href);
+};
+
+/** A desk for one device at `servers` (base addresses, tried in turn). */
+export const createDesk = (options: { readonly servers: readonly string[]; readonly device: Device; readonly transport: Transport; readonly serverTime: ServerTime }): Desk => {
+  const { servers, device, transport, serverTime } = options;
+  let published: readonly JWK[] = [];
+
+  const signerOf = async (kid: string | undefined): Promise<JWK | undefined> => {
+    const known = published.find((key) => key.kid === kid);
+    if (known !== undefined) return known;
+    const keys = await transport.request(route(servers, '/v1/licenses/keys'), { method: 'GET' }, (answer) => membersOf(bodyOf(answer, 'licence keys'), 'licence keys', 'bad-request', ['keys'], [], true).list('keys', 64));
+    if (!keys.ok) throw new SealcastError('key-unavailable', `licence keys: ${keys.detail}`);
+    published = keys.value as readonly JWK[];
+    return published.find((key) => key.kid === kid);
+  };
+
+  const verify = async (jws: string): Promise<CompactVerifyResult> => {
+    const { kid } = decodeProtectedHeader(jws);
+    const jwk = await signerOf(kid);
+    if (jwk === undefined) throw new SealcastError('bad-request', 'licence: signed by a key the server does not publish');
+    const verified = await compactVerify(jws, await importJWK({ ...jwk, alg: 'ES256' }, 'ES256'), { algorithms: ['ES256'] });
+    if (verified.protectedHeader.typ !== LICENSE_TYPE) throw new SealcastError('bad-request', `licence: typ must be ${LICENSE_TYPE}`);
+    return verified;
+  };
+
+  const openLicense = async (jws: string, expected: { asset?: AssetId; sid: SessionId }): Promise<OpenedLicense> => {
+    const claims = parseLicenseClaims(jsonObject(utf8.decode((await verify(jws)).payload), 'licence', 'bad-request'));
+    const refuse = (rule: string): never => {
+      throw new SealcastError('bad-request', `licence: ${rule}`);
+    };
+    if (claims.device !== device.id) refuse('made for another device');
+    if (claims.sid !== expected.sid) refuse('made for another session');
+    if (expected.asset !== undefined && claims.asset !== expected.asset) refuse('made for another asset');
+    if (claims.expiresAt <= serverTime.now()) refuse('expired');
+    const { plaintext } = await compactDecrypt(claims.sealed, device.agreeKey, { keyManagementAlgorithms: ['ECDH-ES'], contentEncryptionAlgorithms: ['A256GCM'] });
+    return { ...claims, ...parseSealedLicense(utf8.decode(plaintext), claims.horizon) };
+  };
+
+  const admit = async (answer: Answer, expected: { asset?: AssetId; sid?: SessionId }): Promise<Admission> => {
+    const body = membersOf(bodyOf(answer, 'session'), 'session', 'bad-request', ['sid', 'license', 'mediaToken', 'mediaTokenExpires', 'time', 'renew', 'licenses'], [], true);
+    serverTime.sample(body.integer('time', 0, TIMESTAMP_LIMIT) as Micros, answer.sent, answer.received);
+    const sid = body.text('sid', { most: 24 }) as SessionId;
+    if (expected.sid !== undefined && sid !== expected.sid) throw new SealcastError('bad-request', 'session: answer for another session');
+    return {
+      license: await openLicense(body.text('license', { most: 2 ** 22 }), { ...expected, sid }),
+      mediaToken: body.text('mediaToken', { most: MAX_TOKEN }),
+      mediaTokenExpires: body.integer('mediaTokenExpires', 0, TIMESTAMP_LIMIT) as Micros,
+      renewUrls: addresses(body.value('renew'), answer.url),
+      licenseUrls: addresses(body.value('licenses'), answer.url),
+    };
+  };
+
+  const nonce = (signal?: AbortSignal): Promise<Outcome<string>> =>
+    transport.request(
+      route(servers, '/v1/sessions'),
+      { method: 'GET' },
+      (answer) => {
+        const body = membersOf(bodyOf(answer, 'nonce'), 'nonce', 'bad-request', ['nonce', 'time'], [], true);
+        serverTime.sample(body.integer('time', 0, TIMESTAMP_LIMIT) as Micros, answer.sent, answer.received);
+        return body.text('nonce', { most: 256 });
+      },
+      signal,
+    );
+
+  const entitled = async (type: 'session-proof+jwt' | 'device-proof+jwt', asset: string, entitlement: string): Promise<Outcome<object>> => {
+    const fresh = await nonce();
+    if (!fresh.ok) return fresh;
+    const proof = await device.prove(type, { ent: encodeBase64url(sha256(new TextEncoder().encode(entitlement))), nonce: fresh.value, asset, agree: device.agreeThumbprint });
+    return { ok: true, value: { entitlement, nonce: fresh.value, device: device.description, proof } };
+  };
+
+  return {
+    async start({ asset, entitlement, position }) {
+      const request = await entitled('session-proof+jwt', asset, entitlement);
+      if (!request.ok) return request;
+      const body = { ...request.value, asset, ...(position === undefined ? {} : { position }) };
+      return transport.request(route(servers, '/v1/sessions'), post(body), (answer) => admit(answer, { asset }));
+    },
+    async relicense({ sid, urls, position }, signal) {
+      const fresh = await nonce(signal);
+      if (!fresh.ok) return fresh;
+      const proof = await device.prove('license-proof+jwt', { sid, nonce: fresh.value });
+      return transport.request(urls, post({ sid, nonce: fresh.value, proof, ...(position === undefined ? {} : { position }) }), (answer) => admit(answer, { sid }), signal);
+    },
+    async stop(sid) {
+      const at = serverTime.now();
+      const proof = await device.prove('stop+jwt', { sid, at, reason: 'viewer' });
+      const answer = await transport.request(route(servers, '/v1/stop'), { ...post({ sid, at, proof }), keepalive: true }, () => true);
+      return answer.ok;
+    },
+    async registerDevice(entitlement) {
+      const request = await entitled('device-proof+jwt', '', entitlement);
+      if (!request.ok) return request;
+      return transport.request(route(servers, '/v1/devices'), post(request.value), (answer) => deviceId(membersOf(bodyOf(answer, 'device'), 'device', 'bad-request', ['device'], [], true).value('device')));
+    },
+  };
+};

@@ -1,0 +1,84 @@
+// SPDX-License-Identifier: Apache-2.0
+/**
+ * What a viewing session is to whoever holds it: an app, a player binding, a headless viewer.
+ *
+ * docs/wire/session.md, docs/wire/renewal.md. Times are server time unless a name says media time.
+ */
+import type { AssetId, ContentKey, KeyGroup, KeyId, ProtectionScheme, SessionId } from '#core/ids.ts';
+import type { ErrorCode, ProblemExtra, Retry } from '#core/errors.ts';
+import type { Reason } from '#core/license/reasons.ts';
+import type { Micros, Millis } from '#core/time.ts';
+
+/**
+ * `active`: renewing as planned. `degraded`: renewals fail, opened content goes on playing, the client keeps trying.
+ * `expired`: still trying, but nothing is open at the playhead, so the picture stands. `ended`: over; keys are gone.
+ */
+export type SessionState = 'active' | 'degraded' | 'expired' | 'ended';
+
+/** Why a session is over. */
+export type SessionEnd = {
+  /** The renewal server's reason, or the code of the refusal that ended the session. Stable; localise by it. */
+  readonly code: Reason | ErrorCode;
+  /** One English sentence for the viewer. */
+  readonly text: string;
+  readonly at: Micros;
+};
+
+/** Why a session did not start. */
+export type SessionDenial = {
+  readonly code: ErrorCode;
+  /** One English sentence for the viewer. */
+  readonly text: string;
+  /** For the developer. */
+  readonly detail: string;
+  readonly retry: Retry;
+  /** What else the server said, e.g. the conflicting sessions of `concurrency-limit`. */
+  readonly extra: Readonly<Record<string, unknown>> | ProblemExtra;
+};
+
+/** One content key and the media time [from, to) it decrypts. Hold it no longer than needed; never log it. */
+export type OpenedKey = { readonly kid: KeyId; readonly key: ContentKey; readonly keyGroup: KeyGroup; readonly from: Micros; readonly to: Micros };
+
+export type SessionEvents = {
+  /** A renewal or a new licence was accepted. */
+  renewed: { readonly expiresAt: Micros };
+  /** Every renewal address failed; the next try comes after `retryAfter`. */
+  degraded: { readonly detail: string; readonly expiresAt: Micros; readonly retryAfter: Millis };
+  /** Nothing is open at the playhead any more; `text` is for the viewer. Followed by `renewed` or `ended`. */
+  expired: { readonly text: string; readonly at: Micros };
+  ended: SessionEnd;
+};
+
+export type Session = {
+  readonly id: SessionId;
+  readonly asset: AssetId;
+  readonly kind: 'event' | 'title';
+  readonly scheme: ProtectionScheme;
+  /** The decoy key id that manifests name. */
+  readonly entryKid: KeyId;
+  readonly state: SessionState;
+  /** Set once the session has ended. */
+  readonly end: SessionEnd | undefined;
+  /** What to tell the viewer now; undefined while all is well. */
+  readonly notice: string | undefined;
+  /** When opened content runs out at normal speed from the playhead. */
+  readonly expiresAt: Micros;
+  /** Media time [from, to) that is open. */
+  readonly openedRange: { readonly from: Micros; readonly to: Micros };
+  /** The newest media token; ask again for every request. */
+  readonly mediaToken: string;
+  readonly mediaTokenExpires: Micros;
+  /** Server time. */
+  now(): Micros;
+  on<Name extends keyof SessionEvents>(name: Name, listener: (event: SessionEvents[Name]) => void): () => void;
+  /** Tells the session where the viewer is. Renewals follow it; a seek outside the opened range asks for a new licence there. */
+  playhead(mediaTime: Micros): void;
+  /** Keys of the opened content within media time [from, to), both key groups, oldest first. Empty after the end. */
+  keysBetween(from: Micros, to: Micros): Promise<readonly OpenedKey[]>;
+  /** The content key of `kid`, if its group is open. `near` is the media time it is wanted for (default: the playhead). */
+  key(kid: Uint8Array, near?: Micros): Promise<ContentKey | undefined>;
+  /** Renews now, e.g. for a fresh media token after a 401. True if an answer was accepted. */
+  renew(): Promise<boolean>;
+  /** Drops the keys, then tells the server; true once the server acknowledged. Harmless to repeat. */
+  stop(): Promise<boolean>;
+};

@@ -1,0 +1,269 @@
+// SPDX-License-Identifier: Apache-2.0
+/**
+ * A viewing session from its start to its end: licence, renewals, media tokens, keys.
+ *
+ * docs/wire/session.md, docs/wire/renewal.md. One object owns the renewal timer; it follows the newest answer.
+ * Invariant: a licence is used only after its signature, type, audience and expiry were checked; an answer only after its
+ * MAC was; after the end no key leaves and none is left behind.
+ */
+import type { ErrorCode } from '#core/errors.ts';
+import { ERRORS } from '#core/errors.ts';
+import type { ContentKey } from '#core/ids.ts';
+import { type Reason, reasonText } from '#core/license/reasons.ts';
+import { encodeRequest, nextState, openAnswer } from '#core/license/renewal-message.ts';
+import { groupAt, groupLength } from '#core/time.ts';
+import type { GrantGroup, Micros, Millis } from '#core/time.ts';
+import { ladderHash } from '#crypto/ladder-hash.ts';
+import type { Clock, Random } from '#ports';
+import type { ServerTime } from './clock.ts';
+import { createEmitter } from './emitter.ts';
+import { type KeyRing, createKeyRing } from './key-ring.ts';
+import type { Admission, Desk } from './license-desk.ts';
+import { type Attempt, createRenewalTimer } from './renewal-timer.ts';
+import type { OpenedKey, Session, SessionEnd, SessionEvents, SessionState } from './session-types.ts';
+import { type Failure, type Transport, fraction } from './transport.ts';
+
+/** What a session is made of; `startSession` puts it together. */
+export type SessionParts = {
+  readonly admission: Admission;
+  readonly desk: Desk;
+  readonly transport: Transport;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly serverTime: ServerTime;
+  /** Opened content kept behind the playhead of an event, for seeks back. */
+  readonly keepBehind: Micros;
+  /** Titles: where the viewer starts. */
+  readonly startAt: Micros;
+};
+
+const EXPIRED_TEXT = 'The connection to the service was lost. Playback goes on as soon as it is back.';
+/** Least pause between two renewals that the playhead asks for. */
+const HURRY_GAP = 1000 as Millis;
+/** Share of the spare time (term minus interval) at which content left, not time, asks for a renewal. */
+const CONTENT_MARGIN = 0.9;
+/** Licences whose grants stay in use after newer ones came, so that the picture does not notice the change. */
+const MAX_RINGS = 3;
+const TOKEN_HEADER = 'sealcast-media-token';
+
+export const createSession = (parts: SessionParts): Session => {
+  const { desk, transport, clock, random, serverTime } = parts;
+  const events = createEmitter<SessionEvents>();
+  let { license, mediaToken, mediaTokenExpires, renewUrls, licenseUrls } = parts.admission;
+  const { sid, asset, kind, scheme, entryKid } = license;
+  let rings: KeyRing[] = [];
+  let state: SessionState = 'active';
+  let end: SessionEnd | undefined;
+  let renewalState = license.state;
+  let terms = license.terms;
+  let openedFrom = license.horizon.from;
+  let opened = license.opened;
+  let reported: { readonly mediaTime: Micros } | undefined;
+  let wantsLicense = false;
+  let cancelExpiry = (): void => undefined;
+  const giveUp = new AbortController();
+  const startedAt = clock.monotonic();
+
+  // ---- where the viewer is --------------------------------------------------------------------------------------
+
+  /** Unreported playheads move at normal speed: events at the live edge, titles from their start. */
+  const playhead = (): Micros =>
+    reported?.mediaTime ?? (kind === 'event' ? serverTime.now() : ((parts.startAt + (clock.monotonic() - startedAt) * 1000) as Micros));
+  const groupNow = (): GrantGroup => groupAt(playhead(), license.schedule);
+  const openedTo = (): Micros => (opened * groupLength(license.schedule)) as Micros;
+  const contentLeft = (): Micros => (openedTo() - playhead()) as Micros;
+  const expiresAt = (): Micros => (serverTime.now() + Math.max(0, contentLeft())) as Micros;
+
+  // ---- state ----------------------------------------------------------------------------------------------------
+
+  const finish = (code: Reason | ErrorCode, text: string): void => {
+    if (end !== undefined) return;
+    end = { code, text, at: serverTime.now() };
+    state = 'ended';
+    timer.stop();
+    cancelExpiry();
+    giveUp.abort();
+    for (const ring of rings) ring.clear();
+    rings = [];
+    events.emit('ended', end);
+  };
+
+  const watchExpiry = (): void => {
+    cancelExpiry();
+    if (end !== undefined) return;
+    const left = contentLeft();
+    // Without a failed renewal there is nothing to tell: the content is over, or a new licence is on its way.
+    if (left > 0) cancelExpiry = clock.after(Math.ceil(left / 1000) as Millis, watchExpiry);
+    else if (timer.failures > 0 && state === 'degraded') {
+      state = 'expired';
+      events.emit('expired', { text: EXPIRED_TEXT, at: serverTime.now() });
+    }
+  };
+
+  const accepted = (): void => {
+    state = 'active';
+    watchExpiry();
+    events.emit('renewed', { expiresAt: expiresAt() });
+  };
+
+  // ---- licences and renewals ------------------------------------------------------------------------------------
+
+  const useLicense = (): void => {
+    rings = [createKeyRing(license), ...rings].slice(0, MAX_RINGS);
+  };
+
+  const failed = (failure: Failure): Attempt => {
+    if (!failure.final) return { ok: false, failure };
+    const code = failure.code ?? 'internal';
+    finish(code, ERRORS[code].viewer);
+    return { ok: false, over: true };
+  };
+
+  const relicense = async (): Promise<Attempt> => {
+    const answer = await desk.relicense({ sid, urls: licenseUrls, ...(kind === 'title' ? { position: playhead() } : {}) }, giveUp.signal);
+    if (end !== undefined) return { ok: false, over: true };
+    if (!answer.ok) return failed(answer);
+    ({ license, mediaToken, mediaTokenExpires, renewUrls, licenseUrls } = answer.value);
+    ({ state: renewalState, terms, opened } = license);
+    openedFrom = license.horizon.from;
+    wantsLicense = false;
+    useLicense();
+    accepted();
+    return { ok: true, after: earlier(terms.interval) };
+  };
+
+  /** The first renewal of a licence has no jittered `after` from a server: shorten it here, by 0-10 %. */
+  const earlier = (interval: number): Millis => (interval * (1 - fraction(random) / 10)) as Millis;
+
+  const renewOnce = async (): Promise<Attempt> => {
+    if (wantsLicense) return relicense();
+    const { bytes, mac } = encodeRequest(ladderHash, license.renewalKey, { position: groupNow(), clientTime: serverTime.now(), state: renewalState });
+    const exchange = { method: 'POST', body: bytes, headers: { 'content-type': 'application/octet-stream' } } as const;
+    const result = await transport.request(
+      renewUrls,
+      exchange,
+      (answer) => {
+        const renewal = openAnswer(ladderHash, license.renewalKey, mac, answer.body);
+        serverTime.sample(renewal.serverTime, answer.sent, answer.received);
+        return { renewal, token: answer.headers.get(TOKEN_HEADER) };
+      },
+      giveUp.signal,
+    );
+    if (end !== undefined) return { ok: false, over: true };
+    if (!result.ok) return result.final && result.retry === 'relicense' ? relicense() : failed(result);
+    const { renewal, token } = result.value;
+    if (renewal.act === 'end') {
+      finish(renewal.reason, reasonText(renewal.reason));
+      return { ok: false, over: true };
+    }
+    if (renewal.act === 'relicense') return relicense();
+    renewalState = nextState(renewalState, renewal);
+    terms = { interval: renewal.interval, duration: renewal.duration };
+    opened = renewal.opened;
+    if (token !== null) {
+      mediaToken = token;
+      mediaTokenExpires = tokenExpiry(token) ?? mediaTokenExpires;
+    }
+    rings[0]?.addNodes(renewal.nodes);
+    forgetOld();
+    accepted();
+    return { ok: true, after: renewal.after as Millis };
+  };
+
+  const forgetOld = (): void => {
+    if (kind !== 'event') return;
+    const oldest = groupAt(Math.max(0, playhead() - parts.keepBehind) as Micros, license.schedule);
+    for (const ring of rings) ring.forgetBefore(oldest);
+    openedFrom = Math.max(openedFrom, oldest) as GrantGroup;
+  };
+
+  const timer = createRenewalTimer({
+    clock,
+    random,
+    gap: HURRY_GAP,
+    attempt: renewOnce,
+    onFailure(failure, retryAfter) {
+      if (state === 'active') state = 'degraded';
+      events.emit('degraded', { detail: failure.detail, expiresAt: expiresAt(), retryAfter });
+      watchExpiry();
+    },
+  });
+
+  useLicense();
+  timer.arm(earlier(terms.interval));
+  watchExpiry();
+
+  const openedKeys = async (from: Micros, to: Micros): Promise<readonly OpenedKey[]> => {
+    const found = await Promise.all(rings.map((ring) => ring.keysBetween(from, to)));
+    // The session may have ended while keys were being unwrapped.
+    if (end !== undefined) return [];
+    const byKid = new Map(found.flat().map((item) => [item.kid.join(), item]));
+    return [...byKid.values()].sort((a, b) => a.from - b.from);
+  };
+
+  return {
+    id: sid,
+    asset,
+    kind,
+    scheme,
+    entryKid,
+    get state() {
+      return state;
+    },
+    get end() {
+      return end;
+    },
+    get notice() {
+      return end?.text ?? (state === 'expired' ? EXPIRED_TEXT : undefined);
+    },
+    get expiresAt() {
+      return end?.at ?? expiresAt();
+    },
+    get openedRange() {
+      return { from: (openedFrom * groupLength(license.schedule)) as Micros, to: openedTo() };
+    },
+    get mediaToken() {
+      return mediaToken;
+    },
+    get mediaTokenExpires() {
+      return mediaTokenExpires;
+    },
+    now: serverTime.now,
+    on: events.on,
+    playhead(mediaTime) {
+      if (!Number.isFinite(mediaTime) || end !== undefined) return;
+      reported = { mediaTime: Math.max(0, Math.round(mediaTime)) as Micros };
+      const group = groupNow();
+      const left = contentLeft();
+      // One group of slack: a player that waits for the next renewal stands exactly at the border.
+      if (group < openedFrom || group > opened) {
+        wantsLicense = kind === 'title';
+        timer.hurry();
+      } else if (left < CONTENT_MARGIN * (terms.duration - terms.interval) * 1000) timer.hurry();
+      if (state === 'degraded' || state === 'expired') watchExpiry();
+    },
+    keysBetween: openedKeys,
+    async key(kid, near = playhead()): Promise<ContentKey | undefined> {
+      for (const ring of rings) {
+        const found = await ring.key(kid, near);
+        if (found !== undefined) return end === undefined ? found : undefined;
+      }
+      return undefined;
+    },
+    renew: () => timer.run(),
+    async stop() {
+      finish('viewer', reasonText('viewer'));
+      return desk.stop(sid);
+    },
+  };
+};
+
+/** Expiry of a media token; the client never checks it, it only asks for a new one in time. */
+const tokenExpiry = (token: string): Micros | undefined => {
+  try {
+    const claims = JSON.parse(atob((token.split('.')[1] ?? '').replaceAll('-', '+').replaceAll('_', '/'))) as { exp?: unknown };
+    return typeof claims.exp === 'number' ? ((claims.exp * 1_000_000) as Micros) : undefined;
+  } catch {
+    return undefined;
+  }
+};

@@ -1,0 +1,97 @@
+// SPDX-License-Identifier: Apache-2.0
+/**
+ * One call from an entitlement to a running session, and one that registers a device.
+ *
+ * docs/wire/session.md, POST /v1/sessions. Expected outcomes are values: a denial names its code and what the viewer may read.
+ * Invariant: an entitlement is spent at most once; after an answer that used it up the caller is asked for a new one.
+ */
+import { ERRORS } from '#core/errors.ts';
+import { assetId } from '#core/ids.ts';
+import type { DeviceId } from '#core/ids.ts';
+import { microsFromSeconds } from '#core/time.ts';
+import type { Micros, Millis } from '#core/time.ts';
+import type { Clock, Fetch, Random } from '#ports';
+import { createServerTime, runtimeClock, runtimeRandom, sleep } from './clock.ts';
+import type { Device } from './device.ts';
+import { type Desk, createDesk } from './license-desk.ts';
+import type { Session, SessionDenial } from './session-types.ts';
+import { createSession } from './session.ts';
+import { type Failure, type Transport, backoff, createTransport } from './transport.ts';
+
+/** What every conversation with the service needs. */
+export type ServiceOptions = {
+  /** Base addresses of licence servers, tried in turn, e.g. `https://tv.example`. */
+  readonly servers: readonly string[];
+  readonly device: Device;
+  /** Asks the operator's backend for a fresh entitlement (a JWT). Called again when one was used up. */
+  readonly entitlement: () => Promise<string>;
+  /** Default: the runtime's. */
+  readonly fetch?: Fetch;
+  readonly clock?: Clock;
+  readonly random?: Random;
+  /** Deadline of one request to one server, ms. Default 5,000. */
+  readonly timeout?: Millis;
+};
+
+export type SessionOptions = ServiceOptions & {
+  readonly asset: string;
+  /** Titles: media time at which the viewer starts. Default 0. */
+  readonly position?: Micros;
+  /** Events: opened content kept behind the playhead for seeks back. Default 15 min. */
+  readonly keepBehind?: Micros;
+  /** How often an unreachable service is asked before the start is given up. Default 4. */
+  readonly attempts?: number;
+};
+
+export type StartedSession = { readonly ok: true; readonly session: Session } | { readonly ok: false; readonly denial: SessionDenial };
+
+const DEFAULT_TIMEOUT = 5000 as Millis;
+const DEFAULT_ATTEMPTS = 4;
+const DEFAULT_KEEP_BEHIND = microsFromSeconds(900);
+/** Refusals that a fresh entitlement or nonce cures; more than two rounds of them are a defect of the other side. */
+const MAX_FRESH = 2;
+
+type Service = { readonly desk: Desk; readonly transport: Transport; readonly clock: Clock; readonly random: Random; readonly serverTime: ReturnType<typeof createServerTime> };
+
+const serviceOf = (options: ServiceOptions): Service => {
+  const clock = options.clock ?? runtimeClock;
+  const random = options.random ?? runtimeRandom;
+  const transport = createTransport({ fetch: options.fetch ?? ((request) => fetch(request)), clock, timeout: options.timeout ?? DEFAULT_TIMEOUT });
+  const serverTime = createServerTime(clock);
+  return { clock, random, transport, serverTime, desk: createDesk({ servers: options.servers, device: options.device, transport, serverTime }) };
+};
+
+const denialOf = ({ code = 'service-unreachable', detail, extra = {} }: Failure): SessionDenial => ({ code, text: ERRORS[code].viewer, detail, retry: ERRORS[code].retry, extra });
+
+/** Repeats `attempt` while trying again makes sense. */
+const persist = async <T>(service: Service, attempts: number, attempt: () => Promise<{ readonly ok: true; readonly value: T } | Failure>): Promise<{ readonly ok: true; readonly value: T } | Failure> => {
+  let fresh = 0;
+  for (let tries = 1; ; tries++) {
+    const outcome = await attempt();
+    if (outcome.ok) return outcome;
+    const curable = outcome.code === 'nonce-invalid' || outcome.code === 'entitlement-used' || outcome.code === 'entitlement-expired';
+    if (curable && fresh++ < MAX_FRESH) continue;
+    if (outcome.final || curable || tries >= attempts) return outcome;
+    await sleep(service.clock, backoff(tries, service.random, outcome));
+  }
+};
+
+/** Starts a session. Rejects only if `entitlement` does, or for a malformed asset id. */
+export const startSession = async (options: SessionOptions): Promise<StartedSession> => {
+  const service = serviceOf(options);
+  const asset = assetId(options.asset);
+  const { position } = options;
+  const admission = await persist(service, options.attempts ?? DEFAULT_ATTEMPTS, async () =>
+    service.desk.start({ asset, entitlement: await options.entitlement(), ...(position === undefined ? {} : { position }) }),
+  );
+  if (!admission.ok) return { ok: false, denial: denialOf(admission) };
+  const session = createSession({ ...service, admission: admission.value, keepBehind: options.keepBehind ?? DEFAULT_KEEP_BEHIND, startAt: position ?? (0 as Micros) });
+  return { ok: true, session };
+};
+
+/** Registers the device under the entitlement's account, so that it also plays where unregistered devices may not. */
+export const registerDevice = async (options: ServiceOptions): Promise<{ readonly ok: true; readonly device: DeviceId } | { readonly ok: false; readonly denial: SessionDenial }> => {
+  const service = serviceOf(options);
+  const answer = await persist(service, DEFAULT_ATTEMPTS, async () => service.desk.registerDevice(await options.entitlement()));
+  return answer.ok ? { ok: true, device: answer.value } : { ok: false, denial: denialOf(answer) };
+};

@@ -1,0 +1,122 @@
+// SPDX-License-Identifier: Apache-2.0
+/**
+ * Keeps a media element supplied with the content keys of a session, beside whatever stock player drives it.
+ *
+ * The player sets up EME with the entry key named in the manifest; content keys rotate in band and go into our own
+ * MediaKeySession on the same MediaKeys, which is the one arrangement that Shaka, hls.js and dash.js all play on with.
+ * Invariant: the element holds keys of opened content around the playhead only; when the session ends they are closed within
+ * one turn of the event loop, whatever the player does.
+ */
+import type { Session } from '#client/session-types.ts';
+import { type Micros, microsFromSeconds } from '#core/time.ts';
+import { createKeyPublisher } from './key-publisher.ts';
+import type { KeyPublisher } from './key-publisher.ts';
+
+export type ProtectionOptions = {
+  /** The playhead on the media timeline (events: Unix time). Default: `video.currentTime`, which is right for DASH. */
+  readonly mediaTime?: () => Micros | undefined;
+  /** What the viewer should read now, `undefined` when there is nothing to say. Called on changes only. */
+  readonly onNotice?: (text: string | undefined) => void;
+};
+
+export type Protection = {
+  /** Keys the element holds now. */
+  readonly keyCount: number;
+  /** Stops supplying keys and takes back those that were given. */
+  detach(): Promise<void>;
+};
+
+/** Keys kept behind the playhead, for short seeks back and for frames still in the decoder. */
+const BEHIND = microsFromSeconds(10);
+/** Keys given ahead: more than stock players decode ahead, and little enough to be taken back at once. */
+const AHEAD = microsFromSeconds(40);
+const TICK_MILLIS = 250;
+const WAKE_EVENTS = ['encrypted', 'waitingforkey', 'waiting', 'seeking', 'loadedmetadata', 'playing'] as const;
+
+/** Attaches `session` to `video`. Call it once, before or after the stock player loads; it waits for the player's MediaKeys. */
+export const attachProtection = (video: HTMLMediaElement, session: Session, options: ProtectionOptions = {}): Protection => {
+  const mediaTime = options.mediaTime ?? (() => (video.readyState > 0 ? microsFromSeconds(video.currentTime) : undefined));
+  let publisher: KeyPublisher | undefined;
+  let notice: string | undefined;
+  let attached = true;
+  let running = false;
+  let again = false;
+
+  const tell = (): void => {
+    if (session.notice === notice) return;
+    notice = session.notice;
+    options.onNotice?.(notice);
+  };
+
+  const supply = async (): Promise<void> => {
+    const { mediaKeys } = video;
+    if (mediaKeys === null || session.state === 'ended' || !attached) return;
+    if (publisher?.mediaKeys !== mediaKeys) {
+      await publisher?.clear();
+      publisher = createKeyPublisher(mediaKeys);
+    }
+    const position = mediaTime();
+    if (position !== undefined) session.playhead(position);
+    // Before the first frame the player has no position yet: give the keys where the session starts.
+    const at = position ?? session.openedRange.from;
+    const keys = await session.keysBetween((at - BEHIND) as Micros, (at + AHEAD) as Micros);
+    // The session may have ended, or the viewer left, while the keys were being unwrapped.
+    if (attached && keys.length > 0 && publisher.mediaKeys === video.mediaKeys) await publisher.publish(keys);
+    if (!attached || hasEnded(session)) await publisher.clear();
+  };
+
+  const wake = (): void => {
+    tell();
+    if (running) {
+      again = true;
+      return;
+    }
+    running = true;
+    again = false;
+    // A publish fails when the player tears its MediaKeys down meanwhile; the next tick starts from what is there then.
+    void supply()
+      .catch(() => publisher?.clear())
+      .finally(() => {
+        running = false;
+        if (again && attached) wake();
+      });
+  };
+
+  const takeBack = async (): Promise<void> => {
+    tell();
+    await publisher?.clear();
+  };
+
+  const timer = setInterval(wake, TICK_MILLIS);
+  for (const name of WAKE_EVENTS) video.addEventListener(name, wake);
+  const unsubscribe = [
+    session.on('renewed', wake),
+    session.on('degraded', tell),
+    session.on('expired', tell),
+    session.on('ended', () => void takeBack()),
+  ];
+  wake();
+
+  return {
+    get keyCount() {
+      return publisher?.published.size ?? 0;
+    },
+    async detach() {
+      attached = false;
+      clearInterval(timer);
+      for (const name of WAKE_EVENTS) video.removeEventListener(name, wake);
+      for (const off of unsubscribe) off();
+      await publisher?.clear();
+    },
+  };
+};
+
+const hasEnded = (session: Session): boolean => session.state === 'ended';
+
+/** Sets up EME on an element that no stock player drives: Clear Key MediaKeys without any key. */
+export const setUpClearKey = async (video: HTMLMediaElement, configuration: readonly MediaKeySystemConfiguration[]): Promise<MediaKeys> => {
+  const access = await navigator.requestMediaKeySystemAccess('org.w3.clearkey', configuration as MediaKeySystemConfiguration[]);
+  const mediaKeys = await access.createMediaKeys();
+  await video.setMediaKeys(mediaKeys);
+  return mediaKeys;
+};
