@@ -28,7 +28,7 @@ export {
   windowForLength,
   type AlignedPlan,
 } from './capacity.ts';
-export { countOfLength, MAX_ALPHABET, MAX_LENGTH, MIN_ALPHABET } from './counts.ts';
+export { countOfLength, MAX_ALPHABET, MAX_LENGTH, MIN_ALPHABET, requireAlphabet, requireLength } from './counts.ts';
 export {
   epochAt,
   epochLength,
