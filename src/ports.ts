@@ -28,6 +28,15 @@ export interface Random {
 /** A peer role or server, reached in process or over HTTP. */
 export type Fetch = (request: Request) => Promise<Response>;
 
+/**
+ * Makes a response. `new Response(...)` copies its body and validates every field; a runtime's adapter may have a cheaper
+ * way for whole bodies in memory. The body must not be changed afterwards.
+ */
+export type ResponseFactory = (
+  body: Uint8Array | ReadableStream<Uint8Array> | null,
+  init: { readonly status: number; readonly headers: [string, string][] },
+) => Response;
+
 // ---- telemetry ----------------------------------------------------------------------------------------------------
 
 /** Structured log. Fields must not hold keys, tokens or licence bodies. */
@@ -321,3 +330,45 @@ export type DurableStores = {
 
 /** Every store of one deployment. */
 export type Stores = DurableStores & { readonly heartbeats: HeartbeatStore; readonly objects: ObjectStore };
+
+// ---- tools --------------------------------------------------------------------------------------------------------
+
+/** One elementary stream found in an input. */
+export type ProbedStream = {
+  readonly index: number;
+  readonly kind: 'video' | 'audio' | 'text';
+  /** Name of the coding as ffmpeg spells it: `h264`, `aac`, `mp3`, `flac`, `subrip`... */
+  readonly codec: string;
+  readonly profile?: string;
+  readonly pixelFormat?: string;
+  readonly width?: number;
+  readonly height?: number;
+  readonly frameRate?: { readonly numerator: number; readonly denominator: number };
+  readonly sampleRate?: number;
+  readonly channels?: number;
+  /** Bits per second, where the container says so. */
+  readonly bitRate?: number;
+  /** BCP 47; `und` when the input does not say. */
+  readonly language: string;
+  readonly title?: string;
+  readonly captions: boolean;
+};
+export type MediaProbe = { readonly duration?: Micros; readonly streams: readonly ProbedStream[] };
+
+/** How one stream becomes a CMAF track. `copy` keeps the coded samples. */
+export type TrackConversion =
+  | { readonly stream: number; readonly kind: 'video' | 'audio'; readonly copy: true }
+  | { readonly stream: number; readonly kind: 'video'; readonly copy: false; readonly width: number; readonly height: number; readonly bitRate: number; readonly keyFrameEvery: Micros }
+  | { readonly stream: number; readonly kind: 'audio'; readonly copy: false; readonly bitRate: number };
+
+/** Reads and converts media with a tool outside this process. Throws `tool-missing`, `media-malformed`, `media-unsupported`. */
+export interface VideoTool {
+  probe(file: string): Promise<MediaProbe>;
+  /**
+   * One CMAF byte stream per conversion, all timestamps later by exactly `offset`, so that audio priming before zero
+   * survives. All streams have to be read at the same time; each throws when the conversion fails.
+   */
+  toCmaf(request: { file: string; tracks: readonly TrackConversion[]; fragment: Micros; signal?: AbortSignal }): { readonly offset: Micros; readonly tracks: readonly AsyncIterable<Uint8Array>[] };
+  /** A text stream as one WebVTT document. */
+  toWebVtt(request: { file: string; stream: number; signal?: AbortSignal }): Promise<string>;
+}

@@ -77,7 +77,7 @@ describe('media tokens and jose agree', () => {
     expect(mintMediaToken({ key, kid, claims })).toBe(
       'eyJhbGciOiJIUzI1NiIsInR5cCI6Im1lZGlhK2p3dCIsImtpZCI6IjcuMyJ9.' +
         'eyJpc3MiOiJzZWFsY2FzdCIsImF1ZCI6Im1lZGlhIiwic3ViIjoiQndNQUFRSURCQVVHQndnSkNnc01EUTRQIiwiYXNzZXQiOiJjdXAtZmluYWwiLCJpYXQiOjE4MDAwMDAwMDAsImV4cCI6MTgwMDAwMDEyMH0.' +
-        'm2waigGiOdLyhQav2G_qp4JT-mzXfHXfTkTY6y8x1low',
+        '2waigGiOdLyhQav2G_qp4JT-mzXfHXfTkTY6y8x1low',
     );
   });
 

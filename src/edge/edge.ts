@@ -1,0 +1,209 @@
+// SPDX-License-Identifier: Apache-2.0
+/**
+ * The edge role: authorises media requests and serves them from a pull-through cache.
+ *
+ * docs/wire/media.md, docs/wire/edge-bundle.md. Steps of a request: locate → authorize (token, asset, revocation list) →
+ * cache → respond. Pure Web-standard code: the same module runs in Node and in workerd.
+ * Invariant: no byte of media leaves without a verified, unrevoked token for its asset, and no store is read on the way.
+ */
+import type { EdgeBundle } from '#core/edge-bundle/edge-bundle.ts';
+import type { Micros, Millis } from '#core/time.ts';
+import { carriedToken, createAuthorizer } from '#edge/authorize.ts';
+import { type BundleSource, createBundleLoop } from '#edge/bundle-loop.ts';
+import { createDiskTier, type DiskTier } from '#edge/disk-tier.ts';
+import type { KeyRing, RenewalKey } from '#edge/key-ring.ts';
+import { type MediaAddress, parseMediaAddress } from '#edge/media-path.ts';
+import { createMemoryTier } from '#edge/memory-tier.ts';
+import { createOrigin } from '#edge/origin.ts';
+import { createPullThrough, type KeepAlive } from '#edge/pull-through.ts';
+import { createResponder, type Wish } from '#edge/respond.ts';
+import { createTally } from '#edge/tally.ts';
+import type { Clock, EventSink, Fetch, Log, Metrics, ObjectStore, Random, ResponseFactory } from '#ports';
+
+export type EdgeOptions = {
+  /** How the origin is reached: a packager's handler in process, or `fetch`. */
+  readonly origin: Fetch;
+  /** URL before `/{asset}/{file}` at the origin, e.g. `http://packager:8080/origin`. */
+  readonly originBase: string;
+  /** Value of the Authorization field of origin requests, where the origin wants one. */
+  readonly originAuthorization?: string;
+  readonly bundle: BundleSource;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly log: Log;
+  readonly metrics: Metrics;
+  readonly events: EventSink;
+  readonly cache?: {
+    /** Budget of whole objects in memory. Default 256 MB; 0 keeps none. */
+    readonly memoryBytes?: number;
+    /** Immutable objects are kept here too, where given. */
+    readonly disk?: { readonly store: ObjectStore; readonly bytes: number };
+    /** Longer objects pass through uncached. Default 64 MB, at most an eighth of `memoryBytes` is kept. */
+    readonly maxObjectBytes?: number;
+    /** Bytes on their way at once beyond which objects pass through uncached. Default 256 MB. */
+    readonly maxArrivingBytes?: number;
+  };
+  /** Verified tokens remembered. Default 100,000 (about 60 MB when full). */
+  readonly rememberedTokens?: number;
+  /** An origin silent for so long is given up. Default 20 s: longer than early segment requests and blocking playlists are held. */
+  readonly originIdleTimeout?: Millis;
+  /** Default `new Response(...)`; the Node server has a cheaper one. */
+  readonly respond?: ResponseFactory;
+};
+
+/** What a runtime may hand along with a request. */
+export type EdgeContext = { readonly waitUntil?: KeepAlive };
+
+export type Edge = {
+  /** GET, HEAD and OPTIONS of `/media/...`. Never rejects for anything a client or an origin does. */
+  handler(request: Request, context?: EdgeContext): Promise<Response>;
+  /** Starts the bundle's refresh loop. Before the first bundle every media request answers 503 `key-unavailable`. */
+  start(): void;
+  /** Stops the loop and aborts running origin fetches. */
+  stop(): void;
+  /** One refresh without waiting; rejects with the bundle source's fault. */
+  refresh(): Promise<void>;
+  /** For /readyz. */
+  readiness(): { readonly ready: boolean; readonly detail: string; readonly bundleVersion?: number };
+  /** Zone keys for a renewal role mounted beside the edge; empty without a valid bundle. */
+  renewalKeys(): readonly RenewalKey[];
+  /** The current keys and revocation list, for roles mounted beside the edge; undefined without a valid bundle. */
+  keys(): KeyRing | undefined;
+  /** For health pages and tests. */
+  stats(): { readonly cachedBytes: number; readonly cachedObjects: number; readonly arrivingBytes: number; readonly diskBytes: number; readonly rememberedTokens: number };
+};
+
+const MEGABYTE = 1024 * 1024;
+
+const plainResponse: ResponseFactory = (body, init) => new Response(body as BodyInit | null, init);
+const noKeepAlive: KeepAlive = () => undefined;
+
+const wishOf = (request: Request): Wish => ({
+  head: request.method === 'HEAD',
+  range: request.headers.get('range'),
+  ifRange: request.headers.get('if-range'),
+  ifNoneMatch: request.headers.get('if-none-match'),
+});
+
+export const createEdge = (options: EdgeOptions): Edge => {
+  const { clock, log, metrics, events, cache = {} } = options;
+  const memory = createMemoryTier(cache.memoryBytes ?? 256 * MEGABYTE);
+  const disk: DiskTier | undefined = cache.disk && createDiskTier({ store: cache.disk.store, budget: cache.disk.bytes, log });
+  const objects = createPullThrough({
+    origin: createOrigin({ fetch: options.origin, base: options.originBase, authorization: options.originAuthorization }),
+    memory,
+    disk,
+    clock,
+    log,
+    maxObjectBytes: cache.maxObjectBytes ?? 64 * MEGABYTE,
+    maxArrivingBytes: cache.maxArrivingBytes ?? 256 * MEGABYTE,
+    idleTimeout: options.originIdleTimeout ?? (20_000 as Millis),
+    onOrigin: (outcome, seconds) => {
+      metrics.observe('sealcast_edge_origin_seconds', 'Time until the origin began to answer.', seconds, { outcome });
+    },
+  });
+  const authorizer = createAuthorizer({ remembered: options.rememberedTokens ?? 100_000 });
+  const responder = createResponder(options.respond ?? plainResponse);
+  const tally = createTally(metrics, clock);
+  let flushing: (() => void) | undefined;
+
+  const bundle = createBundleLoop({
+    source: options.bundle,
+    clock,
+    random: options.random,
+    log,
+    onUpdate: (ring: KeyRing, { revokedSessions }: EdgeBundle) => {
+      metrics.gauge('sealcast_edge_bundle_version', 'Version of the bundle in use.', ring.version);
+      metrics.gauge('sealcast_edge_revoked_sessions', 'Sessions on the revocation list.', revokedSessions.length);
+      events({
+        at: clock.now(),
+        kind: 'edge.bundle-updated',
+        severity: 'info',
+        message: `The edge works with bundle ${ring.version} (${revokedSessions.length} sessions revoked).`,
+        data: { version: ring.version, revoked: revokedSessions.length },
+      });
+    },
+    onLost: (reason) => {
+      events({ at: clock.now(), kind: 'edge.bundle-lost', severity: 'warning', message: 'The edge cannot reach its bundle server.', data: { reason } });
+    },
+  });
+
+  const serve = async (address: MediaAddress, request: Request, now: Micros, keepAlive: KeepAlive): Promise<Response> => {
+    const wish = wishOf(request);
+    const counted = (response: Response, source: string): Response => {
+      tally.answer(address.kind, response.status, source);
+      return response;
+    };
+    const known = objects.peek(address.key, now);
+    if (known !== undefined) return counted(responder.object({ kind: 'stored', source: 'memory', object: known }, wish, now), 'memory');
+    const answer = await objects.open(address.key, keepAlive);
+    const later = clock.now();
+    if (answer.kind === 'refused') return counted(responder.refusal(answer.code, answer.detail, later, wish.head), 'origin');
+    return counted(responder.object(answer, wish, later), answer.source);
+  };
+
+  const handler = async (request: Request, context?: EdgeContext): Promise<Response> => {
+    const now = clock.now();
+    tally.flush();
+    const { method } = request;
+    const refuse = (code: Parameters<typeof responder.refusal>[0], detail: string): Response => {
+      const response = responder.refusal(code, detail, now, method === 'HEAD');
+      tally.answer('refusal', response.status, code);
+      return response;
+    };
+
+    if (method === 'OPTIONS') return responder.preflight(now);
+    if (method !== 'GET' && method !== 'HEAD') return refuse('method-not-allowed', 'media answers GET, HEAD and OPTIONS');
+
+    const address = parseMediaAddress(request.url);
+    if (address === 'not-found') return refuse('not-found', 'there is no media at this address');
+    if (address === 'bad-query') return refuse('bad-request', 'keyformat must be identity; _HLS_msn and _HLS_part must be whole numbers');
+
+    const keys = bundle.current(now);
+    if (keys === undefined) return refuse('key-unavailable', 'the edge has no valid bundle');
+
+    const token = carriedToken({ path: address.pathToken, query: address.query, header: request.headers.get('authorization') });
+    const verdict = authorizer.authorize({ token, asset: address.asset, keys, now });
+    if (!verdict.ok) return refuse(verdict.code, verdict.detail);
+
+    return serve(address, request, now, context?.waitUntil ?? noKeepAlive);
+  };
+
+  const flushLater = (): void => {
+    flushing = clock.after(1000 as Millis, () => {
+      tally.flush(true);
+      metrics.gauge('sealcast_edge_cache_bytes', 'Bytes of whole objects in memory.', memory.bytes);
+      metrics.gauge('sealcast_edge_arriving_bytes', 'Bytes of objects on their way from the origin.', objects.arriving);
+      flushLater();
+    });
+  };
+
+  return {
+    handler,
+    start: () => {
+      bundle.start();
+      if (flushing === undefined) flushLater();
+    },
+    stop: () => {
+      bundle.stop();
+      objects.close();
+      flushing?.();
+      flushing = undefined;
+      tally.flush(true);
+    },
+    refresh: () => bundle.refresh(),
+    readiness: () => {
+      const keys = bundle.current(clock.now());
+      return keys === undefined ? { ready: false, detail: 'no valid edge bundle' } : { ready: true, detail: `edge bundle ${keys.version}`, bundleVersion: keys.version };
+    },
+    renewalKeys: () => bundle.current(clock.now())?.renewalKeys() ?? [],
+    keys: () => bundle.current(clock.now()),
+    stats: () => ({
+      cachedBytes: memory.bytes,
+      cachedObjects: memory.count,
+      arrivingBytes: objects.arriving,
+      diskBytes: disk?.bytes ?? 0,
+      rememberedTokens: authorizer.size,
+    }),
+  };
+};

@@ -1,0 +1,60 @@
+// SPDX-License-Identifier: Apache-2.0
+/**
+ * A bundle in the form requests ask it: key of a key id, revocation of a session, in constant time.
+ *
+ * docs/wire/edge-bundle.md. Invariant: a key answers only inside its epoch's window, and nothing answers after the
+ * bundle's `validUntil`.
+ */
+import type { EdgeBundle, EdgeEpoch } from '#core/edge-bundle/edge-bundle.ts';
+import type { DeviceId, SessionId } from '#core/ids.ts';
+import type { Micros } from '#core/time.ts';
+import { equalBytes } from '#core/bytes/equal.ts';
+import type { MediaTokenKeyId } from '#crypto/media-token.ts';
+
+/** A zone key for a renewal role mounted beside the edge. */
+export type RenewalKey = { readonly epoch: number; readonly zone: number; readonly zoneKey: Uint8Array; readonly notBefore: Micros; readonly notAfter: Micros };
+
+export type KeyRing = {
+  readonly version: number;
+  readonly validUntil: Micros;
+  readonly zone: EdgeBundle['zone'];
+  /** Equal by `===` for rings with the same keys: what was verified under one holds under the other. */
+  readonly identity: object;
+  /** MTK[e,z] if the key id is of this zone and `now` lies in its epoch's window. */
+  mediaTokenKey(kid: MediaTokenKeyId, now: Micros): Uint8Array | undefined;
+  isRevoked(session: SessionId, now: Micros): boolean;
+  isDeviceRevoked(device: DeviceId, now: Micros): boolean;
+  /** Empty for edges that do not renew. */
+  renewalKeys(): readonly RenewalKey[];
+};
+
+const sameKeys = (a: EdgeBundle, b: EdgeBundle): boolean =>
+  a.zone.index === b.zone.index &&
+  a.epochs.length === b.epochs.length &&
+  a.epochs.every((epoch, index) => {
+    const other = b.epochs[index];
+    return other !== undefined && epoch.epoch === other.epoch && equalBytes(epoch.mediaTokenKey, other.mediaTokenKey);
+  });
+
+/** `previous`: the bundle and ring this one replaces, so that unchanged keys keep their identity. */
+export const createKeyRing = (bundle: EdgeBundle, previous?: { bundle: EdgeBundle; ring: KeyRing }): KeyRing => {
+  const epochs = new Map<number, EdgeEpoch>(bundle.epochs.map((item) => [item.epoch, item]));
+  const sessions = new Map<SessionId, Micros>(bundle.revokedSessions.map((item) => [item.session, item.until]));
+  const devices = new Map<DeviceId, Micros>(bundle.revokedDevices.map((item) => [item.device, item.until]));
+  return {
+    version: bundle.version,
+    validUntil: bundle.validUntil,
+    zone: bundle.zone,
+    identity: previous !== undefined && sameKeys(previous.bundle, bundle) ? previous.ring.identity : {},
+    mediaTokenKey: (kid, now) => {
+      const epoch = kid.zone === bundle.zone.index ? epochs.get(kid.epoch) : undefined;
+      return epoch !== undefined && now >= epoch.notBefore && now < epoch.notAfter ? epoch.mediaTokenKey : undefined;
+    },
+    isRevoked: (session, now) => now < (sessions.get(session) ?? 0),
+    isDeviceRevoked: (device, now) => now < (devices.get(device) ?? 0),
+    renewalKeys: () =>
+      bundle.epochs.flatMap(({ epoch, zoneKey, notBefore, notAfter }) =>
+        zoneKey === undefined ? [] : [{ epoch, zone: bundle.zone.index, zoneKey, notBefore, notAfter }],
+      ),
+  };
+};

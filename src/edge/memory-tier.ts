@@ -1,0 +1,69 @@
+// SPDX-License-Identifier: Apache-2.0
+/**
+ * Whole objects in memory, at most so many bytes, least recently used out first.
+ *
+ * Invariant: `bytes` never exceeds the budget; an object larger than an eighth of it is not kept, so that one cannot push out all.
+ */
+import type { Micros } from '#core/time.ts';
+import type { OriginHead } from '#edge/origin.ts';
+
+export type StoredObject = {
+  readonly head: OriginHead;
+  readonly body: Uint8Array;
+  readonly freshUntil: Micros;
+  /** When it was made at the origin, for the Age header. */
+  readonly bornAt: Micros;
+  /** Filled by the first answer: the header list that every whole answer of this object has. */
+  headerList?: [string, string][];
+};
+
+export type MemoryTier = {
+  /** Counts as a use. Stale objects are answered too: they may be revalidated. */
+  get(key: string): StoredObject | undefined;
+  put(key: string, object: StoredObject): void;
+  remove(key: string): void;
+  readonly bytes: number;
+  readonly count: number;
+};
+
+/** Bookkeeping of one object beside its body: key, head, headers, map entry. */
+const OVERHEAD = 1024;
+
+/** `budget` in bytes; 0 keeps nothing. */
+export const createMemoryTier = (budget: number): MemoryTier => {
+  const objects = new Map<string, StoredObject>();
+  let bytes = 0;
+  const cost = (object: StoredObject): number => object.body.length + OVERHEAD;
+  const remove = (key: string): void => {
+    const object = objects.get(key);
+    if (object === undefined) return;
+    objects.delete(key);
+    bytes -= cost(object);
+  };
+  return {
+    get bytes() {
+      return bytes;
+    },
+    get count() {
+      return objects.size;
+    },
+    get: (key) => {
+      const object = objects.get(key);
+      if (object === undefined) return undefined;
+      objects.delete(key);
+      objects.set(key, object);
+      return object;
+    },
+    put: (key, object) => {
+      remove(key);
+      if (cost(object) > budget / 8) return;
+      bytes += cost(object);
+      objects.set(key, object);
+      for (const oldest of objects.keys()) {
+        if (bytes <= budget) break;
+        remove(oldest);
+      }
+    },
+    remove,
+  };
+};

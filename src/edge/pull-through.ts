@@ -1,0 +1,228 @@
+// SPDX-License-Identifier: Apache-2.0
+/**
+ * The cache between viewers and the origin: memory, then disk, then one fetch that all who ask meanwhile share.
+ *
+ * RFC 9111. Bytes go to every reader as they arrive; a reader that leaves does not stop the fetch, because others and
+ * the cache want the object. What the origin cut short, lengthened or stalled is never stored.
+ * Invariant: one fetch per key at a time, memory and arriving bytes bounded, nothing stale served: an origin that is
+ * down is an error, not an old manifest.
+ */
+import type { ErrorCode } from '#core/errors.ts';
+import { type Micros, microsFromSeconds, type Millis } from '#core/time.ts';
+import type { DiskTier } from '#edge/disk-tier.ts';
+import { createGrowingBytes, type GrowingBytes } from '#edge/growing-bytes.ts';
+import type { MemoryTier, StoredObject } from '#edge/memory-tier.ts';
+import type { Origin, OriginAnswer, OriginHead } from '#edge/origin.ts';
+import type { Clock, Log } from '#ports';
+
+export type CacheSource = 'memory' | 'disk' | 'revalidated' | 'origin' | 'shared' | 'direct';
+export type CacheAnswer =
+  | { readonly kind: 'stored'; readonly source: CacheSource; readonly object: StoredObject }
+  | {
+      readonly kind: 'arriving';
+      readonly source: CacheSource;
+      readonly head: OriginHead;
+      readonly bornAt: Micros;
+      readonly bytes: GrowingBytes;
+      readonly length: number | undefined;
+    }
+  | {
+      /** Too large to keep: the origin's stream itself, for one reader. */
+      readonly kind: 'direct';
+      readonly source: CacheSource;
+      readonly head: OriginHead;
+      readonly bornAt: Micros;
+      readonly body: ReadableStream<Uint8Array> | null;
+      readonly length: number | undefined;
+    }
+  | { readonly kind: 'refused'; readonly code: ErrorCode; readonly detail: string };
+
+/** Keeps the runtime from ending a shared fetch with the request that started it (`waitUntil` in workerd). */
+export type KeepAlive = (work: Promise<unknown>) => void;
+
+export type PullThrough = {
+  /** A fresh object in memory; the path nearly every request takes. */
+  peek(key: string, now: Micros): StoredObject | undefined;
+  /** The object from wherever it is. Never rejects. */
+  open(key: string, keepAlive: KeepAlive): Promise<CacheAnswer>;
+  /** Aborts running fetches. */
+  close(): void;
+  /** Bytes of objects on their way. */
+  readonly arriving: number;
+};
+
+export type PullThroughOptions = {
+  readonly origin: Origin;
+  readonly memory: MemoryTier;
+  readonly disk?: DiskTier | undefined;
+  readonly clock: Clock;
+  readonly log: Log;
+  /** Objects longer than this pass through uncached. */
+  readonly maxObjectBytes: number;
+  /** Bytes of shared objects that may be on their way at once; beyond it, objects pass through uncached. */
+  readonly maxArrivingBytes: number;
+  /** An origin that sends nothing for so long is given up. Longer than any blocking playlist or early segment request. */
+  readonly idleTimeout: Millis;
+  readonly onOrigin?: (outcome: 'ok' | 'refused' | 'failed', seconds: number) => void;
+};
+
+const unavailable = (detail: string): CacheAnswer => ({ kind: 'refused', code: 'origin-unavailable', detail });
+
+export const createPullThrough = (options: PullThroughOptions): PullThrough => {
+  const { origin, memory, disk, clock, log, maxObjectBytes, maxArrivingBytes, idleTimeout } = options;
+  const flights = new Map<string, Promise<CacheAnswer>>();
+  const running = new Set<AbortController>();
+  let arriving = 0;
+
+  /** Ends the flight when nothing was heard from the origin for the idle time. */
+  const watch = (abort: AbortController): { heard: () => void; stop: () => void } => {
+    let cancel = clock.after(idleTimeout, () => abort.abort(new Error('the origin was silent for too long')));
+    const rearm = (): void => {
+      cancel();
+      cancel = clock.after(idleTimeout, () => abort.abort(new Error('the origin was silent for too long')));
+    };
+    let last = clock.monotonic();
+    return {
+      // Re-arming a timer for every chunk costs more than the chunk; a tenth of the timeout is precise enough.
+      heard: () => {
+        const now = clock.monotonic();
+        if (now - last < idleTimeout / 10) return;
+        last = now;
+        rearm();
+      },
+      stop: () => cancel(),
+    };
+  };
+
+  const store = async (key: string, answer: Extract<OriginAnswer, { kind: 'object' }>, object: StoredObject): Promise<void> => {
+    if (!answer.freshness.storable) return;
+    memory.put(key, object);
+    if (answer.freshness.immutable && disk !== undefined) await disk.put(key, object);
+  };
+
+  /** Copies the origin's body into `bytes`; the outcome is for the readers of `bytes`, so this never rejects. */
+  const fill = async (key: string, answer: Extract<OriginAnswer, { kind: 'object' }>, bytes: GrowingBytes, bornAt: Micros, heard: () => void): Promise<void> => {
+    const reader = answer.body?.getReader();
+    try {
+      for (let next = await reader?.read(); next !== undefined && !next.done; next = await reader?.read()) {
+        heard();
+        arriving += next.value.length;
+        bytes.append(next.value);
+        if (bytes.length > maxObjectBytes) throw new Error(`an object without a length grew beyond ${maxObjectBytes} bytes`);
+        if (answer.length !== undefined && bytes.length > answer.length) throw new Error('the origin sent more than it announced');
+      }
+      if (answer.length !== undefined && bytes.length !== answer.length) throw new Error('the origin sent less than it announced');
+      const body = bytes.finish();
+      await store(key, answer, { head: answer.head, body, freshUntil: answer.freshness.freshUntil, bornAt });
+    } catch (cause) {
+      bytes.fail(cause);
+      log.warn('origin answer broke off', { key, received: bytes.length, announced: answer.length ?? -1, reason: String(cause) });
+      await reader?.cancel(cause).catch(() => undefined);
+    } finally {
+      arriving -= bytes.length;
+    }
+  };
+
+  const ask = async (key: string, etag: string | null, abort: AbortController): Promise<OriginAnswer> => {
+    const started = clock.monotonic();
+    const seconds = (): number => (clock.monotonic() - started) / 1000;
+    try {
+      const answer = await origin({ key, etag, signal: abort.signal, now: () => clock.now() });
+      options.onOrigin?.(answer.kind === 'refused' && answer.code === 'origin-unavailable' ? 'refused' : 'ok', seconds());
+      return answer;
+    } catch (cause) {
+      options.onOrigin?.('failed', seconds());
+      log.warn('origin not reached', { key, reason: String(cause) });
+      return { kind: 'refused', code: 'origin-unavailable', detail: 'the origin could not be reached' };
+    }
+  };
+
+  const bornAt = (age: number): Micros => (clock.now() - microsFromSeconds(age)) as Micros;
+
+  /** One trip to the origin. `landed` runs when the last byte is in. */
+  const fetchOnce = async (key: string, stale: StoredObject | undefined, share: boolean, keepAlive: KeepAlive, landed: () => void): Promise<CacheAnswer> => {
+    const abort = new AbortController();
+    running.add(abort);
+    const idle = watch(abort);
+    const done = (): void => {
+      idle.stop();
+      running.delete(abort);
+      landed();
+    };
+    const answer = await ask(key, stale?.head.etag ?? null, abort);
+    if (answer.kind === 'refused') {
+      done();
+      return answer;
+    }
+    if (answer.kind === 'unchanged') {
+      done();
+      if (stale === undefined) return unavailable('the origin answered 304 to an unconditional request');
+      const renewed: StoredObject = { ...stale, freshUntil: answer.freshness.freshUntil, bornAt: bornAt(answer.age) };
+      if (answer.freshness.storable) memory.put(key, renewed);
+      return { kind: 'stored', source: 'revalidated', object: renewed };
+    }
+    const { head, length } = answer;
+    const born = bornAt(answer.age);
+    if (!share || (length ?? 0) > maxObjectBytes || arriving > maxArrivingBytes) {
+      // The reader's own pace and leaving rule from here on.
+      done();
+      return { kind: 'direct', source: 'direct', head, bornAt: born, body: answer.body, length };
+    }
+    const bytes = createGrowingBytes(length);
+    keepAlive(fill(key, answer, bytes, born, idle.heard).then(done));
+    return { kind: 'arriving', source: 'origin', head, bornAt: born, bytes, length };
+  };
+
+  const fly = async (key: string, keepAlive: KeepAlive, landed: () => void): Promise<CacheAnswer> => {
+    const stale = memory.get(key);
+    const now = clock.now();
+    // A fetch that landed between `peek` and here has already stored it.
+    if (stale !== undefined && now < stale.freshUntil) {
+      landed();
+      return { kind: 'stored', source: 'memory', object: stale };
+    }
+    const onDisk = stale === undefined ? await disk?.get(key) : undefined;
+    if (onDisk !== undefined && now < onDisk.freshUntil) {
+      memory.put(key, onDisk);
+      landed();
+      return { kind: 'stored', source: 'disk', object: onDisk };
+    }
+    return fetchOnce(key, stale, true, keepAlive, landed);
+  };
+
+  return {
+    get arriving() {
+      return arriving;
+    },
+    peek: (key, now) => {
+      const object = memory.get(key);
+      return object !== undefined && now < object.freshUntil ? object : undefined;
+    },
+    open: async (key, keepAlive) => {
+      const shared = flights.get(key);
+      if (shared !== undefined) {
+        const answer = await shared;
+        if (answer.kind === 'direct') return fetchOnce(key, undefined, false, keepAlive, () => undefined);
+        return answer.kind === 'refused' ? answer : { ...answer, source: 'shared' };
+      }
+      // `landed` may run before `flights.set` below would, hence the flag.
+      let over = false;
+      let flight: Promise<CacheAnswer> | undefined;
+      flight = fly(key, keepAlive, () => {
+        over = true;
+        if (flights.get(key) === flight) flights.delete(key);
+      }).catch((cause: unknown): CacheAnswer => {
+        log.error('cache fault', { key, reason: String(cause) });
+        over = true;
+        if (flights.get(key) === flight) flights.delete(key);
+        return unavailable('the object could not be fetched');
+      });
+      if (!over) flights.set(key, flight);
+      return flight;
+    },
+    close: () => {
+      for (const abort of running) abort.abort(new Error('the edge is shutting down'));
+      running.clear();
+    },
+  };
+};

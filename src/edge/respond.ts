@@ -1,0 +1,144 @@
+// SPDX-License-Identifier: Apache-2.0
+/**
+ * Turns cache answers and denials into responses: ranges, validators, CORS, age.
+ *
+ * docs/wire/media.md; RFC 9110, RFC 9111 section 5.1, Fetch (CORS), RFC 9457 for refusals.
+ * Invariant: every answer, refusals included, carries the CORS fields (a player cannot read a status it may not see), and
+ * a refusal is never cached.
+ */
+import { ERRORS, type ErrorCode, problemOf, SealcastError } from '#core/errors.ts';
+import type { Micros } from '#core/time.ts';
+import { forClients } from '#edge/freshness.ts';
+import type { StoredObject } from '#edge/memory-tier.ts';
+import type { OriginHead } from '#edge/origin.ts';
+import type { CacheAnswer } from '#edge/pull-through.ts';
+import { isNotModified, isRangeCurrent, resolveRange } from '#edge/range.ts';
+import type { ResponseFactory } from '#ports';
+
+type HeaderList = [string, string][];
+
+const COMMON: HeaderList = [
+  ['access-control-allow-origin', '*'],
+  ['access-control-expose-headers', 'Date, Content-Length, Content-Range, ETag'],
+  ['timing-allow-origin', '*'],
+  ['x-content-type-options', 'nosniff'],
+  ['referrer-policy', 'no-referrer'],
+  // Pages that isolate themselves (COEP require-corp) may embed media without CORS too.
+  ['cross-origin-resource-policy', 'cross-origin'],
+];
+
+const PREFLIGHT: HeaderList = [
+  ...COMMON,
+  ['access-control-allow-methods', 'GET, HEAD, OPTIONS'],
+  // `*` would not cover Authorization, and CMCD header names cannot be given by a pattern.
+  ['access-control-allow-headers', 'Authorization, Range, If-Range, If-None-Match, CMCD-Object, CMCD-Request, CMCD-Session, CMCD-Status'],
+  ['access-control-max-age', '86400'],
+];
+
+/** What of a request decides the form of its answer. */
+export type Wish = { readonly head: boolean; readonly range: string | null; readonly ifRange: string | null; readonly ifNoneMatch: string | null };
+
+export type Responder = {
+  object(answer: Exclude<CacheAnswer, { kind: 'refused' }>, wish: Wish, now: Micros): Response;
+  refusal(code: ErrorCode, detail: string, now: Micros, head: boolean): Response;
+  preflight(now: Micros): Response;
+};
+
+const ageOf = (bornAt: Micros, now: Micros): string => String(Math.max(0, Math.floor((now - bornAt) / 1_000_000)));
+
+const objectHeaders = (head: OriginHead): HeaderList => {
+  const list: HeaderList = [...COMMON, ['content-type', head.type], ['cache-control', forClients(head.cacheControl)]];
+  if (head.etag !== null) list.push(['etag', head.etag]);
+  if (head.lastModified !== null) list.push(['last-modified', head.lastModified]);
+  return list;
+};
+
+export const createResponder = (respond: ResponseFactory): Responder => {
+  let second = -1;
+  let date = '';
+  /** IMF-fixdate of `now`; formatting is done once a second. */
+  const dateOf = (now: Micros): string => {
+    const current = Math.floor(now / 1_000_000);
+    if (current !== second) {
+      second = current;
+      date = new Date(current * 1000).toUTCString();
+    }
+    return date;
+  };
+  const stamp = (list: HeaderList, bornAt: Micros, now: Micros): HeaderList => {
+    const stamped = list.slice();
+    stamped.push(['date', dateOf(now)], ['age', ageOf(bornAt, now)]);
+    return stamped;
+  };
+
+  const refusal = (code: ErrorCode, detail: string, now: Micros, head: boolean, extra: HeaderList = []): Response => {
+    const problem = JSON.stringify(problemOf(new SealcastError(code, detail)));
+    const { status, retry } = ERRORS[code];
+    const list: HeaderList = [...COMMON, ['date', dateOf(now)], ['content-type', 'application/problem+json'], ['cache-control', 'no-store'], ...extra];
+    if (status === 401) list.push(['www-authenticate', code === 'token-missing' ? 'Bearer realm="media"' : 'Bearer realm="media", error="invalid_token"']);
+    if (status === 405) list.push(['allow', 'GET, HEAD, OPTIONS']);
+    if (retry === 'later') list.push(['retry-after', '1']);
+    return respond(head ? null : new TextEncoder().encode(problem), { status, headers: list });
+  };
+
+  /** Headers of a whole answer from memory: the same list each time, but for its two instants. */
+  const storedHeaders = (object: StoredObject): HeaderList =>
+    (object.headerList ??= [...objectHeaders(object.head), ['accept-ranges', 'bytes'], ['content-length', String(object.body.length)]]);
+
+  const stored = (object: StoredObject, wish: Wish, now: Micros): Response => {
+    const { head, body, bornAt } = object;
+    if (wish.ifNoneMatch !== null && isNotModified(wish.ifNoneMatch, head.etag)) {
+      return respond(null, { status: 304, headers: stamp(objectHeaders(head), bornAt, now) });
+    }
+    if (wish.range !== null && isRangeCurrent(wish.ifRange, head)) {
+      const range = resolveRange(wish.range, body.length);
+      if (range.kind === 'unsatisfiable') {
+        return refusal('range-not-satisfiable', 'the range starts behind the end', now, wish.head, [['content-range', `bytes */${body.length}`]]);
+      }
+      if (range.kind === 'part') {
+        const { start, end } = range;
+        const list = stamp(objectHeaders(head), bornAt, now);
+        list.push(['accept-ranges', 'bytes'], ['content-length', String(end - start)], ['content-range', `bytes ${start}-${end - 1}/${body.length}`]);
+        return respond(wish.head ? null : body.subarray(start, end), { status: 206, headers: list });
+      }
+    }
+    return respond(wish.head ? null : body, { status: 200, headers: stamp(storedHeaders(object), bornAt, now) });
+  };
+
+  const arriving = (answer: Extract<CacheAnswer, { kind: 'arriving' }>, wish: Wish, now: Micros): Response => {
+    const { head, bornAt, bytes, length } = answer;
+    const list = stamp(objectHeaders(head), bornAt, now);
+    if (isNotModified(wish.ifNoneMatch, head.etag)) return respond(null, { status: 304, headers: list });
+    // Without a length a range cannot be placed: the whole is answered, as a server may.
+    if (wish.range !== null && length !== undefined && isRangeCurrent(wish.ifRange, head)) {
+      const range = resolveRange(wish.range, length);
+      if (range.kind === 'unsatisfiable') {
+        return refusal('range-not-satisfiable', 'the range starts behind the end', now, wish.head, [['content-range', `bytes */${length}`]]);
+      }
+      if (range.kind === 'part') {
+        const { start, end } = range;
+        list.push(['accept-ranges', 'bytes'], ['content-length', String(end - start)], ['content-range', `bytes ${start}-${end - 1}/${length}`]);
+        return respond(wish.head ? null : bytes.stream(start, end), { status: 206, headers: list });
+      }
+    }
+    if (length !== undefined) list.push(['accept-ranges', 'bytes'], ['content-length', String(length)]);
+    return respond(wish.head ? null : bytes.stream(0, length), { status: 200, headers: list });
+  };
+
+  const direct = (answer: Extract<CacheAnswer, { kind: 'direct' }>, wish: Wish, now: Micros): Response => {
+    const list = stamp(objectHeaders(answer.head), answer.bornAt, now);
+    if (answer.length !== undefined) list.push(['content-length', String(answer.length)]);
+    if (!wish.head) return respond(answer.body, { status: 200, headers: list });
+    void answer.body?.cancel().catch(() => undefined);
+    return respond(null, { status: 200, headers: list });
+  };
+
+  return {
+    object: (answer, wish, now) => {
+      if (answer.kind === 'stored') return stored(answer.object, wish, now);
+      return answer.kind === 'arriving' ? arriving(answer, wish, now) : direct(answer, wish, now);
+    },
+    refusal,
+    preflight: (now) => respond(null, { status: 204, headers: [...PREFLIGHT, ['date', dateOf(now)]] }),
+  };
+};
