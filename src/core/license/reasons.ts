@@ -4,7 +4,11 @@
  *
  * docs/wire/renewal.md, "reason". Invariant: numbers are never reused.
  */
-const ROWS = {
+export type Reason = 'none' | 'state-old' | 'horizon' | EndReason;
+/** Reasons that end a session for good. */
+export type EndReason = 'viewer' | 'concurrency' | 'operator' | 'leak' | 'entitlement' | 'device-revoked' | 'content-ended';
+
+const ROWS: Readonly<Record<Reason, readonly [number: number, text: string]>> = {
   none: [0, ''],
   viewer: [1, 'Playback was stopped on this device.'],
   concurrency: [2, 'Too many streams are playing on your account.'],
@@ -15,11 +19,7 @@ const ROWS = {
   'state-old': [7, 'The viewing session was paused too long and has to be started again.'],
   horizon: [8, 'The viewing session needs a new licence.'],
   'content-ended': [9, 'This programme has ended.'],
-} as const satisfies Record<string, readonly [number, string]>;
-
-export type Reason = keyof typeof ROWS;
-/** Reasons that end a session for good. */
-export type EndReason = 'viewer' | 'concurrency' | 'operator' | 'leak' | 'entitlement' | 'device-revoked' | 'content-ended';
+};
 
 const NAMES = Object.keys(ROWS) as Reason[];
 const ENDS: readonly string[] = ['viewer', 'concurrency', 'operator', 'leak', 'entitlement', 'device-revoked', 'content-ended'] satisfies EndReason[];

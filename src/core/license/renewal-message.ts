@@ -21,7 +21,7 @@ export const MAX_REQUEST_LENGTH = 256;
 const MAC_LENGTH = 16;
 const VERSION = 1;
 /** Longest answer: 255 nodes. */
-export const MAX_ANSWER_LENGTH = 96 + 255 * 38;
+export const MAX_ANSWER_LENGTH: number = 96 + 255 * 38;
 
 const broken = (rule: string): SealcastError => new SealcastError('renewal-invalid', `renewal: ${rule}`);
 

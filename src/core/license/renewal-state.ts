@@ -52,7 +52,7 @@ export type RenewalState = {
 export const STATE_MAC_LENGTH = 16;
 /** Bytes of a state whose asset id has one byte, and of the longest one. */
 const FIXED_LENGTH = 1 + SESSION_ID_LENGTH + 32 + 32 + 1 + 2 + 1 + 2 + 4 + 4 + 4 + 1 + 4 + 4 + 8 + 4 + 8 + 2 + STATE_MAC_LENGTH;
-export const MAX_STATE_LENGTH = FIXED_LENGTH + 40;
+export const MAX_STATE_LENGTH: number = FIXED_LENGTH + 40;
 
 const VERSION = 1;
 const FLAG_LIVE = 1;

@@ -1,0 +1,127 @@
+// SPDX-License-Identifier: Apache-2.0
+/**
+ * The key server over HTTP: `/v1/keys/{asset}/...` with bearer service credentials.
+ *
+ * docs/wire/keys.md, "Service interface". Invariant: packager credentials open keying and content keys, licence-server ones
+ * keying, grant keys, the entry key and imported keys, and neither opens the other's.
+ */
+import { encodeBase64url } from '#core/bytes/base64url.ts';
+import { equalBytes } from '#core/bytes/equal.ts';
+import { encodeUtf8 } from '#core/bytes/utf8.ts';
+import { problemOf, SealcastError } from '#core/errors.ts';
+import { assetId, type AssetId } from '#core/ids.ts';
+import { jsonObject, membersOf } from '#core/license/shape.ts';
+import type { CryptoPeriod, GrantGroup } from '#core/time.ts';
+import { sha256 } from '#crypto/hmac.ts';
+import type { AssetKeying, ContentKeySource, GrantKeySource, Log } from '#ports';
+
+export type ServiceRole = 'packager' | 'license-server';
+/** A credential as the server keeps it: SHA-256 (base64url) of the bearer token. */
+export type ServiceCredential = { readonly role: ServiceRole; readonly tokenHash: string };
+
+/** SHA-256 of a bearer token, base64url, as credentials are kept. */
+export const hashCredential = (token: string): string => encodeBase64url(sha256(encodeUtf8(token)));
+
+const MAX_BODY = 1024;
+const HEADERS = { 'Cache-Control': 'no-store', 'X-Content-Type-Options': 'nosniff' };
+const PATH = /^\/v1\/keys\/([^/]+)(?:\/(content|grants|entry|imported))?$/;
+type What = 'keying' | 'content' | 'grants' | 'entry' | 'imported';
+
+const ALLOWED: Readonly<Record<ServiceRole, readonly What[]>> = {
+  packager: ['keying', 'content'],
+  'license-server': ['keying', 'grants', 'entry', 'imported'],
+};
+
+type Sources = ContentKeySource & GrantKeySource;
+
+export const createKeyServerHandler = (options: { sources: Sources; credentials: readonly ServiceCredential[]; log: Log }): ((request: Request) => Promise<Response>) => {
+  const { sources, credentials, log } = options;
+  return async (request) => {
+    try {
+      const { asset, what } = routeOf(request);
+      authorize(request, what, credentials);
+      return new Response(JSON.stringify(await answer(sources, asset, what, request)), { headers: { ...HEADERS, 'Content-Type': 'application/json' } });
+    } catch (error) {
+      const problem = problemOf(error);
+      if (problem.code === 'internal') log.error('key request failed', { error: error instanceof Error ? error.name : typeof error });
+      const challenge = problem.code === 'token-missing' ? { 'WWW-Authenticate': 'Bearer realm="sealcast keys"' } : {};
+      return new Response(JSON.stringify(problem), { status: problem.status, headers: { ...HEADERS, ...challenge, 'Content-Type': 'application/problem+json' } });
+    }
+  };
+};
+
+const routeOf = (request: Request): { asset: AssetId; what: What } => {
+  const match = PATH.exec(new URL(request.url).pathname);
+  if (match === null) throw new SealcastError('not-found', 'no such route of the key server');
+  const what = (match[2] ?? 'keying') as What;
+  const method = what === 'content' || what === 'grants' ? 'POST' : 'GET';
+  if (request.method !== method) throw new SealcastError('method-not-allowed', `${what} takes ${method}`);
+  return { asset: assetId(match[1]), what };
+};
+
+/** Compares hashes, all of them, so that time tells nothing about a credential. */
+const authorize = (request: Request, what: What, credentials: readonly ServiceCredential[]): void => {
+  const token = /^Bearer ([\x21-\x7e]{1,256})$/.exec(request.headers.get('authorization') ?? '')?.[1];
+  if (token === undefined) throw new SealcastError('token-missing', 'a service credential is required');
+  const given = encodeUtf8(hashCredential(token));
+  const held = credentials.filter(({ tokenHash }) => equalBytes(encodeUtf8(tokenHash), given));
+  if (held.length === 0) throw new SealcastError('credential-invalid', 'the service credential is not known');
+  if (!held.some(({ role }) => ALLOWED[role].includes(what))) throw new SealcastError('forbidden', `the service credential does not open ${what}`);
+};
+
+const readBody = async (request: Request): Promise<string> => {
+  const length = Number(request.headers.get('content-length') ?? '0');
+  if (length > MAX_BODY) throw new SealcastError('payload-too-large', `a body has at most ${MAX_BODY} bytes`);
+  let bytes = 0;
+  let text = '';
+  const decoder = new TextDecoder('utf-8', { fatal: true });
+  try {
+    for await (const chunk of request.body ?? []) {
+      bytes += chunk.length;
+      if (bytes > MAX_BODY) throw new SealcastError('payload-too-large', `a body has at most ${MAX_BODY} bytes`);
+      text += decoder.decode(chunk, { stream: true });
+    }
+    return text + decoder.decode();
+  } catch (error) {
+    throw error instanceof TypeError ? new SealcastError('bad-request', 'the body must be UTF-8') : error;
+  }
+};
+
+const answer = async (sources: Sources, asset: AssetId, what: What, request: Request): Promise<unknown> => {
+  switch (what) {
+    case 'keying':
+      return encodeKeying(await sources.keying(asset));
+    case 'content': {
+      const body = membersOf(jsonObject(await readBody(request), 'body', 'bad-request'), 'body', 'bad-request', ['keyGroup', 'from', 'to']);
+      const [from, to] = [body.integer('from', 0, Number.MAX_SAFE_INTEGER), body.integer('to', 0, Number.MAX_SAFE_INTEGER)];
+      const keys = await sources.contentKeys({ asset, keyGroup: body.oneOf('keyGroup', ['video', 'audio']), from: from as CryptoPeriod, to: to as CryptoPeriod });
+      return { keys: keys.map(({ period, group, kid, key }) => ({ period, group, kid: encodeBase64url(kid), key: encodeBase64url(key) })) };
+    }
+    case 'grants': {
+      const body = membersOf(jsonObject(await readBody(request), 'body', 'bad-request'), 'body', 'bad-request', ['from', 'to']);
+      const [from, to] = [body.integer('from', 0, 2 ** 32), body.integer('to', 0, 2 ** 32)];
+      const keys = await sources.grantKeys({ asset, from: from as GrantGroup, to: to as GrantGroup });
+      return { keys: keys.map(({ group, key }) => ({ group, key: encodeBase64url(key) })) };
+    }
+    case 'entry': {
+      const { kid, key } = await sources.entryKey(asset);
+      return { kid: encodeBase64url(kid), key: encodeBase64url(key) };
+    }
+    case 'imported': {
+      const keys = await sources.importedKeys(asset);
+      return { keys: keys.map(({ kid, key, keyGroup, from, to }) => ({ kid: encodeBase64url(kid), key: encodeBase64url(key), keyGroup, from, to })) };
+    }
+  }
+};
+
+const encodeKeying = (keying: AssetKeying): unknown => ({
+  asset: keying.asset,
+  kind: keying.kind,
+  scheme: keying.scheme,
+  mode: keying.mode,
+  gen: keying.gen,
+  salt: encodeBase64url(keying.salt),
+  periodMicros: keying.schedule.period,
+  periodsPerGroup: keying.schedule.periodsPerGroup,
+  entryKid: encodeBase64url(keying.entryKid),
+});
