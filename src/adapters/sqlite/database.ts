@@ -79,7 +79,8 @@ const migrate = (db: DatabaseSync, path: string): void => {
  * Opens or creates the file (mode 0600, its folder 0700) and brings its schema up to date.
  * Throws `store-unavailable` when it cannot be opened, `config-invalid` when it is not ours or too new.
  */
-export const openDatabase = (path: string, lockWaitMillis: number): Database => {
+export const openDatabase = (options: { readonly path: string; readonly lockWaitMillis?: number; readonly pageLimit?: number }): Database => {
+  const { path, lockWaitMillis = 2000, pageLimit } = options;
   const db = guarded(() => {
     try {
       mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
@@ -91,6 +92,7 @@ export const openDatabase = (path: string, lockWaitMillis: number): Database => 
     try {
       opened.exec('PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA fullfsync = ON; PRAGMA trusted_schema = OFF');
       migrate(opened, path);
+      if (pageLimit !== undefined) opened.exec(`PRAGMA max_page_count = ${Math.trunc(pageLimit)}`);
       return opened;
     } catch (error) {
       opened.close();
@@ -115,7 +117,8 @@ export const openDatabase = (path: string, lockWaitMillis: number): Database => 
           db.exec('RELEASE one');
           kept.push(write);
         } catch (error) {
-          // A full disk may have rolled everything back already; then ROLLBACK TO throws and the whole group fails.
+          // A full disk makes the engine roll the whole transaction back: then the whole group fails, for this reason.
+          if (!db.isTransaction) throw error;
           db.exec('ROLLBACK TO one; RELEASE one');
           write.failed(storeFault(error));
         }

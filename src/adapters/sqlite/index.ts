@@ -16,6 +16,8 @@ export type SqliteStoresOptions = {
   readonly path: string;
   /** How long one write waits for another process's lock before `store-unavailable`, 1-60000; 2000 unless told. It blocks this process. */
   readonly lockWaitMillis?: number;
+  /** Largest size of the file in pages of 4 KiB; unlimited unless told. Beyond it writes answer `store-unavailable`, as on a full disk. */
+  readonly pageLimit?: number;
 };
 
 /** The stores, and the function that closes their file after a last checkpoint. */
@@ -23,7 +25,7 @@ export type SqliteStores = DurableStores & { close(): void };
 
 /** Opens or creates the database. Throws `store-unavailable` or `config-invalid` with the reason. */
 export const createSqliteStores = (options: SqliteStoresOptions): SqliteStores => {
-  const db = openDatabase(options.path, options.lockWaitMillis ?? 2000);
+  const db = openDatabase(options);
   return {
     assetKeys: createSqliteAssetKeys(db),
     catalogue: createSqliteCatalogue(db),

@@ -1,0 +1,24 @@
+// SPDX-License-Identifier: Apache-2.0
+/** The contract suites of all durable stores, for adapters that bring every one of them. */
+import { describe } from 'vitest';
+import type { DurableStores } from '#ports';
+import { assetKeyStoreContract } from './asset-key-store-contract.ts';
+import { auditStoreContract } from './audit-store-contract.ts';
+import { catalogueStoreContract } from './catalogue-store-contract.ts';
+import { deviceStoreContract } from './device-store-contract.ts';
+import { masterSecretStoreContract, operatorStoreContract, secretStoreContract } from './secret-stores-contract.ts';
+import { sessionStoreContract } from './session-store-contract.ts';
+import { singleUseStoreContract } from './single-use-store-contract.ts';
+
+/** `open` answers fresh, empty stores at each call. */
+export const durableStoresContract = (open: () => Promise<DurableStores>): void => {
+  describe('asset keys', () => assetKeyStoreContract(async () => (await open()).assetKeys));
+  describe('catalogue', () => catalogueStoreContract(async () => (await open()).catalogue));
+  describe('devices', () => deviceStoreContract(async () => (await open()).devices));
+  describe('sessions', () => sessionStoreContract(async () => (await open()).sessions));
+  describe('single use', () => singleUseStoreContract(async () => (await open()).singleUse));
+  describe('master secrets', () => masterSecretStoreContract(async () => (await open()).masterSecrets));
+  describe('secrets', () => secretStoreContract(async () => (await open()).secrets));
+  describe('operators', () => operatorStoreContract(async () => (await open()).operators));
+  describe('audit', () => auditStoreContract(async () => (await open()).audit));
+};
