@@ -6,11 +6,10 @@
  * Invariant: private keys are non-extractable unless the injected storage says that it can only keep text; they leave
  * this module in no other form than that storage's.
  */
-import { CompactSign, calculateJwkThumbprint } from 'jose';
 import { SealcastError } from '#core/errors.ts';
-import { deviceId } from '#core/ids.ts';
 import type { DeviceId } from '#core/ids.ts';
 import type { PublicJwk } from '#core/license/public-jwk.ts';
+import { type JwsType, signJws, thumbprint } from '#crypto/jose.ts';
 
 
 /** The two key pairs as a storage keeps them. Structured-cloneable: IndexedDB stores them without exporting. */
@@ -25,7 +24,7 @@ export interface DeviceKeyStorage {
 }
 
 /** Purposes a device signs for; each is one JOSE `typ`, so that no proof can be used as another. */
-export type ProofType = 'session-proof+jwt' | 'license-proof+jwt' | 'device-proof+jwt' | 'stop+jwt';
+export type ProofType = Extract<JwsType, 'session-proof+jwt' | 'license-proof+jwt' | 'device-proof+jwt' | 'stop+jwt'>;
 
 export type Device = {
   readonly id: DeviceId;
@@ -82,14 +81,13 @@ export const openDevice = async (options: { name?: string; storage?: DeviceKeySt
 const describe = async (pairs: DeviceKeyPairs, name: string, stored: boolean): Promise<Device> => {
   const [sign, agree] = await Promise.all([publicJwk(pairs.sign.publicKey), publicJwk(pairs.agree.publicKey)]);
   return {
-    id: deviceId(await calculateJwkThumbprint(sign)),
+    id: await thumbprint(sign),
     name,
     stored,
     description: { sign, agree, name },
-    agreeThumbprint: await calculateJwkThumbprint(agree),
+    agreeThumbprint: await thumbprint(agree),
     agreeKey: pairs.agree.privateKey,
-    prove: (type, payload) =>
-      new CompactSign(new TextEncoder().encode(JSON.stringify(payload))).setProtectedHeader({ alg: 'ES256', typ: type }).sign(pairs.sign.privateKey),
+    prove: (typ, payload) => signJws(payload, { typ, key: { alg: 'ES256', key: pairs.sign.privateKey } }),
   };
 };
 

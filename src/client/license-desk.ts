@@ -5,16 +5,17 @@
  * docs/wire/session.md. Invariant: a licence leaves here only with a good signature of the server's published key, the right
  * type, this device as audience, the asked-for asset and session, and before its expiry in server time.
  */
-import { type CompactVerifyResult, compactDecrypt, compactVerify, decodeProtectedHeader, importJWK } from 'jose';
-import type { JWK } from 'jose';
 import { encodeBase64url } from '#core/bytes/base64url.ts';
 import { SealcastError } from '#core/errors.ts';
 import { deviceId } from '#core/ids.ts';
 import type { AssetId, DeviceId, SessionId } from '#core/ids.ts';
 import { LICENSE_TYPE, type LicenseClaims, type SealedLicense, parseLicenseClaims, parseSealedLicense } from '#core/license/license-claims.ts';
+import { parsePublicJwk } from '#core/license/public-jwk.ts';
 import { jsonObject, membersOf } from '#core/license/shape.ts';
 import type { Micros } from '#core/time.ts';
+import { isJsonObject, type JsonObject } from '#core/token/strict-json.ts';
 import { sha256 } from '#crypto/hmac.ts';
+import { importVerifyKey, type JwsKey, openSealed, verifyJws } from '#crypto/jose.ts';
 import type { ServerTime } from './clock.ts';
 import type { Device } from './device.ts';
 import type { Answer, Failure, Transport } from './transport.ts';
@@ -44,9 +45,10 @@ export type Desk = {
 const utf8 = new TextDecoder('utf-8', { fatal: true });
 const JSON_TYPE = { 'content-type': 'application/json' } as const;
 const MAX_TOKEN = 8192;
+const MAX_LICENSE = 2 ** 22;
 const TIMESTAMP_LIMIT = Number.MAX_SAFE_INTEGER;
 
-const bodyOf = (answer: Answer, what: string): ReturnType<typeof jsonObject> => jsonObject(utf8.decode(answer.body), what, 'bad-request');
+const bodyOf = (answer: Answer, what: string): JsonObject => jsonObject(utf8.decode(answer.body), what, 'bad-request');
 const post = (body: object): { method: 'POST'; body: string; headers: typeof JSON_TYPE } => ({ method: 'POST', body: JSON.stringify(body), headers: JSON_TYPE });
 
 /** Addresses of a route on every server. */
@@ -63,28 +65,37 @@ const addresses = (value: unknown, base: string): readonly string[] => {
 /** A desk for one device at `servers` (base addresses, tried in turn). */
 export const createDesk = (options: { readonly servers: readonly string[]; readonly device: Device; readonly transport: Transport; readonly serverTime: ServerTime }): Desk => {
   const { servers, device, transport, serverTime } = options;
-  let published: readonly JWK[] = [];
+  const published = new Map<string, JwsKey>();
 
-  const signerOf = async (kid: string | undefined): Promise<JWK | undefined> => {
-    const known = published.find((key) => key.kid === kid);
-    if (known !== undefined) return known;
-    const keys = await transport.request(route(servers, '/v1/licenses/keys'), { method: 'GET' }, (answer) => membersOf(bodyOf(answer, 'licence keys'), 'licence keys', 'bad-request', ['keys'], [], true).list('keys', 64));
-    if (!keys.ok) throw new SealcastError('key-unavailable', `licence keys: ${keys.detail}`);
-    published = keys.value as readonly JWK[];
-    return published.find((key) => key.kid === kid);
+  const loadKeys = async (): Promise<void> => {
+    const answer = await transport.request(route(servers, '/v1/licenses/keys'), { method: 'GET' }, (found) => membersOf(bodyOf(found, 'licence keys'), 'licence keys', 'bad-request', ['keys'], [], true).list('keys', 64));
+    if (!answer.ok) throw new SealcastError('key-unavailable', `licence keys: ${answer.detail}`);
+    published.clear();
+    for (const jwk of answer.value) {
+      const kid = isJsonObject(jwk) && typeof jwk['kid'] === 'string' ? jwk['kid'] : undefined;
+      if (kid !== undefined) published.set(kid, await importVerifyKey(parsePublicJwk(jwk, 'licence key')));
+    }
   };
 
-  const verify = async (jws: string): Promise<CompactVerifyResult> => {
-    const { kid } = decodeProtectedHeader(jws);
-    const jwk = await signerOf(kid);
-    if (jwk === undefined) throw new SealcastError('bad-request', 'licence: signed by a key the server does not publish');
-    const verified = await compactVerify(jws, await importJWK({ ...jwk, alg: 'ES256' }, 'ES256'), { algorithms: ['ES256'] });
-    if (verified.protectedHeader.typ !== LICENSE_TYPE) throw new SealcastError('bad-request', `licence: typ must be ${LICENSE_TYPE}`);
-    return verified;
+  const verify = async (jws: string): Promise<JsonObject> => {
+    let unknown = false;
+    const key = (kid: string | undefined): JwsKey | undefined => {
+      const found = published.get(kid ?? '');
+      unknown = found === undefined;
+      return found;
+    };
+    const check = (): Promise<JsonObject | undefined> => verifyJws(jws, { typ: LICENSE_TYPE, key, maxLength: MAX_LICENSE });
+    let payload = await check();
+    if (unknown) {
+      await loadKeys();
+      payload = await check();
+    }
+    if (payload === undefined) throw new SealcastError('bad-request', 'licence: not signed by this service');
+    return payload;
   };
 
   const openLicense = async (jws: string, expected: { asset?: AssetId; sid: SessionId }): Promise<OpenedLicense> => {
-    const claims = parseLicenseClaims(jsonObject(utf8.decode((await verify(jws)).payload), 'licence', 'bad-request'));
+    const claims = parseLicenseClaims(await verify(jws));
     const refuse = (rule: string): never => {
       throw new SealcastError('bad-request', `licence: ${rule}`);
     };
@@ -92,8 +103,8 @@ export const createDesk = (options: { readonly servers: readonly string[]; reado
     if (claims.sid !== expected.sid) refuse('made for another session');
     if (expected.asset !== undefined && claims.asset !== expected.asset) refuse('made for another asset');
     if (claims.expiresAt <= serverTime.now()) refuse('expired');
-    const { plaintext } = await compactDecrypt(claims.sealed, device.agreeKey, { keyManagementAlgorithms: ['ECDH-ES'], contentEncryptionAlgorithms: ['A256GCM'] });
-    return { ...claims, ...parseSealedLicense(utf8.decode(plaintext), claims.horizon) };
+    const plain = await openSealed(claims.sealed, device.agreeKey);
+    return { ...claims, ...parseSealedLicense(plain ?? refuse('sealed for another key'), claims.horizon) };
   };
 
   const admit = async (answer: Answer, expected: { asset?: AssetId; sid?: SessionId }): Promise<Admission> => {
@@ -102,7 +113,7 @@ export const createDesk = (options: { readonly servers: readonly string[]; reado
     const sid = body.text('sid', { most: 24 }) as SessionId;
     if (expected.sid !== undefined && sid !== expected.sid) throw new SealcastError('bad-request', 'session: answer for another session');
     return {
-      license: await openLicense(body.text('license', { most: 2 ** 22 }), { ...expected, sid }),
+      license: await openLicense(body.text('license', { most: MAX_LICENSE }), { ...expected, sid }),
       mediaToken: body.text('mediaToken', { most: MAX_TOKEN }),
       mediaTokenExpires: body.integer('mediaTokenExpires', 0, TIMESTAMP_LIMIT) as Micros,
       renewUrls: addresses(body.value('renew'), answer.url),

@@ -1,0 +1,108 @@
+// SPDX-License-Identifier: Apache-2.0
+/**
+ * Plays a session's asset in a stock player with one call: settings, tokens, keys, position.
+ *
+ * The players' libraries are arguments, so that a page loads the version it wants and this package depends on none.
+ * Invariant: `stop` leaves neither the player, nor a key, nor a timer behind.
+ */
+import type { Session } from '#client/session-types.ts';
+import { type Micros, microsFromMillis, microsFromSeconds } from '#core/time.ts';
+import { mediaAddress } from './media-address.ts';
+import { type Protection, type ProtectionOptions, attachProtection } from './protection.ts';
+import { type DashInterceptors, type ShakaNetworking, type SettingsOptions, authorizeDash, authorizeShaka, dashProtection, dashSettings, hlsConfig, shakaConfig } from './settings.ts';
+
+/** What is used of `shaka` (shaka-player 5). */
+export type ShakaLibrary = {
+  readonly polyfill: { installAll(): void };
+  readonly Player: new () => { attach(video: HTMLMediaElement): Promise<unknown>; configure(config: object): unknown; getNetworkingEngine(): ShakaNetworking | null; load(address: string, startTime?: number | null): Promise<unknown>; destroy(): Promise<unknown> };
+};
+/** What is used of `Hls` (hls.js 1.7). */
+export type HlsLibrary = {
+  new (config: object): { loadSource(address: string): void; attachMedia(video: HTMLMediaElement): void; destroy(): void; readonly playingDate: Date | null };
+};
+/** What is used of `dashjs` (dash.js 5). */
+export type DashLibrary = {
+  MediaPlayer(): { create(): DashInterceptors & { initialize(video: HTMLMediaElement, address?: string, autoPlay?: boolean, startTime?: number): void; updateSettings(settings: object): void; setProtectionData(data: object): void; destroy(): void } };
+};
+
+export type PlayOptions = {
+  readonly video: HTMLMediaElement;
+  readonly session: Session;
+  /** Where the service is, e.g. `https://tv.example/`. */
+  readonly baseUrl: string;
+  /** Titles: where to start, media time. */
+  readonly startAt?: Micros;
+  readonly onNotice?: ProtectionOptions['onNotice'];
+  /** Events: seconds from camera to picture. */
+  readonly targetLatency?: number;
+} & ({ readonly player: 'shaka'; readonly library: ShakaLibrary } | { readonly player: 'hls'; readonly library: HlsLibrary } | { readonly player: 'dash'; readonly library: DashLibrary });
+
+export type Playback = {
+  /** The stock player's own object. */
+  readonly player: unknown;
+  readonly protection: Protection;
+  /** The playhead on the media timeline; events: Unix time. */
+  mediaTime(): Micros | undefined;
+  /** Ends playback: player destroyed, keys taken back, session stopped. */
+  stop(): Promise<void>;
+};
+
+type Started = { readonly player: unknown; readonly mediaTime?: () => Micros | undefined; readonly loaded?: Promise<unknown>; destroy(): Promise<void> };
+
+/** Starts playback. Rejects with the stock player's error if it cannot load. */
+export const playProtected = async (options: PlayOptions): Promise<Playback> => {
+  const { video, session, baseUrl } = options;
+  const address = mediaAddress(baseUrl, session);
+  const settings: SettingsOptions = { address, kind: session.kind, ...(options.targetLatency === undefined ? {} : { targetLatency: options.targetLatency }) };
+  const startSeconds = session.kind === 'title' && options.startAt !== undefined ? options.startAt / 1_000_000 : undefined;
+  const started = await START[options.player](options as never, settings, startSeconds);
+  const mediaTime = started.mediaTime ?? (() => (video.readyState > 0 ? microsFromSeconds(video.currentTime) : undefined));
+  const protection = attachProtection(video, session, { mediaTime, ...(options.onNotice === undefined ? {} : { onNotice: options.onNotice }) });
+  const stop = async (): Promise<void> => {
+    await protection.detach();
+    await Promise.allSettled([started.destroy(), session.stop()]);
+  };
+  try {
+    await started.loaded;
+  } catch (error) {
+    await stop();
+    throw error;
+  }
+  return { player: started.player, protection, mediaTime, stop };
+};
+
+type OptionsOf<Name extends PlayOptions['player']> = Extract<PlayOptions, { player: Name }>;
+
+const startShaka = async ({ library, video }: OptionsOf<'shaka'>, settings: SettingsOptions, startSeconds: number | undefined): Promise<Started> => {
+  library.polyfill.installAll();
+  const player = new library.Player();
+  await player.attach(video);
+  player.configure(shakaConfig(settings));
+  const networking = player.getNetworkingEngine();
+  if (networking !== null) authorizeShaka(networking, settings.address);
+  return { player, loaded: player.load(settings.address.dash, startSeconds ?? null), destroy: async () => void (await player.destroy()) };
+};
+
+const startHls = async ({ library: Hls, video }: OptionsOf<'hls'>, settings: SettingsOptions, startSeconds: number | undefined): Promise<Started> => {
+  const player = new Hls({ ...hlsConfig(settings), ...(startSeconds === undefined ? {} : { startPosition: startSeconds }) });
+  player.loadSource(settings.address.hls);
+  player.attachMedia(video);
+  // hls.js starts its own timeline at the first segment it sees; the programme date is what maps it to Unix time.
+  const mediaTime = (): Micros | undefined => {
+    if (settings.kind === 'title') return video.readyState > 0 ? microsFromSeconds(video.currentTime) : undefined;
+    const date = player.playingDate;
+    return date === null ? undefined : microsFromMillis(date.getTime());
+  };
+  return { player, mediaTime, destroy: async () => player.destroy() };
+};
+
+const startDash = async ({ library, video }: OptionsOf<'dash'>, settings: SettingsOptions, startSeconds: number | undefined): Promise<Started> => {
+  const player = library.MediaPlayer().create();
+  player.updateSettings(dashSettings(settings));
+  authorizeDash(player, settings.address);
+  player.setProtectionData(dashProtection(settings));
+  player.initialize(video, settings.address.dash, true, startSeconds);
+  return { player, destroy: async () => player.destroy() };
+};
+
+const START = { shaka: startShaka, hls: startHls, dash: startDash } as const;
