@@ -206,6 +206,8 @@ export type SessionRecord = {
   readonly startedAt: Micros;
   /** When the account's entitlement to this session ends; a new licence after that needs a new entitlement. */
   readonly entitledUntil: Micros;
+  /** The entitlement's own terms in ms, kept for new licences of the session; they tighten the service's, never loosen them. */
+  readonly terms: { readonly interval?: number; readonly duration?: number };
   readonly endedAt?: Micros;
   readonly endReason?: string;
 };
