@@ -1,0 +1,140 @@
+// SPDX-License-Identifier: Apache-2.0
+/**
+ * Between node:http messages and Web-standard ones: requests as they arrive, responses with backpressure.
+ *
+ * RFC 9110, RFC 9112. X-Forwarded-* and Forwarded are data like any other header: nothing here believes them.
+ * Invariant: a body is never buffered whole; a slow peer slows its source, a gone peer cancels it.
+ */
+import type { IncomingMessage, OutgoingHttpHeaders, ServerResponse } from 'node:http';
+import { Readable } from 'node:stream';
+import { rawAnswer } from '#adapters/node/http-response.ts';
+
+const AUTHORITY = /^(?:[A-Za-z0-9._-]{1,255}|\[[0-9A-Fa-f:.]{2,45}\])(?::[0-9]{1,5})?$/;
+const BODYLESS = new Set(['GET', 'HEAD', 'OPTIONS', 'DELETE']);
+/** fetch forbids making such requests. */
+const FORBIDDEN_METHODS = new Set(['CONNECT', 'TRACE', 'TRACK']);
+
+export type Refused = { readonly status: 400 | 405 | 414; readonly detail: string };
+
+const targetUrl = (message: IncomingMessage, scheme: string, maxUrl: number): string | Refused => {
+  const target = message.url ?? '/';
+  if (target.length > maxUrl) return { status: 414, detail: `the address is longer than ${maxUrl} characters` };
+  // Absolute form (RFC 9112 section 3.2.2): clients of proxies send it; only path and query count here.
+  const origin = target.startsWith('/') ? '' : /^https?:\/\/[^/?#]*/i.exec(target)?.[0];
+  if (origin === undefined) return { status: 400, detail: 'the request target must be a path' };
+  const host = message.headers.host;
+  if (host === undefined || !AUTHORITY.test(host)) return { status: 400, detail: 'the Host field must name a host' };
+  const path = target.slice(origin.length);
+  return `${scheme}://${host}${path.startsWith('/') ? path : `/${path}`}`;
+};
+
+/** Calls `first` when the stream is asked for data the first time: then, not before, the client may be told to go on. */
+const bodyOf = (message: IncomingMessage, first: (() => void) | undefined): ReadableStream<Uint8Array> => {
+  const source = Readable.toWeb(message) as unknown as ReadableStream<Uint8Array>;
+  if (first === undefined) return source;
+  let reader: ReadableStreamDefaultReader<Uint8Array> | undefined;
+  return new ReadableStream<Uint8Array>(
+    {
+      pull: async (controller) => {
+        if (reader === undefined) {
+          first();
+          reader = source.getReader();
+        }
+        const { done, value } = await reader.read();
+        if (done) controller.close();
+        else controller.enqueue(value);
+      },
+      cancel: (reason) => (reader ?? source.getReader()).cancel(reason),
+    },
+    { highWaterMark: 0 },
+  );
+};
+
+/**
+ * The Web-standard request of a node:http one, or why there is none. `signal` aborts when the client goes away.
+ * `goOn` tells a client that sent `Expect: 100-continue` to send its body.
+ */
+export const toRequest = (
+  message: IncomingMessage,
+  options: { scheme: 'http' | 'https'; maxUrl: number; signal: AbortSignal | undefined; goOn: (() => void) | undefined },
+): Request | Refused => {
+  const method = message.method ?? 'GET';
+  if (FORBIDDEN_METHODS.has(method)) return { status: 405, detail: 'this method is not served' };
+  const url = targetUrl(message, options.scheme, options.maxUrl);
+  if (typeof url !== 'string') return url;
+  const headers: [string, string][] = [];
+  const { rawHeaders } = message;
+  for (let at = 0; at + 1 < rawHeaders.length; at += 2) headers.push([rawHeaders[at] as string, rawHeaders[at + 1] as string]);
+  const hasBody = !BODYLESS.has(method) || message.headers['transfer-encoding'] !== undefined || Number(message.headers['content-length'] ?? 0) > 0;
+  try {
+    return new Request(url, {
+      method,
+      headers,
+      ...(options.signal !== undefined && { signal: options.signal }),
+      // GET with a body is not representable; the body is drained by node:http and ignored.
+      ...(hasBody && method !== 'GET' && method !== 'HEAD' && { body: bodyOf(message, options.goOn), duplex: 'half' }),
+    } as RequestInit);
+  } catch {
+    return { status: 400, detail: 'the request line or a header field is malformed' };
+  }
+};
+
+const headerFields = (headers: Headers): OutgoingHttpHeaders => {
+  const fields: OutgoingHttpHeaders = {};
+  for (const [name, value] of headers) if (name !== 'set-cookie') fields[name] = value;
+  const cookies = headers.getSetCookie();
+  if (cookies.length > 0) fields['set-cookie'] = cookies;
+  return fields;
+};
+
+const drained = (answer: ServerResponse): Promise<void> =>
+  new Promise((resolve) => {
+    const over = (): void => {
+      answer.off('drain', over);
+      answer.off('close', over);
+      resolve();
+    };
+    answer.on('drain', over);
+    answer.on('close', over);
+  });
+
+const pump = async (body: ReadableStream<Uint8Array>, answer: ServerResponse): Promise<void> => {
+  const reader = body.getReader();
+  const gone = (): void => void reader.cancel(new Error('the client went away')).catch(() => undefined);
+  answer.on('close', gone);
+  try {
+    for (;;) {
+      const { done, value } = await reader.read();
+      if (answer.destroyed) return;
+      if (done) break;
+      if (!answer.write(value)) await drained(answer);
+    }
+    answer.off('close', gone);
+    answer.end();
+  } catch {
+    // The status is out already: only a broken connection tells the client that this is not the whole.
+    answer.destroy();
+  }
+};
+
+/** Writes a response; resolves when its last byte is handed to the socket or the client is gone. */
+export const writeResponse = async (response: Response, answer: ServerResponse, closing: boolean): Promise<void> => {
+  if (closing) answer.shouldKeepAlive = false;
+  const raw = rawAnswer(response);
+  if (raw !== undefined) {
+    answer.writeHead(raw.status, raw.headers.flat());
+    answer.end(raw.bytes);
+    return;
+  }
+  answer.writeHead(response.status, headerFields(response.headers));
+  if (response.body === null || answer.req.method === 'HEAD') {
+    answer.end();
+    await response.body?.cancel().catch(() => undefined);
+    return;
+  }
+  // Headers of a stream that has nothing yet must not wait for its first chunk; one that has shares a packet with it.
+  setImmediate(() => {
+    if (!answer.destroyed && !answer.writableEnded) answer.flushHeaders();
+  });
+  await pump(response.body as ReadableStream<Uint8Array>, answer);
+};

@@ -1,0 +1,128 @@
+// SPDX-License-Identifier: Apache-2.0
+/**
+ * Serves a Web-standard handler over HTTP/1.1 or HTTPS with node:http, and stops without dropping answers.
+ *
+ * RFC 9112. Request bodies reach the handler while they arrive (an ingest request may never end), `Expect: 100-continue` is
+ * answered when the handler begins to read. Whole bodies in memory go to the socket as they are (`http-response.ts`).
+ * Invariant: a handler's fault is one 500 and one log line, never a crash; limits hold before the handler sees a request.
+ */
+import { createServer as createHttp, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
+import { createServer as createHttps } from 'node:https';
+import type { AddressInfo } from 'node:net';
+import type { Duplex } from 'node:stream';
+import { ERRORS, problemOf, SealcastError } from '#core/errors.ts';
+import type { Millis } from '#core/time.ts';
+import type { Log } from '#ports';
+import { toRequest, writeResponse } from '#adapters/node/http-message.ts';
+
+export type ServerHandler = (request: Request, peer: { readonly address: string }) => Response | Promise<Response>;
+
+export type ServeOptions = {
+  readonly host: string;
+  /** 0 takes a free port. */
+  readonly port: number;
+  /** PEM texts; with them the server speaks HTTPS only. */
+  readonly tls?: { readonly key: string; readonly cert: string };
+  readonly log: Log;
+  /** Longest request line target in characters; longer answers 414. Default 8,192. */
+  readonly maxUrl?: number;
+  /** All header fields of a request together; larger answers 431. Default 16,384. */
+  readonly maxHeaderBytes?: number;
+  /** How long an idle connection is kept. Default 65 s: longer than load balancers keep theirs. */
+  readonly keepAlive?: Millis;
+  /** Takes an upgrade request (WebSocket); false refuses it, which closes the connection with 404. */
+  readonly onUpgrade?: (request: IncomingMessage, socket: Duplex, head: Buffer) => boolean;
+};
+
+export type RunningServer = {
+  readonly port: number;
+  /** `http://host:port`, for messages and tests. */
+  readonly url: string;
+  /** Stops accepting, lets running answers finish for at most `limit`, then closes every connection. Idempotent. */
+  close(limit?: Millis): Promise<void>;
+};
+
+const DEFAULT_DRAIN = 10_000 as Millis;
+
+const problem = (error: unknown, status: number): Response => {
+  const document = { ...problemOf(error), status };
+  return new Response(JSON.stringify(document), { status, headers: { 'content-type': 'application/problem+json', 'cache-control': 'no-store' } });
+};
+
+/** Starts listening; rejects if the address cannot be had. */
+export const serve = async (handler: ServerHandler, options: ServeOptions): Promise<RunningServer> => {
+  const { log, tls, maxUrl = 8192 } = options;
+  const scheme = tls === undefined ? 'http' : 'https';
+  let closing: Promise<void> | undefined;
+
+  const respond = async (message: IncomingMessage, answer: ServerResponse, expectsContinue: boolean): Promise<Response> => {
+    const goOn = expectsContinue ? (): void => answer.writeContinue() : undefined;
+    let signal: AbortSignal | undefined;
+    if (message.method !== 'GET' && message.method !== 'HEAD') {
+      const abort = new AbortController();
+      answer.once('close', () => {
+        if (!answer.writableEnded) abort.abort(new Error('the client went away'));
+      });
+      signal = abort.signal;
+    }
+    const request = toRequest(message, { scheme, maxUrl, signal, goOn });
+    if (!(request instanceof Request)) return problem(new SealcastError('bad-request', request.detail), request.status);
+    try {
+      return await handler(request, { address: message.socket.remoteAddress ?? '' });
+    } catch (error) {
+      log.error('handler fault', { method: request.method, reason: error instanceof Error ? (error.stack ?? error.message) : String(error) });
+      const document = problemOf(error);
+      return problem(error, ERRORS[document.code].status);
+    }
+  };
+
+  const serveOne = (expectsContinue: boolean) => (message: IncomingMessage, answer: ServerResponse): void => {
+    answer.on('error', () => answer.destroy());
+    respond(message, answer, expectsContinue)
+      .then((response) => writeResponse(response, answer, closing !== undefined || (expectsContinue && !message.readableDidRead)))
+      .catch((error: unknown) => {
+        log.error('response fault', { reason: error instanceof Error ? error.message : String(error) });
+        answer.destroy();
+      });
+  };
+
+  const settings = {
+    maxHeaderSize: options.maxHeaderBytes ?? 16_384,
+    keepAliveTimeout: options.keepAlive ?? 65_000,
+    // Headers have to come promptly; bodies may take for ever, live ingest does.
+    headersTimeout: 20_000,
+    requestTimeout: 0,
+    noDelay: true,
+  };
+  const server: Server = tls === undefined ? createHttp(settings) : createHttps({ ...settings, key: tls.key, cert: tls.cert });
+  server.on('request', serveOne(false));
+  server.on('checkContinue', serveOne(true));
+  server.on('upgrade', (message: IncomingMessage, socket: Duplex, head: Buffer) => {
+    socket.on('error', () => socket.destroy());
+    if (closing === undefined && options.onUpgrade?.(message, socket, head) === true) return;
+    socket.end('HTTP/1.1 404 Not Found\r\nConnection: close\r\nContent-Length: 0\r\n\r\n');
+  });
+
+  await new Promise<void>((resolve, reject) => {
+    server.once('error', reject);
+    server.listen(options.port, options.host, () => {
+      server.off('error', reject);
+      resolve();
+    });
+  });
+  server.on('error', (error) => log.error('server fault', { reason: error.message }));
+  const { port } = server.address() as AddressInfo;
+  const host = options.host.includes(':') ? `[${options.host}]` : options.host;
+
+  const shutDown = (limit: Millis): Promise<void> =>
+    new Promise((resolve) => {
+      const timer = setTimeout(() => server.closeAllConnections(), limit);
+      server.close(() => {
+        clearTimeout(timer);
+        resolve();
+      });
+      server.closeIdleConnections();
+    });
+
+  return { port, url: `${scheme}://${host}:${port}`, close: (limit = DEFAULT_DRAIN) => (closing ??= shutDown(limit)) };
+};
