@@ -78,21 +78,22 @@ export type Rbsp = {
  */
 export const unescapeNal = (nal: Uint8Array, limit: number = Number.POSITIVE_INFINITY): Rbsp => {
   const end = Math.min(nal.length, 1 + limit);
+  const head = nal.subarray(0, end);
   const removed: number[] = [];
-  let three = nal.indexOf(3, 3);
+  let three = head.indexOf(3, 3);
   let from = 1;
   let at = 0;
   let bytes: Uint8Array | undefined;
-  for (; three >= 0 && three < end; three = nal.indexOf(3, three + 1)) {
-    if (nal[three - 1] !== 0 || nal[three - 2] !== 0 || three - 2 < Math.max(from, 1)) continue;
+  for (; three >= 0; three = head.indexOf(3, three + 1)) {
+    if (head[three - 1] !== 0 || head[three - 2] !== 0 || three - 2 < from) continue;
     bytes ??= new Uint8Array(end - 1);
-    bytes.set(nal.subarray(from, three), at);
+    bytes.set(head.subarray(from, three), at);
     at += three - from;
     from = three + 1;
     removed.push(at);
   }
-  if (bytes === undefined) return { bytes: nal.subarray(1, Math.max(end, 1)), removed };
-  bytes.set(nal.subarray(from, end), at);
+  if (bytes === undefined) return { bytes: head.subarray(1), removed };
+  bytes.set(head.subarray(from), at);
   return { bytes: bytes.subarray(0, at + end - from), removed };
 };
 
