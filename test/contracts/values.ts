@@ -57,6 +57,7 @@ export const sessionRecord = (number: number, change: Partial<SessionRecord> = {
   asset: asset('final'),
   startedAt: at(number),
   entitledUntil: at(number + 3600),
+  terms: { interval: 60_000 },
   ...change,
 });
 export const heartbeat = (number: number, change: Partial<Heartbeat> = {}): Heartbeat => ({

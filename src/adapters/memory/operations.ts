@@ -12,17 +12,14 @@ export const createMemoryCatalogue = (): CatalogueStore => {
   return {
     async create(entry) {
       if (entries.has(entry.asset)) return false;
-      entries.set(entry.asset, { ...entry });
+      entries.set(entry.asset, structuredClone(entry));
       return true;
     },
-    async get(asset) {
-      const known = entries.get(asset);
-      return known && { ...known };
-    },
-    list: async () => [...entries.values()].map((entry) => ({ ...entry })),
+    get: async (asset) => structuredClone(entries.get(asset)),
+    list: async () => structuredClone([...entries.values()]),
     async update(entry) {
       if (!entries.has(entry.asset)) return false;
-      entries.set(entry.asset, { ...entry });
+      entries.set(entry.asset, structuredClone(entry));
       return true;
     },
   };

@@ -2,7 +2,7 @@
 /**
  * The process's clock: wall time, monotonic time and timers of Node.
  *
- * Wall time is `performance.timeOrigin`-free on purpose: it follows NTP steps, which `monotonic` never does.
+ * Wall time follows the steps that NTP makes; `monotonic` never steps, so durations are measured with it.
  * Invariant: a cancelled timer never runs, and delays beyond Node's 2^31 - 1 ms limit are chained instead of firing at once.
  */
 import { performance } from 'node:perf_hooks';

@@ -35,6 +35,13 @@ export type Database = {
   close(): void;
 };
 
+/** The record of a row that keeps it as JSON in the column `record`. */
+export function recordOf<T>(row: Row): T;
+export function recordOf<T>(row: Row | undefined): T | undefined;
+export function recordOf<T>(row: Row | undefined): T | undefined {
+  return row === undefined ? undefined : (JSON.parse(row['record'] as string) as T);
+}
+
 /** `SEAL` in ASCII: tells our files from other applications' databases. */
 const APPLICATION_ID = 0x5345414c;
 

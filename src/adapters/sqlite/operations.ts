@@ -6,38 +6,19 @@
  * to change or remove entries, even by hand.
  */
 import type { AuditEntry, AuditStore, CatalogueEntry, CatalogueStore, OperatorRecord, OperatorStore } from '#ports';
-import type { Database, Row } from './database.ts';
+import { type Database, recordOf, type Row } from './database.ts';
 
 /** Events and titles. */
 export const createSqliteCatalogue = (db: Database): CatalogueStore => {
-  const columns = 'kind, name, state, created_at, ended_at, duration, ingest_credential_hash, clear_key';
-  const insert = db.prepare(`INSERT INTO catalogue (${columns}, asset) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING`);
-  const update = db.prepare(`UPDATE catalogue SET (${columns}) = (?, ?, ?, ?, ?, ?, ?, ?) WHERE asset = ?`);
-  const one = db.prepare('SELECT * FROM catalogue WHERE asset = ?');
-  const every = db.prepare('SELECT * FROM catalogue ORDER BY rowid');
-  const values = (e: CatalogueEntry) =>
-    [e.kind, e.name, e.state, e.createdAt, e.endedAt ?? null, e.duration ?? null, e.ingestCredentialHash ?? null, e.clearKey, e.asset] as const;
-  const entryOf = (row: Row): CatalogueEntry =>
-    ({
-      asset: row['asset'],
-      kind: row['kind'],
-      name: row['name'],
-      state: row['state'],
-      createdAt: row['created_at'],
-      ...(row['ended_at'] === null ? {} : { endedAt: row['ended_at'] }),
-      ...(row['duration'] === null ? {} : { duration: row['duration'] }),
-      ...(row['ingest_credential_hash'] === null ? {} : { ingestCredentialHash: row['ingest_credential_hash'] }),
-      clearKey: row['clear_key'],
-    }) as CatalogueEntry;
+  const insert = db.prepare('INSERT INTO catalogue (record, asset) VALUES (?, ?) ON CONFLICT DO NOTHING');
+  const update = db.prepare('UPDATE catalogue SET record = ? WHERE asset = ?');
+  const one = db.prepare('SELECT record FROM catalogue WHERE asset = ?');
+  const every = db.prepare('SELECT record FROM catalogue ORDER BY rowid');
   return {
-    create: (entry) => db.write(() => insert.run(...values(entry)) === 1),
-    get: (asset) =>
-      db.read(() => {
-        const row = one.get(asset);
-        return row && entryOf(row);
-      }),
-    list: () => db.read(() => every.all().map(entryOf)),
-    update: (entry) => db.write(() => update.run(...values(entry)) === 1),
+    create: (entry) => db.write(() => insert.run(JSON.stringify(entry), entry.asset) === 1),
+    get: (asset) => db.read(() => recordOf<CatalogueEntry>(one.get(asset))),
+    list: () => db.read(() => every.all().map((row) => recordOf<CatalogueEntry>(row))),
+    update: (entry) => db.write(() => update.run(JSON.stringify(entry), entry.asset) === 1),
   };
 };
 
