@@ -1,0 +1,177 @@
+// SPDX-License-Identifier: Apache-2.0
+/**
+ * The renewal role: answers renewals from the zone key alone, on any node, also one that started after the session did.
+ *
+ * docs/wire/renewal.md, design section 3. It holds no content key and no account; everything it must know of a session is in
+ * the state that the client carries.
+ * Invariant: nothing is stored, counted or granted before both MACs were checked; an ended session gets no node.
+ */
+import { equalBytes } from '#core/bytes/equal.ts';
+import { encodeBase64url } from '#core/bytes/base64url.ts';
+import { isSealcastError, SealcastError } from '#core/errors.ts';
+import type { AccountId, AssetId, DeviceId, SessionId } from '#core/ids.ts';
+import { type LadderHash, renewalKey, sessionKey, stateKey } from '#core/keys/ladder.ts';
+import { openNodes } from '#core/keys/unlock.ts';
+import { decide, type Decision, type PolicyVersion } from '#core/license/decide.ts';
+import { openedRange, reachOf } from '#core/license/opened-range.ts';
+import { type EndReason, type Reason, reasonText } from '#core/license/reasons.ts';
+import { type DecodedRequest, decodeRequest, encodeAnswer, type RenewalAct, requestMac } from '#core/license/renewal-message.ts';
+import { encodeStateBody, type RenewalState, stateMac } from '#core/license/renewal-state.ts';
+import { placeOf, sessionIdBytes } from '#core/license/session-id.ts';
+import type { ZoneKeys, ZoneKeysFinder } from '#core/license/zone-keys.ts';
+import type { GrantGroup, Micros } from '#core/time.ts';
+import { ladderHash } from '#crypto/ladder-hash.ts';
+import { mintMediaToken } from '#crypto/media-token.ts';
+import type { Clock, EventSink, HeartbeatStore, Log, Metrics } from '#ports';
+import { createRenewalHandler } from './handler.ts';
+import { createReplays } from './replays.ts';
+
+export type RenewalOptions = {
+  /** Keys of the zones this node serves: from the licence server in process, or from the edge bundle. */
+  readonly zones: ZoneKeysFinder;
+  /** Where renewals are counted; absent where a node cannot reach the counting store. */
+  readonly heartbeats?: Pick<HeartbeatStore, 'record'>;
+  /** Why a session or its device may not go on. In memory: it is asked at every renewal. */
+  readonly flags: (session: SessionId, device: DeviceId) => EndReason | undefined;
+  readonly policy: PolicyVersion;
+  readonly clock: Clock;
+  readonly hash?: LadderHash;
+  readonly log: Log;
+  readonly events: EventSink;
+  readonly metrics: Metrics;
+};
+
+/** What became of one request. A refusal is not authentic, so it gets no answer that a client could take for one. */
+export type RenewalOutcome =
+  | {
+      readonly kind: 'answered';
+      readonly bytes: Uint8Array;
+      readonly act: RenewalAct;
+      readonly reason: Reason;
+      readonly session: SessionId;
+      /** First group not opened after this answer. */
+      readonly opened: GrantGroup;
+      /** A fresh media token for the session; absent unless `act` is extend. */
+      readonly mediaToken?: string;
+    }
+  | { readonly kind: 'refused'; readonly code: 'renewal-invalid' | 'epoch-unknown'; readonly detail: string };
+
+export type Renewal = {
+  /** POST /v1/renew. */
+  readonly handler: (request: Request) => Promise<Response>;
+  /** Answers one request. The heartbeat is recorded without waiting for the store. */
+  readonly renew: (bytes: Uint8Array) => RenewalOutcome;
+};
+
+type Verified = DecodedRequest & { readonly zone: ZoneKeys; readonly sessionKey: Uint8Array; readonly renewalKey: Uint8Array; readonly stateKey: Uint8Array };
+type Grant = { readonly act: RenewalAct; readonly reason: Reason; readonly state: RenewalState; readonly after: number };
+
+export const createRenewal = (options: RenewalOptions): Renewal => {
+  const { zones, heartbeats, flags, policy, clock, hash = ladderHash, log, events, metrics } = options;
+  const replays = createReplays();
+
+  const verify = (bytes: Uint8Array, now: Micros): Verified => {
+    const request = decodeRequest(bytes);
+    const { state } = request;
+    const { epochByte, zone: index } = placeOf(state.sid);
+    const zone = zones(epochByte, index, now);
+    if (zone === undefined) throw new SealcastError('epoch-unknown', 'renewal: no key for the session\'s epoch and zone here');
+    const sk = sessionKey(hash, zone.zoneKey, { sid: sessionIdBytes(state.sid), accountHash: state.accountHash, device: state.device, asset: state.asset, gen: state.gen });
+    const rk = renewalKey(hash, sk);
+    if (!equalBytes(requestMac(hash, rk, request.body), request.mac)) throw new SealcastError('renewal-invalid', 'renewal: the request is not authentic');
+    const stk = stateKey(hash, sk);
+    if (!equalBytes(stateMac(hash, stk, request.stateBody), request.stateMac)) throw new SealcastError('renewal-invalid', 'renewal: the state is not authentic');
+    return { ...request, zone, sessionKey: sk, renewalKey: rk, stateKey: stk };
+  };
+
+  const judge = ({ state }: Verified, now: Micros): Decision => {
+    const device = encodeBase64url(state.device) as DeviceId;
+    const ended = flags(state.sid, device);
+    return decide({
+      policyVersion: policy,
+      account: { level: state.level, since: state.issued, counters: {} },
+      device: { device, registered: true },
+      title: { asset: state.asset, live: state.live, timed: state.timed, groupMillis: state.groupMillis },
+      session: { sid: state.sid, ...(ended !== undefined && { ended }) },
+      state,
+      load: 1,
+      health: 'up',
+      now,
+    });
+  };
+
+  /** A range that does not grow keeps the state as it is, so that a repeated request has a repeated answer. */
+  const grant = ({ state, position }: Verified, decision: Decision, now: Micros): Grant => {
+    const { act, reason, after, grant: ahead, interval, duration, nextLevel: level } = decision;
+    if (act !== 'extend') return { act, reason, state, after };
+    const range = { opened: state.opened, end: state.end, position, g0: state.g0, t0: state.t0, groupLength: (state.groupMillis * 1000) as Micros, term: (ahead * 1000) as Micros, now };
+    // The end of a title's licence is the end of the title; an event goes on, and needs a new licence to go on with.
+    if (state.live && state.opened >= state.end && reachOf(range) > state.end) return { act: 'relicense', reason: 'horizon', state, after };
+    const opened = openedRange(range);
+    return { act, reason, after, state: opened > state.opened ? { ...state, level, policy: policy.version, interval, duration, opened, issued: now } : state };
+  };
+
+  const encode = (verified: Verified, { act, reason, state, after }: Grant, now: Micros): Uint8Array => {
+    const { level, interval, duration, policy: version, g0, t0, opened, issued, spent } = state;
+    const mac = state === verified.state ? verified.stateMac : stateMac(hash, verified.stateKey, encodeStateBody(state));
+    const nodes = openNodes(hash, verified.sessionKey, verified.state.opened, opened);
+    return encodeAnswer(hash, verified.renewalKey, verified.mac, { act, reason, level, serverTime: now, after, interval, duration, policy: version, g0, t0, opened, issued, spent, stateMac: mac, nodes });
+  };
+
+  /** Counting never delays an answer, and its failure never denies one. */
+  const record = (state: RenewalState, now: Micros): void => {
+    const heartbeat = {
+      session: state.sid,
+      account: encodeBase64url(state.accountHash) as AccountId,
+      device: encodeBase64url(state.device) as DeviceId,
+      asset: state.asset,
+      at: now,
+      expiresAt: (now + state.duration * 1000) as Micros,
+      kind: 'renewal' as const,
+    };
+    heartbeats?.record(heartbeat).catch((error: unknown) => {
+      metrics.count('sealcast_renewal_heartbeat_failures_total', 'Renewals that could not be counted.');
+      log.warn('a renewal could not be counted', { error: error instanceof Error ? error.name : typeof error });
+    });
+  };
+
+  const tokenFor = ({ zone }: Verified, state: RenewalState, now: Micros): string =>
+    mintMediaToken({
+      key: zone.mediaTokenKey,
+      kid: { epoch: zone.epoch, zone: zone.zone.index },
+      claims: { session: state.sid, asset: state.asset, issuedAt: now, expiresAt: (now + 2 * state.duration * 1000) as Micros },
+    });
+
+  const tell = (asset: AssetId, session: SessionId, act: RenewalAct, reason: Reason, now: Micros): void => {
+    metrics.count('sealcast_renewals_total', 'Authentic renewals by outcome.', { act, reason });
+    if (act === 'end') events({ at: now, kind: 'renewal.denied', severity: 'warning', message: `A renewal was denied: ${reasonText(reason)}`, asset, session, data: { reason } });
+  };
+
+  const refused = (error: unknown): RenewalOutcome => {
+    if (!isSealcastError(error)) throw error;
+    const code = error.code === 'epoch-unknown' ? 'epoch-unknown' : 'renewal-invalid';
+    metrics.count('sealcast_renewals_refused_total', 'Renewals that were not authentic, by code.', { code });
+    return { kind: 'refused', code, detail: error.message };
+  };
+
+  const renew = (bytes: Uint8Array): RenewalOutcome => {
+    const now = clock.now();
+    let verified: Verified;
+    try {
+      verified = verify(bytes, now);
+    } catch (error) {
+      return refused(error);
+    }
+    const granted = grant(verified, judge(verified, now), now);
+    const { act, reason, state } = granted;
+    const answer = encode(verified, granted, now);
+    if (replays.isNew(state.sid, verified.mac)) {
+      if (act === 'extend') record(state, now);
+      tell(state.asset, state.sid, act, reason, now);
+    }
+    const token = act === 'extend' ? { mediaToken: tokenFor(verified, state, now) } : {};
+    return { kind: 'answered', bytes: answer, act, reason, session: state.sid, opened: state.opened, ...token };
+  };
+
+  return { renew, handler: createRenewalHandler(renew, log) };
+};
