@@ -67,7 +67,7 @@ export const Panel = (_: PanelProps) => {
         <Tile label="Cache hits" value={recentHitRatio(samples)} format={percent} trace={trace(hitRatio)} />
       </div>
       <div class="charts">
-        <Chart title="Licences and renewals" unit="/s" figures={live.figures} series={LICENSING} />
+        <Chart title="Licensing" unit="/s" figures={live.figures} series={LICENSING} />
         <Chart title="Edge traffic" unit="Mb/s" figures={live.figures} series={TRAFFIC} />
         <Chart title="Edge requests" unit="/s" figures={live.figures} series={REQUESTS} />
         <Chart title="Sessions" unit="" figures={live.figures} series={SESSIONS} least={4} />

@@ -28,7 +28,10 @@ type Props = {
   readonly height?: number;
 };
 
-const WINDOW = 300;
+/** Seconds shown: what there is, at least one minute, at most five. */
+const LEAST_WINDOW = 60;
+const MOST_WINDOW = 300;
+const HEIGHT = 170;
 
 const dataOf = (figures: readonly Figures[], series: readonly Series[]): uPlot.AlignedData => [
   figures.map((sample) => sample.at / 1e6),
@@ -49,16 +52,16 @@ const build = (host: HTMLElement, props: Props): uPlot => {
   const chart = new uPlot(
     {
       width: host.clientWidth,
-      height: props.height ?? 190,
+      height: props.height ?? HEIGHT,
       padding: [12, 8, 0, 0],
       legend: { show: false },
       cursor: { y: false, points: { size: 6 } },
       scales: {
-        x: { time: true, range: (_, __, max) => [max - WINDOW, max] },
+        x: { time: true, range: (_, min, max) => [max - Math.min(Math.max(max - min, LEAST_WINDOW), MOST_WINDOW), max] },
         y: { range: (_, __, max) => [0, Math.max(max * 1.15, props.least ?? 1)] },
       },
       axes: [
-        { ...axis, space: 80, values: (_, splits) => splits.map((at) => new Date(at * 1000).toLocaleTimeString(undefined, { hour: '2-digit', minute: '2-digit', hourCycle: 'h23' })), incrs: [60, 120, 300] },
+        { ...axis, size: 26, space: 80, values: (_, splits) => splits.map((at) => new Date(at * 1000).toLocaleTimeString(undefined, { hour: '2-digit', minute: '2-digit', second: '2-digit', hourCycle: 'h23' })), incrs: [15, 30, 60] },
         { ...axis, size: 46, space: 36, values: (_, splits) => splits.map(figure) },
       ],
       series: [{}, ...props.series.map((line) => ({ label: line.label, stroke: colour(line.colour), width: 1.75, points: { show: false }, fill: `color-mix(in oklab, ${colour(line.colour)} 9%, transparent)` }))],
@@ -88,7 +91,7 @@ export const Chart = (props: Props) => {
       chart.setData(dataOf(props.figures.get(), props.series));
       showLatest();
     });
-    const resizer = new ResizeObserver(() => chart.setSize({ width: element.clientWidth, height: props.height ?? 190 }));
+    const resizer = new ResizeObserver(() => chart.setSize({ width: element.clientWidth, height: props.height ?? HEIGHT }));
     resizer.observe(element);
     const theme = matchMedia('(prefers-color-scheme: dark)');
     const repaint = (): void => {

@@ -1,0 +1,3 @@
+// SPDX-License-Identifier: Apache-2.0
+/** Modules without types of their own, and style sheets. */
+/// <reference types="vite/client" />

@@ -1,0 +1,163 @@
+// SPDX-License-Identifier: Apache-2.0
+/**
+ * The watch page: choose what and with which player, watch, and see the protection at work.
+ *
+ * Invariant: the picture's place is never blank: it shows the picture, the step that is under way, or why there is none.
+ */
+import { useCallback, useEffect, useRef, useState } from 'preact/hooks';
+import { type PlaybackSupport, checkPlaybackSupport } from '../../../src/player/context.ts';
+import { Brand } from '../ui/brand.tsx';
+import { type Programme, type Source, openSource } from './catalogue.ts';
+import { InsecureContext, Message } from './message.tsx';
+import { PLAYERS, type PlayerName } from './players.ts';
+import { RenewalCard, SessionCard } from './readouts.tsx';
+import { Timeline } from './timeline.tsx';
+import { type Reading, type ViewingState, startViewing } from './viewing.ts';
+
+type Opening = { readonly support: PlaybackSupport; readonly source: Source } | { readonly support: PlaybackSupport; readonly failure: string };
+
+const open = async (): Promise<Opening> => {
+  const support = await checkPlaybackSupport();
+  if (!support.ok) return { support, failure: support.text };
+  try {
+    return { support, source: await openSource() };
+  } catch (error) {
+    return { support, failure: error instanceof Error && error.name !== 'TypeError' ? error.message : 'The service cannot be reached.' };
+  }
+};
+
+const Standing = (props: { reading: Reading; blocked: boolean }) =>
+  props.reading.state === 'expired' || (props.reading.left <= 0.3 && props.reading.stalled) ? (
+    <Message title="The picture stopped: its keys are used up" tone="warn">
+      <p>{props.blocked ? 'No renewal reached the server, so nothing after this frame can be decrypted. Allow renewals and it goes on.' : (props.reading.notice ?? 'Waiting for a renewal.')}</p>
+    </Message>
+  ) : null;
+
+const Stage = (props: { video: { current: HTMLVideoElement | null }; viewing: ViewingState; live: boolean; blocked: boolean; onAgain: () => void }) => {
+  const { viewing, live } = props;
+  return (
+    <div class={`stage ${viewing.phase}`}>
+      <video ref={props.video} controls playsInline aria-label="Protected video" />
+      {viewing.phase === 'watching' && live ? (
+        <div class="overlay">
+          <span class="live">Live</span>
+          {viewing.reading.latency === undefined ? null : <span class="latency">{Math.max(0, viewing.reading.latency).toFixed(2)} s behind the camera</span>}
+        </div>
+      ) : null}
+      {viewing.phase === 'starting' ? <div class="message quiet" role="status"><span class="spinner" aria-hidden="true" /><p>{viewing.step}…</p></div> : null}
+      {viewing.phase === 'watching' ? <Standing reading={viewing.reading} blocked={props.blocked} /> : null}
+      {viewing.phase === 'over' ? (
+        <Message title={viewing.title} tone="bad" code={viewing.code}>
+          <p>{viewing.text}</p>
+          <button class="button primary" type="button" onClick={props.onAgain}>Try again</button>
+        </Message>
+      ) : null}
+    </div>
+  );
+};
+
+const Room = (props: { source: Exclude<Source, { from: 'nowhere' }> }) => {
+  const { source } = props;
+  const video = useRef<HTMLVideoElement>(null);
+  const blocked = useRef(false);
+  const [isBlocked, setBlocked] = useState(false);
+  const [programme, setProgramme] = useState<Programme | undefined>(source.programmes[0]);
+  const [player, setPlayer] = useState<PlayerName>('shaka');
+  const [round, setRound] = useState(0);
+  const [viewing, setViewing] = useState<ViewingState>({ phase: 'starting', step: 'Preparing' });
+  const previous = useRef<Promise<void>>(Promise.resolve());
+
+  const block = useCallback((wanted: boolean): void => {
+    blocked.current = wanted;
+    setBlocked(wanted);
+  }, []);
+
+  useEffect(() => {
+    const element = video.current;
+    if (element === null || programme === undefined) return undefined;
+    let stop: (() => Promise<void>) | undefined;
+    let left = false;
+    setViewing({ phase: 'starting', step: 'Preparing' });
+    // The element is shared: the next player starts when the last one has let go of it.
+    void previous.current.then(() => {
+      if (left) return;
+      stop = startViewing({ video: element, programme, player, entitlement: () => source.entitlement(programme.asset), blocked: () => blocked.current, onState: setViewing });
+    });
+    const leave = (): void => {
+      left = true;
+      previous.current = previous.current.then(() => stop?.()).catch(() => undefined);
+    };
+    addEventListener('pagehide', leave);
+    return () => {
+      removeEventListener('pagehide', leave);
+      leave();
+    };
+  }, [source, programme, player, round]);
+
+  const live = programme?.kind === 'event';
+  const reading = viewing.phase === 'watching' ? viewing.reading : undefined;
+  if (programme === undefined) return <Message title="Nothing is on yet"><p>As soon as an event or a title is added, it appears here.</p></Message>;
+  return (
+    <>
+      <div class="choices">
+        <div class="tabs" role="group" aria-label="What to watch">
+          {source.programmes.map((entry) => (
+            <button key={entry.asset} type="button" aria-pressed={entry.asset === programme.asset} onClick={() => setProgramme(entry)}>
+              {entry.kind === 'event' ? <i class="on-air" aria-hidden="true" /> : null}
+              {entry.name}
+              <span class="visually-hidden">{entry.kind === 'event' ? ' (live)' : ' (on demand)'}</span>
+            </button>
+          ))}
+        </div>
+        <div class="tabs players" role="group" aria-label="Player">
+          {PLAYERS.map(({ name, label }) => <button key={name} type="button" aria-pressed={name === player} onClick={() => setPlayer(name)}>{label}</button>)}
+        </div>
+      </div>
+      <div class="theatre">
+        <div class="picture">
+          <Stage video={video} viewing={viewing} live={live} blocked={isBlocked} onAgain={() => setRound((count) => count + 1)} />
+          <section class="card keys" aria-label="Keys">
+            <header>
+              <h2>Keys around the playhead</h2>
+              <ul><li class="k-unlocked">Unlocked, one block per renewal</li><li class="k-sealed">Sealed</li><li class="k-buffered">Received</li></ul>
+            </header>
+            {reading === undefined ? <div class="strip" /> : <Timeline reading={reading} live={live} />}
+          </section>
+        </div>
+        <aside>
+          {reading === undefined ? null : (
+            <>
+              <SessionCard reading={reading} live={live} account={source.from === 'demo' ? source.account : undefined} />
+              <RenewalCard reading={reading} blocked={isBlocked} onBlock={block} />
+            </>
+          )}
+        </aside>
+      </div>
+    </>
+  );
+};
+
+export const App = () => {
+  const [opening, setOpening] = useState<Opening | undefined>(undefined);
+  const [round, setRound] = useState(0);
+  useEffect(() => {
+    setOpening(undefined);
+    void open().then(setOpening);
+  }, [round]);
+  const body = (): preact.JSX.Element => {
+    if (opening === undefined) return <div class="alone"><div class="message quiet" role="status"><span class="spinner" aria-hidden="true" /><p>Opening…</p></div></div>;
+    const { support } = opening;
+    if (!support.ok && support.reason === 'insecure-context') return <div class="alone"><InsecureContext address={support.address ?? ''} /></div>;
+    if ('failure' in opening) {
+      return <div class="alone"><Message title="This page cannot play yet" tone="bad"><p>{opening.failure}</p><button class="button" type="button" onClick={() => setRound((count) => count + 1)}>Try again</button></Message></div>;
+    }
+    if (opening.source.from === 'nowhere') return <div class="alone"><Message title="Please open this page from your provider’s link"><p>The link carries your right to watch. Without it there is nothing this page may play.</p></Message></div>;
+    return <Room source={opening.source} />;
+  };
+  return (
+    <>
+      <header class="top"><Brand href="/" /><span class="muted small">Sealed until licensed, renewed while you watch</span></header>
+      <main>{body()}</main>
+    </>
+  );
+};
