@@ -25,13 +25,15 @@ export class ByteWriter {
 
   u8(value: number): this {
     this.#check(value, 0xff);
-    this.#view.setUint8(this.#grow(1), value);
+    const at = this.#grow(1);
+    this.#view.setUint8(at, value);
     return this;
   }
 
   u16(value: number): this {
     this.#check(value, 0xffff);
-    this.#view.setUint16(this.#grow(2), value);
+    const at = this.#grow(2);
+    this.#view.setUint16(at, value);
     return this;
   }
 
@@ -45,30 +47,35 @@ export class ByteWriter {
 
   u32(value: number): this {
     this.#check(value, 0xffffffff);
-    this.#view.setUint32(this.#grow(4), value);
+    const at = this.#grow(4);
+    this.#view.setUint32(at, value);
     return this;
   }
 
   u64(value: bigint): this {
     if (value < 0n || value > 0xffffffffffffffffn) throw new RangeError('value does not fit 64 bits');
-    this.#view.setBigUint64(this.#grow(8), value);
+    const at = this.#grow(8);
+    this.#view.setBigUint64(at, value);
     return this;
   }
 
   i16(value: number): this {
     if (!Number.isInteger(value) || value < -0x8000 || value > 0x7fff) throw new RangeError('value does not fit a signed 16-bit field');
-    this.#view.setInt16(this.#grow(2), value);
+    const at = this.#grow(2);
+    this.#view.setInt16(at, value);
     return this;
   }
 
   i32(value: number): this {
     if (!Number.isInteger(value) || value < -0x80000000 || value > 0x7fffffff) throw new RangeError('value does not fit a signed 32-bit field');
-    this.#view.setInt32(this.#grow(4), value);
+    const at = this.#grow(4);
+    this.#view.setInt32(at, value);
     return this;
   }
 
   bytes(part: Uint8Array): this {
-    this.#bytes.set(part, this.#grow(part.length));
+    const at = this.#grow(part.length);
+    this.#bytes.set(part, at);
     return this;
   }
 
@@ -99,6 +106,7 @@ export class ByteWriter {
     if (!Number.isInteger(value) || value < 0 || value > max) throw new RangeError(`value does not fit a field of at most ${max}`);
   }
 
+  /** Makes room; the buffer may be another one afterwards, so take it after this call. */
   #grow(by: number): number {
     const at = this.#length;
     const length = at + by;
