@@ -13,7 +13,7 @@ import type { KeyId, RepresentationId } from '#core/ids.ts';
 import type { Random } from '#ports';
 
 const APART = 1n << 32n;
-const MASK = (1n << 64n) - 1n;
+const MAX_BASE = (1n << 64n) - APART;
 /** KIDs remembered; older ones belong to periods that are over. */
 const REMEMBERED = 4096;
 
@@ -45,8 +45,9 @@ export const createInitialisationVectors = (random: Random): InitialisationVecto
     for (;;) {
       const bytes = random.bytes(8);
       const base = new DataView(bytes.buffer, bytes.byteOffset, 8).getBigUint64(0);
-      const near = [...entry.counters.values()].some((other) => ((base - other.base) & MASK) < APART || ((other.base - base) & MASK) < APART);
-      if (!near) return base;
+      const near = [...entry.counters.values()].some((other) => base - other.base < APART && other.base - base < APART);
+      // Counting must not wrap around either: it would meet the vectors of another base sooner or later.
+      if (!near && base < MAX_BASE) return base;
     }
   };
   return {
@@ -57,7 +58,7 @@ export const createInitialisationVectors = (random: Random): InitialisationVecto
         counter = { base: draw(entry), used: 0n };
         entry.counters.set(representation, counter);
       }
-      const first = (counter.base + counter.used) & MASK;
+      const first = counter.base + counter.used;
       counter.used += BigInt(samples);
       return first;
     },

@@ -1,0 +1,6 @@
+// SPDX-License-Identifier: Apache-2.0
+/** The packager role: `sealcast/packager`. */
+export { createPackager } from './packager.ts';
+export type { Packager, PackagerOptions, TrackStatus } from './packager.ts';
+export type { IngestAccess } from './ingest.ts';
+export type { LiveTimes } from './live-event.ts';

@@ -1,0 +1,160 @@
+// SPDX-License-Identifier: Apache-2.0
+/**
+ * One track of a running event: source chunks in, protected chunks in the window out.
+ *
+ * DASH-IF Live Media Ingest 1.1, section 6.1 (header first, then segments; resent segments are harmless).
+ * States: without a header nothing is taken (412 at the door); with one, chunks are cut, protected and appended in order; after
+ * `lmsg` the track is over. Chunks already taken are passed over, so that two sources of the same feed, or one that resends
+ * after a lost connection, do no harm.
+ * Invariant: one chunk at a time, in order; what is appended is complete, protected and later than everything before it.
+ */
+import { concatBytes } from '#core/bytes/concat.ts';
+import { SealcastError } from '#core/errors.ts';
+import type { RepresentationId } from '#core/ids.ts';
+import { onlyTrackFragment, parseFragment } from '#core/isobmff/fragment.ts';
+import type { Fragment, TrackFragment } from '#core/isobmff/fragment.ts';
+import { samplesToWrite, writeFragment } from '#core/isobmff/fragment-writer.ts';
+import { writePrft } from '#core/isobmff/segment-boxes.ts';
+import type { AudioTrack, VideoTrack } from '#core/manifest/presentation.ts';
+import { microsFromTicks, ticksFromMicros } from '#core/time.ts';
+import type { MediaTicks, Micros } from '#core/time.ts';
+import type { Clock } from '#ports';
+import { clockSegments, cutPoints } from './cut.ts';
+import type { Piece } from './cut.ts';
+import type { ChunkProtection } from './protection.ts';
+import { describeTrack, sameCoding } from './source-track.ts';
+import type { SourceTrack } from './source-track.ts';
+import type { RenditionWindow } from './window.ts';
+
+/** What became of a chunk. */
+export type Taken = { readonly result: 'appended'; readonly parts: number; readonly gap: boolean; readonly unaligned: boolean } | { readonly result: 'duplicate' };
+
+export type LiveTrack = {
+  readonly id: RepresentationId;
+  readonly source: SourceTrack;
+  readonly window: RenditionWindow;
+  /** Protected CMAF header, as served. */
+  readonly init: Uint8Array;
+  readonly ended: boolean;
+  /** Checks that a header sent again continues this track; throws `media-unsupported` if it does not. */
+  resume(source: SourceTrack): void;
+  /** Takes `[styp] [prft] moof mdat`. Throws `ingest-out-of-order`, `media-*`, `key-unavailable`. */
+  take(bytes: Uint8Array): Promise<Taken>;
+  describe(): VideoTrack | AudioTrack;
+};
+
+export type LiveTrackOptions = {
+  readonly id: RepresentationId;
+  readonly source: SourceTrack;
+  readonly init: Uint8Array;
+  readonly window: RenditionWindow;
+  readonly protection: ChunkProtection;
+  readonly clock: Clock;
+  readonly segmentDuration: Micros;
+  readonly chunkDuration: Micros;
+  readonly period: Micros;
+  /** How far media time may be from the clock, in each direction. */
+  readonly tolerance: { readonly behind: Micros; readonly ahead: Micros };
+};
+
+export const createLiveTrack = (options: LiveTrackOptions): LiveTrack => {
+  const { source, window, clock, segmentDuration } = options;
+  const { media } = source;
+  let sequence = 0;
+  let sampleTicks = 0;
+  let ended = false;
+  let lastSegment = window.latest;
+  let next: MediaTicks | undefined = window.end === undefined ? undefined : ticksFromMicros(window.end, media.timescale);
+  /** Chunks of all connections of this track, one after the other. */
+  let queue: Promise<unknown> = Promise.resolve();
+
+  /** First sample that is not there yet; half a sample of slack, because sources round. */
+  const firstNew = (run: TrackFragment): number => {
+    if (next === undefined) return 0;
+    let time = run.baseMediaDecodeTime as bigint;
+    return run.samples.findIndex((sample) => {
+      const isNew = time >= (next ?? 0n) - BigInt(Math.ceil(sample.duration / 2));
+      time += BigInt(sample.duration);
+      return isNew;
+    });
+  };
+
+  const check = (start: Micros): void => {
+    const lead = start - clock.now();
+    if (lead <= options.tolerance.ahead && -lead <= options.tolerance.behind) return;
+    throw new SealcastError('ingest-out-of-order', `the media time is ${Math.round(Math.abs(lead) / 1_000_000)} s ${lead > 0 ? 'ahead of' : 'behind'} the clock; media time of an event is Unix time (availabilityStartTime 1970)`);
+  };
+
+  const protectPiece = async (fragment: Fragment, run: TrackFragment, piece: Piece): Promise<{ bytes: Uint8Array; start: Micros }> => {
+    const start = microsFromTicks(piece.decodeTime, media.timescale);
+    sequence += 1;
+    const clear = writeFragment({ sequenceNumber: sequence, trackId: media.id, baseMediaDecodeTime: piece.decodeTime, samples: samplesToWrite(fragment, run.samples, piece.from, piece.to) });
+    const body = await options.protection.chunk(clear, piece.to - piece.from, piece.period);
+    // The source's clock where it sent one; else media time, which is Unix time.
+    const captured = fragment.prft === undefined ? start : ((fragment.prft.wallClock + (start - microsFromTicks(fragment.prft.mediaTime, media.timescale))) as Micros);
+    const prft = writePrft({ trackId: media.id, wallClock: captured, mediaTime: piece.decodeTime, ...(fragment.prft === undefined ? {} : { flags: fragment.prft.flags }) });
+    return { bytes: concatBytes(prft, body), start };
+  };
+
+  const takeNow = async (bytes: Uint8Array): Promise<Taken> => {
+    const fragment = parseFragment(bytes, [media]);
+    const run = onlyTrackFragment(fragment);
+    const usual = run.samples[0]?.duration ?? 0;
+    if (usual === 0) throw new SealcastError('media-malformed', run.samples.length === 0 ? 'a chunk without samples' : 'a sample without duration');
+    const start = microsFromTicks(run.baseMediaDecodeTime, media.timescale);
+    check(start);
+    const first = firstNew(run);
+    if (first === -1) {
+      const place = window.position(Math.floor(start / segmentDuration));
+      if (place === 'gap' || place === 'past') throw new SealcastError('ingest-out-of-order', 'the chunk belongs to a segment that players have been told is missing');
+      return { result: 'duplicate' };
+    }
+    sampleTicks = usual;
+    const expected = next;
+    const longest = Number(ticksFromMicros(options.chunkDuration, media.timescale)) + usual;
+    const pieces = cutPoints(run, { timescale: media.timescale, shift: 0n, segmentOf: clockSegments(segmentDuration), period: options.period, longest }, first);
+    let unaligned = false;
+    for (const piece of pieces) {
+      const { bytes: chunk, start: at } = await protectPiece(fragment, run, piece);
+      unaligned ||= media.kind === 'video' && piece.segment !== lastSegment && !piece.independent;
+      lastSegment = piece.segment;
+      const end = (piece.decodeTime + BigInt(piece.duration)) as MediaTicks;
+      window.append(piece.segment, { bytes: chunk, start: at, duration: (microsFromTicks(end, media.timescale) - at) as Micros, independent: piece.independent });
+      next = end;
+    }
+    if (fragment.brands?.compatible.includes('lmsg') === true) {
+      ended = true;
+      await window.finish(true);
+    }
+    const from = pieces[0]?.decodeTime ?? 0n;
+    return { result: 'appended', parts: pieces.length, gap: expected !== undefined && from - expected > BigInt(usual), unaligned };
+  };
+
+  return {
+    id: options.id,
+    source,
+    window,
+    init: options.init,
+    get ended() {
+      return ended;
+    },
+    resume(again) {
+      if (!sameCoding(media, again.media)) throw new SealcastError('media-unsupported', `the header of track ${options.id} differs from the one the event began with; keep the encoder settings or use another track name`);
+      ended = false;
+    },
+    take(bytes) {
+      const turn = queue.then(() => takeNow(bytes));
+      queue = turn.catch(() => undefined);
+      return turn;
+    },
+    describe() {
+      const rates = window.rates;
+      return describeTrack(options.id, media, { sampleTicks, peak: roundUp(rates?.peak ?? FIRST_GUESS[media.kind === 'video' ? 'video' : 'audio']), average: roundUp(rates?.average ?? FIRST_GUESS[media.kind === 'video' ? 'video' : 'audio']) });
+    },
+  };
+};
+
+/** Until a whole segment was measured. */
+const FIRST_GUESS = { video: 2_000_000, audio: 128_000 } as const;
+/** Manifests should not change with every segment. */
+const roundUp = (rate: number): number => Math.ceil(rate / 50_000) * 50_000;

@@ -1,0 +1,55 @@
+// SPDX-License-Identifier: Apache-2.0
+/**
+ * Protects the header and the chunks of one representation with the keys of its crypto periods.
+ *
+ * ISO/IEC 23001-7 section 6: the header names the decoy entry key, every chunk names its own by `seig`. With one fixed key for
+ * everything (`signalling: 'track'`) the header names it, and any reader of Common Encryption can open the file.
+ * Invariants: chunks are protected in stream order; no (key, vector) serves two samples (initialisation-vectors.ts).
+ */
+import { createFragmentEncrypter } from '#core/cenc/encrypt-fragment.ts';
+import { protectInit } from '#core/cenc/protect-init.ts';
+import type { SampleAes } from '#core/cenc/sample-aes.ts';
+import type { KeyId, ProtectionScheme, RepresentationId } from '#core/ids.ts';
+import type { Track } from '#core/isobmff/init.ts';
+import type { CryptoPeriod } from '#core/time.ts';
+import type { PeriodKey, Random } from '#ports';
+import type { InitialisationVectors } from './initialisation-vectors.ts';
+
+export type ChunkProtection = {
+  /** The header as served. */
+  init(clear: Uint8Array): Uint8Array;
+  /** `moof` + `mdat` of one crypto period, protected under its key. Throws `key-unavailable`. */
+  chunk(clear: Uint8Array, samples: number, period: CryptoPeriod): Promise<Uint8Array>;
+};
+
+/** No protection, for comparison only. */
+export const noProtection: ChunkProtection = { init: (clear) => clear, chunk: async (clear) => clear };
+
+export const createChunkProtection = (options: {
+  scheme: ProtectionScheme;
+  track: Track;
+  representation: RepresentationId;
+  defaultKid: KeyId;
+  signalling: 'fragment' | 'track';
+  aes: SampleAes;
+  random: Random;
+  vectors: InitialisationVectors;
+  keyOf(period: CryptoPeriod): Promise<Pick<PeriodKey, 'kid' | 'key'>>;
+}): ChunkProtection => {
+  const { scheme, track, representation, vectors } = options;
+  const encrypter = createFragmentEncrypter({ scheme, track, aes: options.aes, signalling: options.signalling });
+  return {
+    init: (clear) =>
+      protectInit(clear, {
+        scheme,
+        defaultKid: options.defaultKid,
+        ...(scheme === 'cbcs' ? { constantIv: options.signalling === 'track' ? vectors.constant(options.defaultKid, representation) : options.random.bytes(16) } : {}),
+      }),
+    async chunk(clear, samples, period) {
+      const { kid, key } = await options.keyOf(period);
+      if (scheme === 'cbcs') return encrypter.encrypt(clear, { kid, key, constantIv: vectors.constant(kid, representation) }).bytes;
+      return encrypter.encrypt(clear, { kid, key, firstIv: vectors.counter(kid, representation, samples) }).bytes;
+    },
+  };
+};
+
