@@ -6,7 +6,7 @@
  * the next one after answering, so revocations arrive within a second plus one round trip while there is traffic.
  * Invariant: secrets come from bindings and bundles and stay in the isolate's memory; zone keys are never asked for here.
  */
-import { noMetrics, workerClock, workerLog, workerRandom } from '#adapters/workers/runtime.ts';
+import { noMetrics, workerClock, workerLog, workerRandom, workerResponse } from '#adapters/workers/runtime.ts';
 import { SealcastError } from '#core/errors.ts';
 import { createBundleClient } from '#edge/bundle-client.ts';
 import { createEdge, type Edge } from '#edge/edge.ts';
@@ -67,6 +67,7 @@ const createWorkerEdge = (env: WorkerEdgeEnv): Edge => {
     events: ({ severity, message }) => (severity === 'info' ? workerLog.info(message) : workerLog.warn(message)),
     cache: { memoryBytes: megabytes * MEGABYTE, maxObjectBytes: 16 * MEGABYTE, maxArrivingBytes: 32 * MEGABYTE },
     rememberedTokens: 10_000,
+    respond: workerResponse,
   });
 };
 
