@@ -2,8 +2,8 @@
 /**
  * Typed events of a session, small enough for every runtime.
  *
- * Invariant: a listener that throws stops neither the other listeners nor the session; its error is rethrown on a task of
- * its own, where the runtime reports it.
+ * Invariant: a listener that throws stops neither the other listeners nor the session; its error goes to the runtime, which
+ * reports it as it reports every uncaught one.
  */
 export type Emitter<Events extends object> = {
   /** Calls `listener` at every event of this name; returns a function that removes it again. */
@@ -11,7 +11,12 @@ export type Emitter<Events extends object> = {
   emit<Name extends keyof Events>(name: Name, event: Events[Name]): void;
 };
 
-export const createEmitter = <Events extends object>(): Emitter<Events> => {
+const toRuntime = (error: unknown): void =>
+  queueMicrotask(() => {
+    throw error;
+  });
+
+export const createEmitter = <Events extends object>(report: (error: unknown) => void = toRuntime): Emitter<Events> => {
   const listeners = new Map<keyof Events, Set<(event: never) => void>>();
   return {
     on(name, listener) {
@@ -24,9 +29,7 @@ export const createEmitter = <Events extends object>(): Emitter<Events> => {
         try {
           (listener as (event: Events[typeof name]) => void)(event);
         } catch (error) {
-          queueMicrotask(() => {
-            throw error;
-          });
+          report(error);
         }
       }
     },

@@ -11,7 +11,7 @@ import type { ContentKey } from '#core/ids.ts';
 import { contentKey, importWrapKey, keyIdOf } from '#core/keys/ladder.ts';
 import { type OpenNode, createUnlocker } from '#core/keys/unlock.ts';
 import { type LicenseClaims, MAX_HORIZON_GROUPS, type SealedLicense, WRAPPED_GRANT_LENGTH, wrappedGrant } from '#core/license/license-claims.ts';
-import { firstPeriodOf, groupAt, groupOf } from '#core/time.ts';
+import { firstPeriodOf, groupAt, groupLength, groupOf } from '#core/time.ts';
 import type { CryptoPeriod, GrantGroup, Micros } from '#core/time.ts';
 import { ladderHash } from '#crypto/ladder-hash.ts';
 import type { OpenedKey } from './session-types.ts';
@@ -111,8 +111,9 @@ export const createKeyRing = (license: RingLicense, releaseSecret?: (period: Cry
     opens: (group) => unlocker.unlockKey(group) !== undefined && wrappedGrant({ grants }, horizon, group)?.length === WRAPPED_GRANT_LENGTH,
     async keysBetween(from, to) {
       const groups = new Set<GrantGroup>(importedCovering(from, to));
-      const firstGroup = groupAt(Math.max(0, from) as Micros, schedule);
-      for (let group = firstGroup; group * schedule.periodsPerGroup * schedule.period < to; group = (group + 1) as GrantGroup) if (ring.opens(group)) groups.add(group);
+      const first = Math.max(horizon.from, Math.floor(from / groupLength(schedule)));
+      const end = Math.min(horizon.to, Math.ceil(to / groupLength(schedule)));
+      for (let group = first as GrantGroup; group < end; group = (group + 1) as GrantGroup) if (ring.opens(group)) groups.add(group);
       const keys = (await Promise.all([...groups].sort((a, b) => a - b).map(groupKeys))).flat();
       return keys.filter((key) => key.to > from && key.from < to);
     },

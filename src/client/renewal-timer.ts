@@ -3,8 +3,8 @@
  * When to renew: one attempt at a time, at the instant the newest answer asked for, sooner when told to hurry, again
  * after a pause when it failed.
  *
- * Invariant: never two attempts at once; hurrying never asks more often than once per `gap`, so that a client which waits
- * for something the server will not give does not hammer it.
+ * Invariant: never two attempts at once; hurrying asks at most once per `gap`, so that a client which waits for something
+ * that the server will not give does not hammer it.
  */
 import type { Millis } from '#core/time.ts';
 import type { Clock, Random } from '#ports';
@@ -19,7 +19,7 @@ export type RenewalTimer = {
   /** Attempts now, or joins the attempt under way. True if it succeeded. */
   run(): Promise<boolean>;
   /** Attempts now unless the last one started less than `gap` ago or failed and is waiting for its pause. */
-  hurry(): void;
+  hurry(gap: Millis): void;
   /** Attempts that failed in a row. */
   readonly failures: number;
   stop(): void;
@@ -28,7 +28,6 @@ export type RenewalTimer = {
 export const createRenewalTimer = (options: {
   readonly clock: Clock;
   readonly random: Random;
-  readonly gap: Millis;
   attempt(): Promise<Attempt>;
   /** Told of every failure, with the pause until the next attempt. */
   onFailure(failure: Failure, retryAfter: Millis): void;
@@ -73,8 +72,8 @@ export const createRenewalTimer = (options: {
   return {
     arm,
     run,
-    hurry() {
-      if (!stopped && running === undefined && failures === 0 && clock.monotonic() - startedAt >= options.gap) void run();
+    hurry(gap) {
+      if (!stopped && running === undefined && failures === 0 && clock.monotonic() - startedAt >= gap) void run();
     },
     get failures() {
       return failures;

@@ -9,8 +9,10 @@
 import type { ErrorCode } from '#core/errors.ts';
 import { ERRORS } from '#core/errors.ts';
 import type { ContentKey } from '#core/ids.ts';
+import { reachOf } from '#core/license/opened-range.ts';
 import { type Reason, reasonText } from '#core/license/reasons.ts';
 import { encodeRequest, nextState, openAnswer } from '#core/license/renewal-message.ts';
+import { decodeState } from '#core/license/renewal-state.ts';
 import { groupAt, groupLength } from '#core/time.ts';
 import type { GrantGroup, Micros, Millis } from '#core/time.ts';
 import { ladderHash } from '#crypto/ladder-hash.ts';
@@ -38,8 +40,9 @@ export type SessionParts = {
 };
 
 const EXPIRED_TEXT = 'The connection to the service was lost. Playback goes on as soon as it is back.';
-/** Least pause between two renewals that the playhead asks for. */
-const HURRY_GAP = 1000 as Millis;
+/** Least pause between two renewals, and between two licences, that the playhead asks for. */
+const RENEWAL_GAP = 1000 as Millis;
+const LICENSE_GAP = 3000 as Millis;
 /** Share of the spare time (term minus interval) at which content left, not time, asks for a renewal. */
 const CONTENT_MARGIN = 0.9;
 /** Licences whose grants stay in use after newer ones came, so that the picture does not notice the change. */
@@ -73,6 +76,13 @@ export const createSession = (parts: SessionParts): Session => {
   const openedTo = (): Micros => (opened * groupLength(license.schedule)) as Micros;
   const contentLeft = (): Micros => (openedTo() - playhead()) as Micros;
   const expiresAt = (): Micros => (serverTime.now() + Math.max(0, contentLeft())) as Micros;
+
+  /** Whether a renewal now would open more, by the servers' own formula: asking earlier is of no use. */
+  const canExtend = (): boolean => {
+    const { g0, t0, end: horizonEnd } = decodeState(renewalState).state;
+    const reach = reachOf({ position: groupNow(), g0, t0, groupLength: groupLength(license.schedule), term: (terms.duration * 1000) as Micros, now: serverTime.now() });
+    return Math.min(reach, horizonEnd) > opened;
+  };
 
   // ---- state ----------------------------------------------------------------------------------------------------
 
@@ -120,13 +130,13 @@ export const createSession = (parts: SessionParts): Session => {
   };
 
   const relicense = async (): Promise<Attempt> => {
+    wantsLicense = false;
     const answer = await desk.relicense({ sid, urls: licenseUrls, ...(kind === 'title' ? { position: playhead() } : {}) }, giveUp.signal);
     if (end !== undefined) return { ok: false, over: true };
     if (!answer.ok) return failed(answer);
     ({ license, mediaToken, mediaTokenExpires, renewUrls, licenseUrls } = answer.value);
     ({ state: renewalState, terms, opened } = license);
     openedFrom = license.horizon.from;
-    wantsLicense = false;
     useLicense();
     accepted();
     return { ok: true, after: earlier(terms.interval) };
@@ -180,7 +190,6 @@ export const createSession = (parts: SessionParts): Session => {
   const timer = createRenewalTimer({
     clock,
     random,
-    gap: HURRY_GAP,
     attempt: renewOnce,
     onFailure(failure, retryAfter) {
       if (state === 'active') state = 'degraded';
@@ -234,12 +243,13 @@ export const createSession = (parts: SessionParts): Session => {
       if (!Number.isFinite(mediaTime) || end !== undefined) return;
       reported = { mediaTime: Math.max(0, Math.round(mediaTime)) as Micros };
       const group = groupNow();
-      const left = contentLeft();
-      // One group of slack: a player that waits for the next renewal stands exactly at the border.
-      if (group < openedFrom || group > opened) {
-        wantsLicense = kind === 'title';
-        timer.hurry();
-      } else if (left < CONTENT_MARGIN * (terms.duration - terms.interval) * 1000) timer.hurry();
+      const outside = group < openedFrom || group >= opened;
+      const short = contentLeft() < CONTENT_MARGIN * (terms.duration - terms.interval) * 1000;
+      if (short && canExtend()) timer.hurry(RENEWAL_GAP);
+      else if (outside && kind === 'title') {
+        wantsLicense = true;
+        timer.hurry(LICENSE_GAP);
+      }
       if (state === 'degraded' || state === 'expired') watchExpiry();
     },
     keysBetween: openedKeys,

@@ -36,7 +36,7 @@ export type Exchange = { readonly method: 'GET' | 'POST'; readonly body?: string
 
 export type Transport = {
   /**
-   * Asks the addresses in turn, the last good one first, until `read` accepts an answer or a server refuses for good. An
+   * Asks the addresses in turn, those of the host that last answered first, until `read` accepts an answer or a server refuses for good. An
    * answer on which `read` throws counts as a failure of that address. One round: the caller decides whether and when to try again.
    */
   request<T>(urls: readonly string[], exchange: Exchange, read: (answer: Answer) => T | Promise<T>, signal?: AbortSignal): Promise<{ readonly ok: true; readonly value: T } | Failure>;
@@ -68,7 +68,7 @@ const failureOf = async (response: Response, url: string): Promise<Failure> => {
 };
 
 export const createTransport = ({ fetch, clock, timeout }: TransportOptions): Transport => {
-  const lastGood = new Map<string, string>();
+  let goodHost: string | undefined;
 
   const once = async (url: string, init: RequestInit, signal: AbortSignal | undefined): Promise<Answer | Failure> => {
     const controller = new AbortController();
@@ -103,9 +103,8 @@ export const createTransport = ({ fetch, clock, timeout }: TransportOptions): Tr
 
   return {
     async request(urls, { method, body, headers = {}, keepalive = false }, read, signal) {
-      const key = urls.join(' ');
-      const preferred = lastGood.get(key);
-      const ordered = preferred === undefined ? urls : [preferred, ...urls.filter((url) => url !== preferred)];
+      const good = urls.filter((url) => new URL(url).host === goodHost);
+      const ordered = [...good, ...urls.filter((url) => !good.includes(url))];
       let failure: Failure = { ok: false, final: true, detail: 'no address to ask' };
       for (const url of ordered) {
         if (signal?.aborted === true) break;
@@ -117,7 +116,7 @@ export const createTransport = ({ fetch, clock, timeout }: TransportOptions): Tr
         }
         try {
           const value = await read(answer);
-          lastGood.set(key, url);
+          goodHost = new URL(url).host;
           return { ok: true, value };
         } catch (error) {
           failure = { ok: false, final: false, detail: `${new URL(url).host} answered nonsense: ${error instanceof Error ? error.message : 'unreadable'}` };

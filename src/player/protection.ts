@@ -56,7 +56,8 @@ export const attachProtection = (video: HTMLMediaElement, session: Session, opti
       publisher = createKeyPublisher(mediaKeys);
     }
     const position = mediaTime();
-    if (position !== undefined) session.playhead(position);
+    // At the end there is nothing more to open, and asking would count as watching.
+    if (position !== undefined && !video.ended) session.playhead(position);
     // Before the first frame the player has no position yet: give the keys where the session starts.
     const at = position ?? session.openedRange.from;
     const keys = await session.keysBetween((at - BEHIND) as Micros, (at + AHEAD) as Micros);
