@@ -1,0 +1,92 @@
+// SPDX-License-Identifier: Apache-2.0
+/**
+ * Ways a session ends before its time: secure stop by the viewer, the operator, a leak, a revoked device.
+ *
+ * docs/wire/session.md, "POST /v1/stop"; design section 6 (both gates). Invariant: the end is durable before it is told to
+ * anyone, and telling it is harmless to repeat.
+ */
+import { SealcastError } from '#core/errors.ts';
+import { type AccountId, type DeviceId, type SessionId, sessionId } from '#core/ids.ts';
+import { parsePublicJwk } from '#core/license/public-jwk.ts';
+import { type EndReason, reasonText } from '#core/license/reasons.ts';
+import { membersOf } from '#core/license/shape.ts';
+import type { Clock, DeviceStore, EventSink, HeartbeatStore, SessionRecord, SessionStore } from '#ports';
+import { proveStop } from './device-proof.ts';
+import type { Revocations } from './revocations.ts';
+
+export type Endings = {
+  endSession(session: SessionId, reason: EndReason): Promise<boolean>;
+  endAccount(account: AccountId, reason: EndReason): Promise<number>;
+  revokeDevice(device: DeviceId): Promise<boolean>;
+  /** Body of POST /v1/stop. */
+  stop(body: unknown): Promise<{ readonly stopped: true }>;
+};
+
+/** Sessions ended at a time; the store's list is asked again until it is empty. */
+const PAGE = 500;
+
+export const createEndings = (options: {
+  sessions: SessionStore;
+  devices: DeviceStore;
+  heartbeats: HeartbeatStore;
+  revocations: Revocations;
+  changed: () => void;
+  clock: Clock;
+  events: EventSink;
+}): Endings => {
+  const { sessions, devices, heartbeats, revocations, changed, clock, events } = options;
+
+  const end = async (session: SessionId, reason: EndReason): Promise<boolean> => {
+    const now = clock.now();
+    if (!(await sessions.end(session, now, reason))) return false;
+    revocations.addSession(session, now, reason);
+    changed();
+    await heartbeats.remove(session);
+    events({ at: now, kind: 'session.ended', severity: reason === 'viewer' ? 'info' : 'warning', message: `A session ended: ${reasonText(reason)}`, session, data: { reason } });
+    return true;
+  };
+
+  const endAll = async (account: AccountId, reason: EndReason, matches: (record: SessionRecord) => boolean): Promise<number> => {
+    let ended = 0;
+    for (;;) {
+      const page = (await sessions.list({ account, live: true, limit: PAGE })).filter(matches);
+      const results = await Promise.all(page.map(({ session }) => end(session, reason)));
+      const now = results.filter(Boolean).length;
+      ended += now;
+      if (now === 0) return ended;
+    }
+  };
+
+  return {
+    endSession: end,
+    endAccount: (account, reason) => endAll(account, reason, () => true),
+
+    async revokeDevice(device) {
+      const record = await devices.get(device);
+      const now = clock.now();
+      if (record === undefined || !(await devices.revoke(device, now))) return false;
+      revocations.addDevice(device, now);
+      changed();
+      await endAll(record.account, 'device-revoked', (session) => session.device === device);
+      events({ at: now, kind: 'device.revoked', severity: 'warning', message: 'A device was revoked.', account: record.account });
+      return true;
+    },
+
+    async stop(body) {
+      const members = membersOf(body, 'body', 'bad-request', ['sid', 'at', 'proof']);
+      const sid = sessionId(members.value('sid'));
+      const at = members.integer('at', 0, Number.MAX_SAFE_INTEGER);
+      const record = await sessions.get(sid);
+      if (record === undefined) throw new SealcastError('not-found', 'no session of this id');
+      try {
+        await proveStop(parsePublicJwk(record.sign, 'session sign key', 'internal'), { proof: members.text('proof', { most: 4096 }), sid, at });
+      } catch (error) {
+        // Someone who knows a session id tries to free its slot or to cut its owner off.
+        events({ at: clock.now(), kind: 'session.stop-forged', severity: 'alert', message: 'A stop was not signed by its session\'s device.', asset: record.asset, account: record.account, session: sid });
+        throw error;
+      }
+      await end(sid, 'viewer');
+      return { stopped: true };
+    },
+  };
+};

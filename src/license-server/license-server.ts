@@ -1,0 +1,123 @@
+// SPDX-License-Identifier: Apache-2.0
+/**
+ * The licence server: session starts, licences, devices, stops, Clear Key and edge bundles, put together from their steps.
+ *
+ * docs/wire/session.md, docs/wire/edge-bundle.md, design sections 3, 6 and 9.
+ * Invariant: whatever ends a session reaches renewals and bundles of this process at once, and those of others by `refresh`.
+ */
+import { SealcastError } from '#core/errors.ts';
+import { policyVersion } from '#core/license/decide.ts';
+import type { Micros, Millis } from '#core/time.ts';
+import { createBundles } from './bundle.ts';
+import { createClearKey } from './clear-key.ts';
+import { createEndings } from './end-session.ts';
+import { createEntitlements } from './entitlements.ts';
+import { createLicensing } from './grant-license.ts';
+import { createIssuer } from './issue.ts';
+import { createMasterSecrets } from './master-secrets.ts';
+import type { LicenseServer, LicenseServerOptions, Zone } from './options.ts';
+import { createRegisterDevice } from './register-device.ts';
+import { createRelicense } from './relicense.ts';
+import { createRevocations } from './revocations.ts';
+import { createRoutes } from './routes.ts';
+import { loadServerSecrets } from './server-secrets.ts';
+import { createStartSession } from './start-session.ts';
+
+const HOUR = 3_600_000_000;
+const DEFAULTS = {
+  zones: [{ index: 0, name: 'core' }] satisfies readonly Zone[],
+  liveHorizon: HOUR as Micros,
+  timeShift: (HOUR / 12) as Micros,
+  epochLength: (24 * HOUR) as Micros,
+  epochOverlap: (24 * HOUR) as Micros,
+  deviceLimit: 10,
+  refreshEvery: 1000 as Millis,
+  renewUrls: ['/v1/renew'],
+  licenseUrls: ['/v1/licenses'],
+} as const;
+/** Clocks of servers differ; an ended session stays listed this much longer than its last right. */
+const REVOCATION_MARGIN = 60_000_000;
+
+/** Loads or makes the server's secrets. Throws `config-invalid` naming the option. */
+export const createLicenseServer = async (options: LicenseServerOptions): Promise<LicenseServer> => {
+  const { keys, catalogue, sessions, devices, singleUse, heartbeats, wrapper, random, clock, log, events, metrics, box } = options;
+  const given = { ...DEFAULTS, ...options };
+  const { timeShift, liveHorizon } = given;
+  const zones: readonly Zone[] = given.zones;
+  const [home] = zones;
+  if (home === undefined || new Set(zones.map(({ index }) => index)).size !== zones.length) throw new SealcastError('config-invalid', 'zones: at least one, each with its own index');
+
+  const policy = policyVersion(options.policy);
+  const secrets = await loadServerSecrets({ secrets: options.secrets, box, random });
+  const masterSecrets = createMasterSecrets({ store: options.masterSecrets, box, random, clock, zones, epochLength: given.epochLength, overlap: given.epochOverlap, log, events });
+  const revocations = createRevocations({ store: sessions, keep: (2 * policy.duration * 1000 + REVOCATION_MARGIN) as Micros });
+  const bundles = createBundles({ edges: options.edges ?? (() => undefined), zones, masterSecrets, revocations, singleUse, clock });
+  const entitlements = await createEntitlements({ keys: options.entitlementKeys, singleUse });
+  const endings = createEndings({ sessions, devices, heartbeats, revocations, changed: bundles.changed, clock, events });
+  const issuer = createIssuer({ issuer: options.issuer, keys, wrapper, random, secrets });
+  const licensing = createLicensing({ keys, catalogue, masterSecrets, issuer, policy, liveHorizon, timeShift, renewUrls: given.renewUrls, licenseUrls: given.licenseUrls });
+  const { nonceKey } = secrets;
+  const start = createStartSession({
+    nonceKey,
+    entitlements,
+    devices,
+    sessions,
+    heartbeats,
+    licensing,
+    masterSecrets,
+    zone: home,
+    unregisteredDevices: options.unregisteredDevices ?? 'allow',
+    concurrency: options.concurrency ?? (async () => ({ ok: true })),
+    random,
+    clock,
+    events,
+    metrics,
+  });
+
+  const refresh = async (): Promise<void> => {
+    await Promise.all([masterSecrets.refresh(), revocations.refresh(clock.now())]);
+    bundles.changed();
+  };
+  await refresh();
+
+  let cancel = (): void => undefined;
+  let closed = false;
+  const schedule = (): void => {
+    if (closed) return;
+    cancel = clock.after(given.refreshEvery, () => {
+      refresh()
+        .catch((error: unknown) => log.warn('the licence server could not refresh', { error: error instanceof Error ? error.name : typeof error }))
+        .finally(schedule);
+    });
+  };
+  schedule();
+
+  return {
+    handler: createRoutes({
+      secrets,
+      entitlements,
+      start,
+      relicense: createRelicense({ nonceKey, sessions, devices, singleUse, heartbeats, licensing, masterSecrets, clock, metrics }),
+      register: createRegisterDevice({ nonceKey, entitlements, devices, limit: given.deviceLimit, clock, events }),
+      endings,
+      clearKey: createClearKey({ keys, catalogue, sessions, devices, heartbeats, licensing, masterSecrets, policy, timeShift, clock }),
+      bundles,
+      clock,
+      random,
+      log,
+    }),
+    endSession: endings.endSession,
+    endAccount: endings.endAccount,
+    revokeDevice: endings.revokeDevice,
+    zoneKeys: masterSecrets.find,
+    flags: revocations.reason,
+    policy,
+    bundleSource: (edge) => (request) => bundles.next(edge, request),
+    refresh,
+    close() {
+      closed = true;
+      cancel();
+      bundles.close();
+    },
+  };
+};

@@ -1,0 +1,101 @@
+// SPDX-License-Identifier: Apache-2.0
+/** What a licence server is built from, and what others may ask of it. Types only. */
+import type { AccountId, AssetId, DeviceId, SessionId } from '#core/ids.ts';
+import type { EdgeBundle } from '#core/edge-bundle/edge-bundle.ts';
+import type { PolicyVersion } from '#core/license/decide.ts';
+import type { PublicJwk } from '#core/license/public-jwk.ts';
+import type { EndReason } from '#core/license/reasons.ts';
+import type { ZoneKeysFinder } from '#core/license/zone-keys.ts';
+import type { Micros, Millis } from '#core/time.ts';
+import type { CatalogueStore, Clock, DeviceStore, EventSink, GrantKeySource, HeartbeatStore, KeyWrapper, Log, MasterSecretStore, Metrics, Random, SecretBox, SecretStore, SessionStore, SingleUseStore } from '#ports';
+
+/** A key of an operator's backend. `key`: public JWK for ES256 (P-256) and EdDSA (Ed25519), at least 32 bytes for HS256. */
+export type EntitlementKey = {
+  readonly kid: string;
+  readonly alg: 'ES256' | 'EdDSA' | 'HS256';
+  readonly key: JsonWebKey | Uint8Array;
+  /** Only tokens with this `iss` are accepted under the key; absent: any. */
+  readonly issuer?: string;
+};
+
+export type Zone = { readonly index: number; readonly name: string };
+
+/** An edge that may ask for bundles. */
+export type EnrolledEdge = {
+  readonly edge: string;
+  readonly sign: PublicJwk;
+  readonly agree: PublicJwk;
+  /** Index of its zone. */
+  readonly zone: number;
+  /** True gives it the zone key, with which it can renew. */
+  readonly renews: boolean;
+};
+
+/** One session of the account that stands against a new one. */
+export type ConflictingSession = { readonly sid: SessionId; readonly deviceName: string; readonly asset: AssetId; readonly startedAt: Micros };
+export type ConcurrencyVerdict = { readonly ok: true } | { readonly ok: false; readonly limit: number; readonly conflicts: readonly ConflictingSession[] };
+/** Asked before a licence is issued to a new session. */
+export type ConcurrencyGate = (start: { readonly account: AccountId; readonly device: DeviceId; readonly session: SessionId; readonly asset: AssetId; readonly now: Micros }) => Promise<ConcurrencyVerdict>;
+
+export type LicenseServerOptions = {
+  /** `iss` of licences. */
+  readonly issuer: string;
+  readonly keys: GrantKeySource;
+  readonly catalogue: Pick<CatalogueStore, 'get'>;
+  readonly sessions: SessionStore;
+  readonly devices: DeviceStore;
+  readonly singleUse: SingleUseStore;
+  readonly masterSecrets: MasterSecretStore;
+  readonly secrets: SecretStore;
+  readonly heartbeats: HeartbeatStore;
+  readonly box: SecretBox;
+  readonly wrapper: KeyWrapper;
+  readonly entitlementKeys: readonly EntitlementKey[];
+  /** All zones; new sessions start in the first. Default: one, index 0, `core`. */
+  readonly zones?: readonly Zone[];
+  readonly edges?: (edge: string) => EnrolledEdge | undefined | Promise<EnrolledEdge | undefined>;
+  readonly policy?: Partial<PolicyVersion>;
+  /** Whether a device that its account did not register may play. Default `allow`. */
+  readonly unregisteredDevices?: 'allow' | 'deny';
+  /** Unrevoked devices per account. Default 10. */
+  readonly deviceLimit?: number;
+  /** Where clients renew and get new licences: absolute, or relative to the server that answered. */
+  readonly renewUrls?: readonly string[];
+  readonly licenseUrls?: readonly string[];
+  /** Media time that an event's licence covers from now on. Default 60 min. */
+  readonly liveHorizon?: Micros;
+  /** Media time behind live that an event's licence still opens. Default 5 min. */
+  readonly timeShift?: Micros;
+  /** Sessions start under one master secret for so long. Default 24 h. */
+  readonly epochLength?: Micros;
+  /** Renewals under it are served for so long after; the longest a session can last. Default 24 h. */
+  readonly epochOverlap?: Micros;
+  readonly concurrency?: ConcurrencyGate;
+  /** Pause between two looks at what other licence servers changed. Default 1 s. */
+  readonly refreshEvery?: Millis;
+  readonly random: Random;
+  readonly clock: Clock;
+  readonly log: Log;
+  readonly events: EventSink;
+  readonly metrics: Metrics;
+};
+
+export type LicenseServer = {
+  readonly handler: (request: Request) => Promise<Response>;
+  /** Ends a session: no new licence, no renewal, no media. False if it is unknown or was over. */
+  endSession(session: SessionId, reason: EndReason): Promise<boolean>;
+  /** Ends all running sessions of an account; answers how many. */
+  endAccount(account: AccountId, reason: EndReason): Promise<number>;
+  /** Revokes a device and ends its sessions. False if it is unknown or was revoked. */
+  revokeDevice(device: DeviceId): Promise<boolean>;
+  /** For renewal nodes in this process. */
+  readonly zoneKeys: ZoneKeysFinder;
+  readonly flags: (session: SessionId, device: DeviceId) => EndReason | undefined;
+  readonly policy: PolicyVersion;
+  /** Bundles for an edge in this process; the edge's own long-poll without HTTP. */
+  bundleSource(edge: Pick<EnrolledEdge, 'edge' | 'zone' | 'renews'>): (request: { readonly version: number; readonly wait: Millis; readonly signal: AbortSignal }) => Promise<EdgeBundle | undefined>;
+  /** Takes over what other licence servers changed and rotates master secrets that are due; also runs by itself. */
+  refresh(): Promise<void>;
+  /** Stops the background work and answers waiting long-polls. */
+  close(): void;
+};

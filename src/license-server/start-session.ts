@@ -1,0 +1,126 @@
+// SPDX-License-Identifier: Apache-2.0
+/**
+ * POST /v1/sessions, one named step after the other, in the order that docs/wire/session.md gives.
+ *
+ * Cheap checks come before costly ones, and the entitlement is used up only by a device that proved itself.
+ * Invariant: a refused start leaves no session and no heartbeat behind.
+ */
+import { SealcastError } from '#core/errors.ts';
+import { type AccountId, type AssetId, assetId, type SessionId } from '#core/ids.ts';
+import type { Entitlement } from '#core/license/entitlement.ts';
+import { makeSessionId } from '#core/license/session-id.ts';
+import { membersOf } from '#core/license/shape.ts';
+import type { Micros } from '#core/time.ts';
+import type { Clock, DeviceStore, EventSink, HeartbeatStore, Metrics, Random, SessionStore } from '#ports';
+import { parseDevice, proveDevice, type ProvenDevice } from './device-proof.ts';
+import type { Entitlements } from './entitlements.ts';
+import type { AdmittedSession, LicenseAnswer, Licensing } from './grant-license.ts';
+import type { MasterSecrets } from './master-secrets.ts';
+import { checkNonce } from './nonce.ts';
+import type { ConcurrencyGate, Zone } from './options.ts';
+
+export type StartOptions = {
+  readonly nonceKey: Uint8Array;
+  readonly entitlements: Entitlements;
+  readonly devices: DeviceStore;
+  readonly sessions: SessionStore;
+  readonly heartbeats: HeartbeatStore;
+  readonly licensing: Licensing;
+  readonly masterSecrets: MasterSecrets;
+  readonly zone: Zone;
+  readonly unregisteredDevices: 'allow' | 'deny';
+  readonly concurrency: ConcurrencyGate;
+  readonly random: Random;
+  readonly clock: Clock;
+  readonly events: EventSink;
+  readonly metrics: Metrics;
+};
+
+type StartRequest = {
+  readonly entitlement: string;
+  readonly asset: AssetId;
+  readonly nonce: string;
+  readonly position: Micros | undefined;
+  readonly device: Omit<ProvenDevice, 'device'>;
+  readonly proof: string;
+};
+
+/** How an entitlement is used up: at once, or shared by the items of one batch. */
+export type Claim = (entitlement: Entitlement, now: Micros) => Promise<void>;
+
+export type StartSession = (body: unknown, claim?: Claim) => Promise<LicenseAnswer>;
+
+const parse = (body: unknown): StartRequest => {
+  const members = membersOf(body, 'body', 'bad-request', ['entitlement', 'asset', 'nonce', 'device', 'proof'], ['position']);
+  return {
+    entitlement: members.text('entitlement', { most: 8192 }),
+    asset: assetId(members.value('asset')),
+    nonce: members.text('nonce', { most: 64 }),
+    position: members.optionalInteger('position', 0, Number.MAX_SAFE_INTEGER) as Micros | undefined,
+    device: parseDevice(members.value('device')),
+    proof: members.text('proof', { most: 4096 }),
+  };
+};
+
+export const createStartSession = (options: StartOptions): StartSession => {
+  const { nonceKey, entitlements, devices, sessions, heartbeats, licensing, masterSecrets, zone, unregisteredDevices, concurrency, random, clock, events, metrics } = options;
+
+  /** Whether the account registered the device. A device of another account counts as unregistered. */
+  const checkDevice = async ({ device, agree }: ProvenDevice, account: AccountId): Promise<boolean> => {
+    const record = await devices.get(device);
+    if (record?.revokedAt !== undefined) throw new SealcastError('device-revoked', 'the device was revoked');
+    const registered = record !== undefined && record.account === account;
+    if (!registered && unregisteredDevices === 'deny') throw new SealcastError('device-unknown', 'only registered devices may play');
+    if (registered && (record.agree['x'] !== agree.x || record.agree['y'] !== agree.y)) throw new SealcastError('proof-invalid', 'proof: the agree key is not the registered one');
+    return registered;
+  };
+
+  const checkConcurrency = async (account: AccountId, device: ProvenDevice, session: SessionId, asset: AssetId, now: Micros): Promise<void> => {
+    const verdict = await concurrency({ account, device: device.device, session, asset, now });
+    if (verdict.ok) return;
+    const conflicts = verdict.conflicts.map(({ sid, deviceName, asset: playing, startedAt }) => ({ sid, deviceName, asset: playing, startedAt }));
+    throw new SealcastError('concurrency-limit', `the account's limit is ${verdict.limit} streams`, { extra: { limit: verdict.limit, conflicts } });
+  };
+
+  return async (body, claim = entitlements.claim) => {
+    const now = clock.now();
+    const request = parse(body);
+    checkNonce(nonceKey, request.nonce, now);
+    const device = await proveDevice(request.device, { typ: 'session-proof+jwt', proof: request.proof, entitlement: request.entitlement, nonce: request.nonce, asset: request.asset });
+    const entitlement = await entitlements.verify(request.entitlement, request.asset, now);
+    await claim(entitlement, now);
+    const registered = await checkDevice(device, entitlement.account);
+    const asset = await licensing.find(request.asset);
+    const epoch = masterSecrets.current(now);
+    const sid = makeSessionId(epoch.epoch, zone.index, random.bytes(16));
+    await checkConcurrency(entitlement.account, device, sid, request.asset, now);
+    const admitted: AdmittedSession = {
+      sid,
+      epoch,
+      account: entitlement.account,
+      device: device.device,
+      registered,
+      agree: device.agree,
+      position: request.position,
+      entitledUntil: Math.min(entitlement.until, epoch.notAfter) as Micros,
+      terms: entitlement.terms,
+    };
+    const { answer, heartbeat } = await licensing.grant(admitted, asset, now);
+    await sessions.create({
+      session: sid,
+      account: admitted.account,
+      device: device.device,
+      deviceName: device.name,
+      sign: device.sign,
+      agree: device.agree,
+      asset: request.asset,
+      startedAt: now,
+      entitledUntil: admitted.entitledUntil,
+      terms: admitted.terms,
+    });
+    await heartbeats.record(heartbeat);
+    metrics.count('sealcast_sessions_started_total', 'Sessions started.', { kind: asset.keying.kind });
+    events({ at: now, kind: 'session.started', severity: 'info', message: `A session of ${request.asset} started.`, asset: request.asset, account: admitted.account, session: sid });
+    return answer;
+  };
+};
