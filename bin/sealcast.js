@@ -29,8 +29,8 @@ if (major > 22 || (major === 22 && minor >= 18)) {
   let node;
   try {
     node = name && createRequire(import.meta.url).resolve(name + '/bin/node');
-  } catch (absent) {
-    node = undefined;
+  } catch {
+    node = undefined; // installed without optional dependencies, or on another platform
   }
   if (!node) {
     console.error('sealcast needs Node 22.18 or newer; this is ' + process.version + '. Run: npm install --include=optional   (brings a suitable Node), or install a newer Node.');

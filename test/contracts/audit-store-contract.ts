@@ -7,7 +7,9 @@ import { at } from './values.ts';
 
 const seal = (previous: string, entry: Omit<AuditEntry, 'hash'>): string => {
   const { seq, actor, action, target, detail } = entry;
-  return createHash('sha256').update(JSON.stringify([previous, seq, entry.at, actor, action, target, detail])).digest('base64url');
+  return createHash('sha256')
+    .update(JSON.stringify([previous, seq, entry.at, actor, action, target, detail]))
+    .digest('base64url');
 };
 const entry = (number: number) => ({ at: at(number), actor: 'ann', action: 'event.create', target: `event-${number}`, detail: { number, quick: true, name: 'é"\\' } });
 

@@ -42,7 +42,9 @@ describe('file objects', () => {
   it('answer store-unavailable with the cause when the folder cannot be written, without naming the object', async () => {
     const root = join(newFolder(), 'root');
     writeFileSync(root, 'a file where the folder should be');
-    const failed = await createFileObjectStore({ root }).put('secret-name', bytes(1, 1)).catch((error: unknown) => error);
+    const failed = await createFileObjectStore({ root })
+      .put('secret-name', bytes(1, 1))
+      .catch((error: unknown) => error);
     expect(failed).toMatchObject({ code: 'store-unavailable', cause: { code: expect.stringMatching(/EEXIST|ENOTDIR/) } });
     expect(String(failed)).not.toContain('secret-name');
   });

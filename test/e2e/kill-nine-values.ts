@@ -9,4 +9,6 @@ import { at } from '../contracts/values.ts';
 export const never = 8_000_000_000_000_000 as Micros;
 export const auditEntry = (number: number) => ({ at: at(0), actor: 'writer', action: 'test.write', target: `t${number}`, detail: { number } });
 export const sealAudit = (previous: string, entry: Omit<AuditEntry, 'hash'>): string =>
-  createHash('sha256').update(JSON.stringify([previous, entry.seq, entry.target])).digest('base64url');
+  createHash('sha256')
+    .update(JSON.stringify([previous, entry.seq, entry.target]))
+    .digest('base64url');

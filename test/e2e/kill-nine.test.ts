@@ -26,12 +26,14 @@ beforeAll(() => {
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
 
 /** xorshift32: the same kills in every run. */
-const seeded = (seed: number) => (below: number): number => {
-  seed ^= seed << 13;
-  seed ^= seed >>> 17;
-  seed ^= seed << 5;
-  return (seed >>> 0) % below;
-};
+const seeded =
+  (seed: number) =>
+  (below: number): number => {
+    seed ^= seed << 13;
+    seed ^= seed >>> 17;
+    seed ^= seed << 5;
+    return (seed >>> 0) % below;
+  };
 
 type Write = { readonly kind: string; readonly number: number };
 

@@ -45,7 +45,7 @@ export const openJournalledHeartbeats = async (options: JournalledHeartbeatsOpti
     try {
       return await work();
     } catch (error) {
-      throw new SealcastError('store-unavailable', `heartbeat journal: ${error instanceof Error && 'code' in error ? error.code : 'unknown fault'}`, { cause: error });
+      throw new SealcastError('store-unavailable', `heartbeat journal: ${error instanceof Error && 'code' in error ? String(error.code) : 'unknown fault'}`, { cause: error });
     }
   };
 

@@ -22,8 +22,7 @@ const options = (change: Partial<EnsureToolOptions> = {}): EnsureToolOptions => 
 });
 const calls = (): string[] => readFileSync(join(folder, 'calls'), 'utf8').trim().split('\n');
 /** Logs its arguments; `install` prints apt's status lines and puts a tool on PATH. */
-const fakeApt = (install: string): void =>
-  script('apt-get', `echo "$DEBIAN_FRONTEND $*" >> '${folder}/calls'\nif [ "$1" = install ]; then\n${install}\nfi`);
+const fakeApt = (install: string): void => script('apt-get', `echo "$DEBIAN_FRONTEND $*" >> '${folder}/calls'\nif [ "$1" = install ]; then\n${install}\nfi`);
 const makeTool = (name: string): string => `printf '#!/bin/sh\\n' > '${join('BIN', name)}' && /bin/chmod 755 '${join('BIN', name)}'`.replaceAll('BIN', bin());
 
 beforeEach(() => {
@@ -44,7 +43,9 @@ describe('finding', () => {
     script('ffmpeg', '');
     script('mine', '');
     expect(await ensureTool('ffmpeg', options({ env: { PATH: bin(), SEALCAST_FFMPEG: join(bin(), 'mine') } }))).toEqual({ path: join(bin(), 'mine') });
-    expect(await ensureTool('ffmpeg', options({ env: { PATH: bin(), SEALCAST_FFMPEG: join(folder, 'absent') } }))).toMatchObject({ reason: 'SEALCAST_FFMPEG does not name an executable file' });
+    expect(await ensureTool('ffmpeg', options({ env: { PATH: bin(), SEALCAST_FFMPEG: join(folder, 'absent') } }))).toMatchObject({
+      reason: 'SEALCAST_FFMPEG does not name an executable file',
+    });
     expect(await ensureTool('font', options({ env: { PATH: '', SEALCAST_FONT: join(bin(), 'mine') } }))).toEqual({ path: join(bin(), 'mine') });
   });
 
@@ -58,13 +59,18 @@ describe('finding', () => {
 
   it('only looks when told so', async () => {
     fakeApt(makeTool('ffmpeg'));
-    expect(await ensureTool('ffmpeg', options({ install: false }))).toEqual({ missing: 'sudo apt-get install -y --no-install-recommends ffmpeg fonts-dejavu-core', reason: 'it is not installed' });
+    expect(await ensureTool('ffmpeg', options({ install: false }))).toEqual({
+      missing: 'sudo apt-get install -y --no-install-recommends ffmpeg fonts-dejavu-core',
+      reason: 'it is not installed',
+    });
   });
 });
 
 describe('installing', () => {
   it('updates, installs the named packages and nothing else, without questions, with progress', async () => {
-    fakeApt(`for p in 0 50.5 100; do echo "dlstatus:1:$p:Retrieving file"; done\necho 'Unpacking things'\nfor p in 0 60 100; do echo "pmstatus:ffmpeg:$p:Installing ffmpeg"; done\n${makeTool('ffmpeg')}`);
+    fakeApt(
+      `for p in 0 50.5 100; do echo "dlstatus:1:$p:Retrieving file"; done\necho 'Unpacking things'\nfor p in 0 60 100; do echo "pmstatus:ffmpeg:$p:Installing ffmpeg"; done\n${makeTool('ffmpeg')}`,
+    );
     expect(await ensureTool('ffmpeg', options())).toEqual({ path: join(bin(), 'ffmpeg') });
     const [update, install] = calls();
     expect(update).toBe('noninteractive update -q');
@@ -94,7 +100,9 @@ describe('installing', () => {
   });
 
   it('waits for another package manager, saying so', async () => {
-    fakeApt(`if [ ! -e '${folder}/second' ]; then : > '${folder}/second'; echo 'E: Could not get lock /var/lib/dpkg/lock-frontend. It is held by process 12 (apt)' >&2; exit 100; fi\n${makeTool('ffmpeg')}`);
+    fakeApt(
+      `if [ ! -e '${folder}/second' ]; then : > '${folder}/second'; echo 'E: Could not get lock /var/lib/dpkg/lock-frontend. It is held by process 12 (apt)' >&2; exit 100; fi\n${makeTool('ffmpeg')}`,
+    );
     expect(await ensureTool('ffmpeg', options({ output: { write: (text) => written.push(text), isTTY: true } }))).toHaveProperty('path');
     expect(written.join('')).toContain('waiting for another package manager to finish');
     expect(calls().filter((call) => call.includes('install'))).toHaveLength(2);
@@ -107,7 +115,10 @@ describe('installing', () => {
 
   it('says what apt-get said when it fails', async () => {
     fakeApt("echo 'W: something' >&2; echo 'E: Unable to locate package ffmpeg' >&2; exit 100");
-    expect(await ensureTool('ffmpeg', options())).toMatchObject({ missing: expect.stringContaining('apt-get install'), reason: 'apt-get failed: E: Unable to locate package ffmpeg' });
+    expect(await ensureTool('ffmpeg', options())).toMatchObject({
+      missing: expect.stringContaining('apt-get install'),
+      reason: 'apt-get failed: E: Unable to locate package ffmpeg',
+    });
     expect(written.at(-1)).toContain('Unable to locate package');
   });
 

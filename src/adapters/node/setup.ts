@@ -103,7 +103,7 @@ const matching = (pattern: string): string[] => {
   const star = pattern.indexOf('*');
   if (star < 0) return [pattern];
   const parent = pattern.slice(0, pattern.lastIndexOf('/', star) + 1);
-  const [before = '', after = ''] = [pattern.slice(parent.length, star), pattern.slice(star + 1)];
+  const [before, after] = [pattern.slice(parent.length, star), pattern.slice(star + 1)];
   try {
     return readdirSync(parent)
       .filter((name) => name.startsWith(before))
@@ -176,7 +176,13 @@ const IS_LOCKED = /could not get lock|unable to acquire the dpkg|unable to lock|
 const STATUS = /^(dl|pm)status:[^:]*:(\d+(?:\.\d+)?):(.*)$/;
 
 /** Runs apt-get, again while another package manager holds the lock. */
-const apt = async (prefix: readonly string[], args: readonly string[], options: Required<Pick<EnsureToolOptions, 'env' | 'lockWaitMillis'>>, onLine: (line: string) => void, onLocked: () => void): Promise<Ended> => {
+const apt = async (
+  prefix: readonly string[],
+  args: readonly string[],
+  options: Required<Pick<EnsureToolOptions, 'env' | 'lockWaitMillis'>>,
+  onLine: (line: string) => void,
+  onLocked: () => void,
+): Promise<Ended> => {
   const pause = Math.min(2000, options.lockWaitMillis / 10);
   for (let waited = 0; ; waited += pause) {
     const ended = await runQuietly([...prefix, ...args], options.env, onLine);
@@ -186,7 +192,13 @@ const apt = async (prefix: readonly string[], args: readonly string[], options: 
   }
 };
 
-const lastLine = (text: string): string => text.trim().split('\n').filter((line) => line.trim() !== '').at(-1)?.trim() ?? '';
+const lastLine = (text: string): string =>
+  text
+    .trim()
+    .split('\n')
+    .filter((line) => line.trim() !== '')
+    .at(-1)
+    ?.trim() ?? '';
 
 /**
  * Finds the tool; if it is missing and this process may, installs it with apt-get. Resolves with its path, or with the
@@ -221,7 +233,19 @@ export const ensureTool = async (tool: Tool, options: EnsureToolOptions = {}): P
   await apt(asRoot, ['update', '-q'], { env, lockWaitMillis }, () => undefined, locked);
   const ended = await apt(
     asRoot,
-    ['install', '-y', '-q', '--no-install-recommends', '-o', 'APT::Status-Fd=1', '-o', 'Dpkg::Options::=--force-confdef', '-o', 'Dpkg::Options::=--force-confold', ...packages.apt.split(' ')],
+    [
+      'install',
+      '-y',
+      '-q',
+      '--no-install-recommends',
+      '-o',
+      'APT::Status-Fd=1',
+      '-o',
+      'Dpkg::Options::=--force-confdef',
+      '-o',
+      'Dpkg::Options::=--force-confold',
+      ...packages.apt.split(' '),
+    ],
     { env, lockWaitMillis },
     (line) => {
       const [, phase, share = '0', doing = ''] = STATUS.exec(line) ?? [];

@@ -49,8 +49,7 @@ const isEngineFault = (error: unknown): error is Error & { errcode?: number } =>
   error instanceof Error && 'code' in error && (error.code === 'ERR_SQLITE_ERROR' || error.code === 'ERR_INVALID_STATE');
 
 /** Engine faults carry table names and messages of SQLite, never values: safe to show to an operator. */
-const storeFault = (error: unknown): unknown =>
-  isEngineFault(error) ? new SealcastError('store-unavailable', `database: ${error.message}`, { cause: error }) : error;
+const storeFault = (error: unknown): unknown => (isEngineFault(error) ? new SealcastError('store-unavailable', `database: ${error.message}`, { cause: error }) : error);
 
 const guarded = <T>(work: () => T): T => {
   try {

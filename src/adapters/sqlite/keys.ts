@@ -22,8 +22,7 @@ export const createSqliteAssetKeys = (db: Database): AssetKeyStore => {
   const addTitleKey = db.prepare('INSERT INTO title_keys (asset, gen, sealed) VALUES (?, ?, ?)');
   const addImportedKey = db.prepare('INSERT INTO imported_keys (asset, position, kid, sealed, key_group, from_period, to_period) VALUES (?, ?, ?, ?, ?, ?, ?)');
 
-  const values = (r: AssetKeyRecord) =>
-    [r.kind, r.scheme, r.mode, r.gen, r.salt, r.periodMicros, r.periodsPerGroup, r.entryKid, r.sealedEntryKey, r.createdAt, r.asset] as const;
+  const values = (r: AssetKeyRecord) => [r.kind, r.scheme, r.mode, r.gen, r.salt, r.periodMicros, r.periodsPerGroup, r.entryKid, r.sealedEntryKey, r.createdAt, r.asset] as const;
   const writeChildren = (record: AssetKeyRecord): void => {
     dropTitleKeys.run(record.asset);
     dropImportedKeys.run(record.asset);

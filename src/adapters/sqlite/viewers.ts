@@ -39,11 +39,7 @@ export const createSqliteSessions = (db: Database): SessionStore => {
   const end = db.prepare("UPDATE sessions SET record = json_set(record, '$.endedAt', ?, '$.endReason', ?) WHERE session = ? AND ended_at IS NULL");
   const ended = db.prepare('SELECT record FROM sessions WHERE ended_at >= ? ORDER BY ended_at, rowid');
   const prepareList = (account: boolean, asset: boolean, live: boolean | undefined): Statement => {
-    const conditions = [
-      ...(account ? ['account = ?'] : []),
-      ...(asset ? ['asset = ?'] : []),
-      ...(live === undefined ? [] : [live ? 'ended_at IS NULL' : 'ended_at IS NOT NULL']),
-    ];
+    const conditions = [...(account ? ['account = ?'] : []), ...(asset ? ['asset = ?'] : []), ...(live === undefined ? [] : [live ? 'ended_at IS NULL' : 'ended_at IS NOT NULL'])];
     const where = conditions.length === 0 ? '' : `WHERE ${conditions.join(' AND ')}`;
     return db.prepare(`SELECT record FROM sessions ${where} ORDER BY started_at DESC, rowid DESC LIMIT ?`);
   };

@@ -31,7 +31,10 @@ const check: CommandDef<typeof fileArg & typeof jsonArg> = defineCommand({
     const name = args.file ?? 'the built-in defaults';
     if (args.json) printJson({ ok: problems.length === 0, file: args.file ?? null, problems });
     else if (problems.length === 0) process.stdout.write(`${name}: valid\n`);
-    else process.stdout.write(`${[`${name}: ${problems.length === 1 ? '1 problem' : `${problems.length} problems`}`, ...problems.map((problem) => `  ${problemLine(problem)}`)].join('\n')}\n`);
+    else
+      process.stdout.write(
+        `${[`${name}: ${problems.length === 1 ? '1 problem' : `${problems.length} problems`}`, ...problems.map((problem) => `  ${problemLine(problem)}`)].join('\n')}\n`,
+      );
     return problems.length === 0 ? EXIT.done : EXIT.negative;
   },
 });

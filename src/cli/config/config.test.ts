@@ -75,7 +75,9 @@ describe('refusals', () => {
     expect(problemsOf('listen: [')[0]).toMatch(/^line \d+: the file is not valid YAML/);
     expect(problemsOf('data: a\ndata: b\n')[0]).toMatch(/^line 2: the file is not valid YAML \(DUPLICATE_KEY\)/);
     expect(problemsOf('- 1\n')).toEqual(['the file must be a section; got a list of 1']);
-    const bomb = `a: &a [1,1,1,1,1,1,1,1,1,1]\n${[...'bcdefgh'].map((name, index) => `${name}: &${name} [${Array(10).fill(`*${'abcdefg'[index]}`).join(',')}]`).join('\n')}\n`;
+    const bomb = `a: &a [1,1,1,1,1,1,1,1,1,1]\n${Array.from('bcdefgh')
+      .map((name, index) => `${name}: &${name} [${Array(10).fill(`*${'abcdefg'[index]}`).join(',')}]`)
+      .join('\n')}\n`;
     expect(problemsOf(bomb)).toEqual(['the file has too many aliases']);
     expect(problemsOf('x'.repeat(1_000_001))).toEqual(['the file is larger than 1000000 characters']);
   });

@@ -70,7 +70,9 @@ export const readConfigText = (path: string): string => {
   try {
     return readFileSync(path, 'utf8');
   } catch (error) {
-    throw new SealcastError('config-invalid', `configuration file ${path} cannot be read: ${error instanceof Error && 'code' in error ? error.code : 'unknown fault'}`, { cause: error });
+    throw new SealcastError('config-invalid', `configuration file ${path} cannot be read: ${error instanceof Error && 'code' in error ? String(error.code) : 'unknown fault'}`, {
+      cause: error,
+    });
   }
 };
 
@@ -82,7 +84,11 @@ export const loadConfig = (path: string | undefined, overrides: ConfigOverrides 
   const checked = checkConfig(path === undefined ? '' : readConfigText(path), overrides);
   if ('config' in checked) return checked.config;
   const { problems } = checked;
-  throw new SealcastError('config-invalid', [`configuration${path === undefined ? '' : ` ${path}`} is not valid:`, ...problems.map((problem) => `  ${problemLine(problem)}`)].join('\n'), {
-    extra: { problems: problems.map(({ at, problem, line }) => ({ at, problem, ...(line === undefined ? {} : { line }) })) },
-  });
+  throw new SealcastError(
+    'config-invalid',
+    [`configuration${path === undefined ? '' : ` ${path}`} is not valid:`, ...problems.map((problem) => `  ${problemLine(problem)}`)].join('\n'),
+    {
+      extra: { problems: problems.map(({ at, problem, line }) => ({ at, problem, ...(line === undefined ? {} : { line }) })) },
+    },
+  );
 };

@@ -85,8 +85,7 @@ export const numeric = (given: Common<number> & { readonly min: number; readonly
 };
 
 /** `true` or `false`. */
-export const flag = (common: Common<boolean>): ValueOption<boolean> =>
-  valueOption(common, '`true` or `false`', (raw): raw is boolean => typeof raw === 'boolean');
+export const flag = (common: Common<boolean>): ValueOption<boolean> => valueOption(common, '`true` or `false`', (raw): raw is boolean => typeof raw === 'boolean');
 
 /** One of a few words. */
 export const oneOf = <const W extends string>(words: readonly W[], common: Common<W>): ValueOption<W> =>

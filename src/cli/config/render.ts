@@ -77,7 +77,16 @@ const chapterOf = (at: string, option: AnyOption): string[] => {
   const section = option.is === 'list' ? option.item : option;
   const prefix = option.is === 'list' ? `${at}[]` : at;
   const rows = (Object.entries(section.options) as [string, ValueOption<unknown>][]).map(([name, child]) => rowOf(`${prefix}.${name}`, child));
-  return [`## ${at}`, '', option.doc, ...(option.is === 'list' ? ['', `A list; empty by default. Each entry: ${section.doc}`] : option.optional === true ? ['', 'Absent by default.'] : []), '', ...HEAD, ...rows, ''];
+  return [
+    `## ${at}`,
+    '',
+    option.doc,
+    ...(option.is === 'list' ? ['', `A list; empty by default. Each entry: ${section.doc}`] : option.optional === true ? ['', 'Absent by default.'] : []),
+    '',
+    ...HEAD,
+    ...rows,
+    '',
+  ];
 };
 
 /** `docs/reference/configuration.md`: sections with values only, lists of sections flattened as `name[]`. */

@@ -18,7 +18,8 @@ const listenSection = (doc: string, port: number, optional: boolean): Section<Li
   options: {
     host: text({
       doc: 'Address to bind.',
-      tradeOff: '`127.0.0.1` keeps the service to this machine; `0.0.0.0` or `::` opens it to the network, which is refused while keys are development keys unless stated on the command line.',
+      tradeOff:
+        '`127.0.0.1` keeps the service to this machine; `0.0.0.0` or `::` opens it to the network, which is refused while keys are development keys unless stated on the command line.',
       type: 'a host name or IP address',
       pattern: HOST,
       default: '127.0.0.1',
@@ -109,7 +110,12 @@ export const SCHEMA: Section<Config> = {
       doc: 'Where the 32-byte key comes from that encrypts all other keys at rest. Absent: one is generated into the data folder, with a warning at each start, and only loopback is served.',
       options: {
         file: path({ doc: 'File with the key, base64url, readable by its owner only.', example: '/run/secrets/sealcast-kek' }),
-        env: text({ doc: 'Environment variable with the key, base64url.', type: 'the name of an environment variable', pattern: /^[A-Za-z_][A-Za-z0-9_]{0,127}$/, example: 'SEALCAST_KEK' }),
+        env: text({
+          doc: 'Environment variable with the key, base64url.',
+          type: 'the name of an environment variable',
+          pattern: /^[A-Za-z_][A-Za-z0-9_]{0,127}$/,
+          example: 'SEALCAST_KEK',
+        }),
       },
     },
     licensing: {
@@ -297,8 +303,21 @@ export const SCHEMA: Section<Config> = {
       doc: 'The delivery part.',
       options: {
         id: text({ doc: 'Name under which this edge is enrolled, in logs and in the control room.', type: '1-40 characters of a-z, 0-9 and -', pattern: NAME, default: 'edge-1' }),
-        cacheMemoryMegabytes: numeric({ doc: 'Memory for segments and manifests.', unit: 'MB (10^6 bytes)', tradeOff: 'What is not in memory is read from disk or fetched again.', min: 1, max: 1_048_576, default: 256 }),
-        cacheDiskMegabytes: numeric({ doc: 'Disk for segments, in the data folder; 0 keeps them in memory only.', unit: 'MB (10^6 bytes)', min: 0, max: 1_073_741_824, default: 2048 }),
+        cacheMemoryMegabytes: numeric({
+          doc: 'Memory for segments and manifests.',
+          unit: 'MB (10^6 bytes)',
+          tradeOff: 'What is not in memory is read from disk or fetched again.',
+          min: 1,
+          max: 1_048_576,
+          default: 256,
+        }),
+        cacheDiskMegabytes: numeric({
+          doc: 'Disk for segments, in the data folder; 0 keeps them in memory only.',
+          unit: 'MB (10^6 bytes)',
+          min: 0,
+          max: 1_073_741_824,
+          default: 2048,
+        }),
         originUrl: url({ doc: 'Where segments and manifests are fetched from; absent means the packager in this process.', example: 'https://origin.example.com' }),
         bundleUrl: url({ doc: 'Where keys and revocations come from; absent means the licence server in this process.', example: 'https://license.example.com' }),
       },
@@ -307,7 +326,11 @@ export const SCHEMA: Section<Config> = {
       is: 'section',
       doc: 'Logs on stderr. No level ever shows a key, a token or a licence.',
       options: {
-        level: oneOf(['debug', 'info', 'warn', 'error'], { doc: 'The least severe kind of line that is written.', tradeOff: '`debug` writes a line per request.', default: 'info' }),
+        level: oneOf(['debug', 'info', 'warn', 'error'], {
+          doc: 'The least severe kind of line that is written.',
+          tradeOff: '`debug` writes a line per request.',
+          default: 'info',
+        }),
         format: oneOf(['auto', 'json', 'text'], { doc: '`json` for collectors, `text` for people, `auto` chooses by whether stderr is a terminal.', default: 'auto' }),
       },
     },
@@ -332,10 +355,14 @@ export const RULES: readonly ((config: Config) => readonly { readonly at: string
     ...(horizonSeconds < durationSeconds ? [{ at: 'licensing.horizonSeconds', problem: 'must be at least licensing.durationSeconds' }] : []),
   ],
   ({ licensing: { maxLiveGrantSeconds, intervalSeconds } }) =>
-    maxLiveGrantSeconds < intervalSeconds ? [{ at: 'licensing.maxLiveGrantSeconds', problem: 'must be at least licensing.intervalSeconds, or live playback stops between renewals' }] : [],
+    maxLiveGrantSeconds < intervalSeconds
+      ? [{ at: 'licensing.maxLiveGrantSeconds', problem: 'must be at least licensing.intervalSeconds, or live playback stops between renewals' }]
+      : [],
   ({ licensing: { horizonSeconds }, packager: { periodSeconds, titlePeriodSeconds, groupPeriods } }) => {
     const groups = Math.ceil(horizonSeconds / (Math.min(periodSeconds, titlePeriodSeconds) * groupPeriods));
-    return groups > 4096 ? [{ at: 'licensing.horizonSeconds', problem: `spans ${groups} grant groups; a licence holds at most 4096: shorten it or raise packager.groupPeriods` }] : [];
+    return groups > 4096
+      ? [{ at: 'licensing.horizonSeconds', problem: `spans ${groups} grant groups; a licence holds at most 4096: shorten it or raise packager.groupPeriods` }]
+      : [];
   },
   ({ packager: { segmentSeconds, ...periods } }) =>
     (['periodSeconds', 'titlePeriodSeconds'] as const)
@@ -360,7 +387,8 @@ export const RULES: readonly ((config: Config) => readonly { readonly at: string
     ...(new Set(keys.map(({ kid }) => kid)).size < keys.length ? [{ at: 'entitlements.keys', problem: 'has a kid twice' }] : []),
     ...keys.flatMap((key, position) => {
       const at = `entitlements.keys[${position}]`;
-      if ([key.jwk, key.jwkFile, key.secretFile].filter((source) => source !== undefined).length !== 1) return [{ at, problem: 'needs exactly one of jwk, jwkFile and secretFile' }];
+      if ([key.jwk, key.jwkFile, key.secretFile].filter((source) => source !== undefined).length !== 1)
+        return [{ at, problem: 'needs exactly one of jwk, jwkFile and secretFile' }];
       if ((key.alg === 'HS256') !== (key.secretFile !== undefined)) return [{ at, problem: 'uses secretFile with HS256, and jwk or jwkFile with the others' }];
       return [];
     }),
