@@ -6,7 +6,7 @@
  */
 import { type CommandDef, defineCommand } from 'citty';
 import { EXIT, type ExitCode, jsonArg, printJson } from '../command.ts';
-import { checkConfig, defaultYaml, loadConfig, problemLine, readConfigText } from '../config/index.ts';
+import { checkConfig, defaultYaml, loadConfig, problemLine, readConfigText } from '#entry/config/index.ts';
 
 const printDefault: CommandDef<typeof jsonArg> = defineCommand({
   meta: { name: 'default', description: 'print a configuration file with every option, its meaning and its default' },
