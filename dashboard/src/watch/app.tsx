@@ -12,7 +12,7 @@ import { InsecureContext, Message } from './message.tsx';
 import { PLAYERS, type PlayerName } from './players.ts';
 import { RenewalCard, SessionCard } from './readouts.tsx';
 import { Timeline } from './timeline.tsx';
-import { type Reading, type ViewingState, startViewing } from './viewing.ts';
+import { NO_READING, type Reading, type ViewingState, startViewing } from './viewing.ts';
 
 type Opening = { readonly support: PlaybackSupport; readonly source: Source } | { readonly support: PlaybackSupport; readonly failure: string };
 
@@ -95,7 +95,7 @@ const Room = (props: { source: Exclude<Source, { from: 'nowhere' }> }) => {
   }, [source, programme, player, round]);
 
   const live = programme?.kind === 'event';
-  const reading = viewing.phase === 'watching' ? viewing.reading : undefined;
+  const reading = viewing.phase === 'watching' ? viewing.reading : NO_READING;
   if (programme === undefined) return <Message title="Nothing is on yet"><p>As soon as an event or a title is added, it appears here.</p></Message>;
   return (
     <>
@@ -121,16 +121,12 @@ const Room = (props: { source: Exclude<Source, { from: 'nowhere' }> }) => {
               <h2>Keys around the playhead</h2>
               <ul><li class="k-unlocked">Unlocked, one block per renewal</li><li class="k-sealed">Sealed</li><li class="k-buffered">Received</li></ul>
             </header>
-            {reading === undefined ? <div class="strip" /> : <Timeline reading={reading} live={live} />}
+            <Timeline reading={reading} live={live} />
           </section>
         </div>
-        <aside>
-          {reading === undefined ? null : (
-            <>
-              <SessionCard reading={reading} live={live} account={source.from === 'demo' ? source.account : undefined} />
-              <RenewalCard reading={reading} blocked={isBlocked} onBlock={block} />
-            </>
-          )}
+        <aside class={viewing.phase === 'watching' ? '' : 'idle'}>
+          <SessionCard reading={reading} phase={viewing.phase} live={live} account={source.from === 'demo' ? source.account : undefined} />
+          <RenewalCard reading={reading} running={viewing.phase === 'watching'} blocked={isBlocked} onBlock={block} />
         </aside>
       </div>
     </>

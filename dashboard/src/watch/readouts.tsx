@@ -2,7 +2,7 @@
 /** The figures beside the picture, and the switch that shows what a cut renewal does. */
 import type { ComponentChildren } from 'preact';
 import { shortId } from '../ui/format.ts';
-import type { Reading } from './viewing.ts';
+import type { Reading, ViewingState } from './viewing.ts';
 
 const seconds = (value: number | undefined, digits = 1): string => (value === undefined || !Number.isFinite(value) ? '–' : `${Math.max(0, value).toFixed(digits)} s`);
 
@@ -17,16 +17,16 @@ const Row = (props: { label: string; children: ComponentChildren }) => (
   <div class="row"><dt>{props.label}</dt><dd>{props.children}</dd></div>
 );
 
-export const SessionCard = (props: { reading: Reading; live: boolean; account: string | undefined }) => {
-  const { reading, live, account } = props;
-  const [tone, text] = STATES[reading.state];
+export const SessionCard = (props: { reading: Reading; phase: ViewingState['phase']; live: boolean; account: string | undefined }) => {
+  const { reading, phase, live, account } = props;
+  const [tone, text] = phase === 'starting' ? ['', 'Starting'] : STATES[reading.state];
   return (
     <section class="card panel" aria-label="Session">
       <header><h2>Session</h2><span class={`badge ${tone}`} role="status">{text}</span></header>
       <dl>
         {live ? <Row label="Glass to glass"><strong>{seconds(reading.latency, 2)}</strong></Row> : null}
         <Row label="Picture">{reading.height === 0 ? '–' : `${reading.height}p`}</Row>
-        <Row label="Dropped frames">{reading.dropped} <span class="muted">of {reading.frames}</span></Row>
+        <Row label="Dropped frames">{reading.frames === 0 ? '–' : <>{reading.dropped} <span class="muted">of {reading.frames}</span></>}</Row>
         {account === undefined ? null : <Row label="Watching as"><span class="mono">{account}</span></Row>}
         <Row label="Session id"><span class="mono" title={reading.session}>{shortId(reading.session)}</span></Row>
       </dl>
@@ -34,22 +34,22 @@ export const SessionCard = (props: { reading: Reading; live: boolean; account: s
   );
 };
 
-export const RenewalCard = (props: { reading: Reading; blocked: boolean; onBlock: (blocked: boolean) => void }) => {
-  const { reading, blocked, onBlock } = props;
+export const RenewalCard = (props: { reading: Reading; running: boolean; blocked: boolean; onBlock: (blocked: boolean) => void }) => {
+  const { reading, running, blocked, onBlock } = props;
   const next = reading.rhythm === undefined ? undefined : reading.rhythm - reading.renewedAgo;
-  const failing = reading.state !== 'active' || blocked;
+  const failing = running && (reading.state !== 'active' || blocked);
   const share = Math.min(1, Math.max(0, reading.left / 30));
   return (
     <section class="card panel" aria-label="Renewals">
       <header><h2>Renewals</h2><span class="muted small">{reading.renewals} so far</span></header>
       <dl>
-        <Row label="Unlocked ahead"><strong class={reading.left < 3 ? 'low' : ''}>{seconds(reading.left)}</strong></Row>
+        <Row label="Unlocked ahead"><strong class={running && reading.left < 3 ? 'low' : ''}>{running ? seconds(reading.left) : '–'}</strong></Row>
       </dl>
       <div class={`meter ${failing ? 'failing' : ''}`} role="meter" aria-label="Unlocked ahead" aria-valuemin={0} aria-valuemax={30} aria-valuenow={Math.round(Math.max(0, reading.left))}>
         <svg viewBox="0 0 100 4" preserveAspectRatio="none" aria-hidden="true"><rect width={share * 100} height="4" /></svg>
       </div>
       <dl>
-        <Row label="Last renewal">{seconds(reading.renewedAgo, 0)} ago</Row>
+        <Row label="Last renewal">{reading.renewals === 0 ? '–' : `${seconds(reading.renewedAgo, 0)} ago`}</Row>
         <Row label="Next">{failing ? <span class="muted">{blocked ? 'blocked' : 'trying'}</span> : next === undefined ? '–' : next <= 0 ? 'now' : `in ${Math.ceil(next)} s`}</Row>
       </dl>
       <label class="switch">
@@ -58,7 +58,7 @@ export const RenewalCard = (props: { reading: Reading; blocked: boolean; onBlock
         <span><strong>Block renewals</strong><small>Drops every renewal request of this page, as a firewall would.</small></span>
       </label>
       <p class="muted small" aria-live="polite">
-        {!blocked ? 'Each renewal unlocks the next few seconds. Without one, nothing further can be decrypted.'
+        {!blocked || !running ? 'Each renewal unlocks the next few seconds. Without one, nothing further can be decrypted.'
           : reading.left > 0.5 ? `The picture stops in about ${Math.max(1, Math.round(reading.left))} s, when the unlocked keys are used up.`
             : 'The keys are used up. The media still arrives, but it stays sealed. Switch back on to go on.'}
       </p>

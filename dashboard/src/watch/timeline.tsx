@@ -17,7 +17,7 @@ const clock = (seconds: number, live: boolean): string =>
 export const Timeline = (props: { reading: Reading; live: boolean }) => {
   const { reading, live } = props;
   const { playhead, opened, grants, bufferedTo } = reading;
-  if (playhead === undefined) return <div class="strip" />;
+  if (playhead === undefined) return <div class="strip" aria-hidden="true"><div class="track-keys" /></div>;
   const start = playhead - BEHIND;
   const share = (at: number): number => (Math.min(Math.max(at - start, 0), SPAN) / SPAN) * 100;
   const place = (from: number, to: number) => ({ left: `${share(from)}%`, width: `${Math.max(0, share(to) - share(from))}%` });

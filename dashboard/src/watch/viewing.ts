@@ -39,6 +39,11 @@ export type Reading = {
   readonly stalled: boolean;
   readonly notice: string | undefined;
 };
+/** What the figures show while there is no session. */
+export const NO_READING: Reading = {
+  state: 'ended', session: '–', left: 0, renewedAgo: Number.NaN, renewals: 0, rhythm: undefined, playhead: undefined, latency: undefined,
+  grants: [], opened: { from: 0, to: 0 }, bufferedTo: undefined, frames: 0, dropped: 0, height: 0, stalled: false, notice: undefined,
+};
 export type ViewingState =
   | { readonly phase: 'starting'; readonly step: string }
   | { readonly phase: 'watching'; readonly reading: Reading }
