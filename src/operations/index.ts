@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-/** The operations role: `sealcast/operations`. */
-export type { NewAsset, OperationsActions } from './actions.ts';
-export type * from './api.ts';
-export { sealAuditEntry, verifyAuditEntries } from './audit.ts';
-export { createOperations } from './operations.ts';
-export type { Operations, OperationsHandler, OperationsOptions } from './operations.ts';
-export { createPages } from './pages.ts';
-export type { PageReader, PagesOptions } from './pages.ts';
+/** `sealcast/operations`: operator endpoints, health, live stream, and the pages of the dashboard. */
+export { type NewAsset, type OperationsActions } from '#operations/actions.ts';
+export type * from '#operations/api.ts';
+export { AUDIT_GENESIS, type AuditSurvey, type AuditVerdict, sealAuditEntry, surveyAudit, verifyAuditEntries } from '#operations/audit.ts';
+export { type FigureSource } from '#operations/feed.ts';
+export { type ReadinessCheck } from '#operations/health.ts';
+export { type AllowedHosts, isAllowedHost } from '#operations/hosts.ts';
+export { type Operations, type OperationsHandler, type OperationsOptions, createOperations } from '#operations/operations.ts';
+export { type PageName, type PageReader, type PagesOptions, createPages } from '#operations/pages.ts';

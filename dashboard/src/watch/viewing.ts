@@ -147,7 +147,7 @@ export const startViewing = (options: ViewingOptions): (() => Promise<void>) => 
     });
     tell({ phase: 'starting', step: 'Loading the picture' });
     playback = await playProtected({ ...loaded, video, session: running, baseUrl: location.origin });
-    if (stopped) return void (await playback.stop());
+    if (stopped) return playback.stop();
     // Browsers refuse sound before a click; a muted picture is better than none.
     await video.play().catch(() => {
       video.muted = true;
