@@ -12,7 +12,7 @@ import { type FileHandle, mkdir, open, readdir, readFile, rename, rm, stat } fro
 import { dirname, join, relative, resolve } from 'node:path';
 import { isSealcastError, SealcastError } from '#core/errors.ts';
 import type { ObjectStore } from '#ports';
-import { checkObjectPath } from './object-path.ts';
+import { checkObjectPath } from '#core/object-path.ts';
 
 /** Where objects live and what a resolved `put` promises. */
 export type FileObjectStoreOptions = {

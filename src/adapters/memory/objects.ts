@@ -5,7 +5,7 @@
  * Invariant: what a caller passed in or got out may be changed without changing the stored object.
  */
 import type { ObjectStore } from '#ports';
-import { checkObjectPath } from '../files/object-path.ts';
+import { checkObjectPath } from '#core/object-path.ts';
 
 /** An object store in memory. */
 export const createMemoryObjects = (): ObjectStore => {

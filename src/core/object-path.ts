@@ -5,7 +5,7 @@
  * Invariant: a path that passed here cannot leave the store's root, name a temporary file, or mean two things on any
  * file system: no empty, dotted or absolute parts, no separators other than `/`, no control characters, no Unicode forms.
  */
-import { SealcastError } from '#core/errors.ts';
+import { SealcastError } from './errors.ts';
 
 const OBJECT_PATH = /^(?:[A-Za-z0-9_-][A-Za-z0-9._-]{0,127})(?:\/[A-Za-z0-9_-][A-Za-z0-9._-]{0,127}){0,15}$/;
 
