@@ -1,0 +1,8 @@
+// SPDX-License-Identifier: Apache-2.0
+/** The runtime-neutral client: `sealcast/client`. */
+export { runtimeClock, runtimeRandom } from './clock.ts';
+export { type Device, type DeviceKeyPairs, type DeviceKeyStorage, memoryDeviceStorage, openDevice, textDeviceStorage } from './device.ts';
+export { type Mpd, type MpdTrack, parseMpd } from './mpd.ts';
+export type { OpenedKey, Session, SessionDenial, SessionEnd, SessionEvents, SessionState } from './session-types.ts';
+export { registerDevice, type ServiceOptions, type SessionOptions, type StartedSession, startSession } from './start-session.ts';
+export { createViewer, type Viewer, type ViewerEnd, type ViewerOptions, type ViewerStats } from './viewer.ts';

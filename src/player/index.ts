@@ -1,0 +1,8 @@
+// SPDX-License-Identifier: Apache-2.0
+/** The browser binding: `sealcast/player`. */
+export { checkPlaybackSupport, clearKeyConfiguration, type PlaybackSupport } from './context.ts';
+export { indexedDbDeviceStorage } from './device-storage.ts';
+export { type MediaAddress, mediaAddress } from './media-address.ts';
+export { type DashLibrary, type HlsLibrary, type Playback, type PlayOptions, playProtected, type ShakaLibrary } from './play.ts';
+export { attachProtection, type Protection, type ProtectionOptions, setUpClearKey } from './protection.ts';
+export { authorizeDash, authorizeShaka, dashProtection, dashSettings, hlsConfig, shakaConfig, type SettingsOptions } from './settings.ts';
