@@ -26,7 +26,7 @@ describe('defaults', () => {
     const config = loadConfig(undefined);
     expect(config.listen).toEqual({ host: '127.0.0.1', port: 8080 });
     expect(config.roles).toHaveLength(6);
-    expect(config.ingest.allowOpen).toBe(false);
+    expect(config.edges).toEqual([]);
     expect(config.metrics.public).toBe(false);
     expect(config).not.toHaveProperty('adminListen');
     expect(config).not.toHaveProperty('publicUrl');

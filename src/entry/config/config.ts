@@ -20,6 +20,11 @@ export type EntitlementKey = {
   readonly secretFile?: string;
 };
 
+/** An edge in another process, with the public keys that it wrote at its first start. */
+export type EnrolledEdge = { readonly id: string; readonly publicFile: string; readonly zone: number; readonly renews: boolean };
+/** A packager or licence server in another process, by the hash of its credential. */
+export type ServiceCredential = { readonly role: 'packager' | 'license-server'; readonly sha256: string };
+
 /** A complete, valid configuration. */
 export type Config = {
   readonly data: string;
@@ -56,7 +61,9 @@ export type Config = {
     readonly dvrSeconds: number;
     readonly latencySeconds: number;
   };
-  readonly ingest: { readonly allowOpen: boolean };
+  readonly keyServer: { readonly url?: string; readonly credentialFile?: string; readonly credentials: readonly ServiceCredential[] };
+  readonly edges: readonly EnrolledEdge[];
+  readonly origin: { readonly credentialFile?: string };
   readonly edge: {
     readonly id: string;
     readonly cacheMemoryMegabytes: number;

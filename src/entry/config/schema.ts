@@ -5,7 +5,7 @@
  * `sealcast config default`, `docs/reference/configuration.md` and the validation at start are all made from this object.
  * Invariant: the defaults alone are a valid configuration of a single process on loopback.
  */
-import type { Config, EntitlementKey, Listen, Zone } from './config.ts';
+import type { Config, EnrolledEdge, EntitlementKey, Listen, ServiceCredential, Zone } from './config.ts';
 import { flag, numeric, oneOf, path, publicJwk, type Section, someOf, text, texts, url, urls } from './option.ts';
 
 const HOST = /^(?:[A-Za-z0-9](?:[A-Za-z0-9.-]{0,253})|\[?[0-9A-Fa-f:.]{2,45}\]?)$/;
@@ -51,6 +51,28 @@ const entitlementKeySection: Section<EntitlementKey> = {
     jwk: publicJwk({ doc: 'The public key itself (ES256, EdDSA).' }),
     jwkFile: path({ doc: 'File with the public key as JSON (ES256, EdDSA).', example: './backend-public.json' }),
     secretFile: path({ doc: 'File with the shared secret, at least 32 bytes, base64url (HS256).' }),
+  },
+};
+
+const serviceCredentialSection: Section<ServiceCredential> = {
+  is: 'section',
+  doc: 'One credential, as its hash.',
+  required: ['role', 'sha256'],
+  options: {
+    role: oneOf(['packager', 'license-server'], { doc: 'What it opens: content keys for a packager, grant keys for a licence server.', example: 'packager' }),
+    sha256: text({ doc: 'SHA-256 of the credential, base64url.', type: '43 base64url characters', pattern: /^[A-Za-z0-9_-]{43}$/, example: 'LPJNul-wow4m6DsqxbninhsWHlwfp0JecwQzYpOLmCQ' }),
+  },
+};
+
+const enrolledEdgeSection: Section<EnrolledEdge> = {
+  is: 'section',
+  doc: 'One edge.',
+  required: ['id', 'publicFile'],
+  options: {
+    id: text({ doc: 'The `edge.id` of that process.', type: '1-40 characters of a-z, 0-9 and -', pattern: NAME, example: 'edge-2' }),
+    publicFile: path({ doc: 'The file with its public keys that it wrote into its data folder at first start.', example: './edge-2.public.json' }),
+    zone: numeric({ doc: 'Index of the zone it serves.', min: 0, max: 255, default: 0 }),
+    renews: flag({ doc: 'Gives it the zone key, so that it can answer renewals.', tradeOff: 'A stolen zone key opens sessions of its zone whose licence the thief also holds, until the epoch ends.', default: false }),
   },
 };
 
@@ -287,14 +309,33 @@ export const SCHEMA: Section<Config> = {
         }),
       },
     },
-    ingest: {
+    keyServer: {
       is: 'section',
-      doc: 'How live sources are let in.',
+      doc: 'Where a packager or licence server without a key server in its process gets keys, and who may get them from here.',
       options: {
-        allowOpen: flag({
-          doc: 'Accepts sources without a credential.',
-          tradeOff: 'Whoever reaches the port can then put pictures on air. For sources that cannot send a credential, on a network of their own.',
-          default: false,
+        url: url({ doc: 'Address of the key server; absent means the one in this process.', example: 'https://keys.example.com' }),
+        credentialFile: path({ doc: 'File with the credential that this process shows to the key server, 32-256 base64url characters.', example: '/run/secrets/sealcast-keys' }),
+        credentials: {
+          is: 'list',
+          doc: 'Credentials that this key server accepts from packagers and licence servers in other processes.',
+          item: serviceCredentialSection,
+          example: [{ role: 'packager', sha256: 'LPJNul-wow4m6DsqxbninhsWHlwfp0JecwQzYpOLmCQ' }],
+        },
+      },
+    },
+    edges: {
+      is: 'list',
+      doc: 'Edges in other processes that may get bundles from this licence server.',
+      item: enrolledEdgeSection,
+      example: [{ id: 'edge-2', publicFile: './edge-2.public.json', zone: 0, renews: false }],
+    },
+    origin: {
+      is: 'section',
+      doc: 'The packager as the origin of edges in other processes.',
+      options: {
+        credentialFile: path({
+          doc: 'File with the credential that edges show to the origin, the same on both sides, 32-256 base64url characters. Without it the origin answers only an edge in its own process.',
+          example: '/run/secrets/sealcast-origin',
         }),
       },
     },

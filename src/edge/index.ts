@@ -1,0 +1,6 @@
+// SPDX-License-Identifier: Apache-2.0
+/** The edge role: `sealcast/edge`. */
+export { createBundleClient } from './bundle-client.ts';
+export type { BundleSource } from './bundle-loop.ts';
+export { createEdge } from './edge.ts';
+export type { Edge, EdgeContext, EdgeOptions } from './edge.ts';

@@ -1,0 +1,48 @@
+// SPDX-License-Identifier: Apache-2.0
+/**
+ * The keys with which the operator's backend signs entitlements, read from where the configuration says.
+ *
+ * Invariant: a secret comes from a file, never from the configuration text; errors name the file and the rule.
+ */
+import { readFile } from 'node:fs/promises';
+import { SealcastError } from '#core/errors.ts';
+import type { EntitlementKey } from '#license-server/index.ts';
+import type { EntitlementKey as ConfiguredKey } from './config/index.ts';
+
+type PublicJwk = Exclude<EntitlementKey['key'], Uint8Array>;
+
+const read = async (path: string): Promise<Buffer> => {
+  try {
+    return await readFile(path);
+  } catch (cause) {
+    throw new SealcastError('config-invalid', `entitlements.keys: ${path} cannot be read`, { cause });
+  }
+};
+
+const jwkOf = async (path: string): Promise<PublicJwk> => {
+  try {
+    const { d: _private, ...publicPart } = JSON.parse((await read(path)).toString('utf8')) as PublicJwk & { d?: string };
+    return publicPart;
+  } catch (cause) {
+    if (cause instanceof SealcastError) throw cause;
+    throw new SealcastError('config-invalid', `entitlements.keys: ${path} is not a JSON Web Key`, { cause });
+  }
+};
+
+/** Line ends at the end of a secret file are an editor's, not the secret's. */
+const secretOf = async (path: string): Promise<Uint8Array> => {
+  const bytes = await read(path);
+  let end = bytes.length;
+  while (end > 0 && (bytes[end - 1] === 0x0a || bytes[end - 1] === 0x0d)) end--;
+  if (end < 32) throw new SealcastError('config-invalid', `entitlements.keys: ${path} must hold at least 32 bytes for HS256; it holds ${end}`);
+  return new Uint8Array(bytes.subarray(0, end));
+};
+
+export const loadEntitlementKeys = (configured: readonly ConfiguredKey[]): Promise<readonly EntitlementKey[]> =>
+  Promise.all(
+    configured.map(async ({ kid, alg, jwk, jwkFile, secretFile }) => ({
+      kid,
+      alg,
+      key: secretFile !== undefined ? await secretOf(secretFile) : jwkFile !== undefined ? await jwkOf(jwkFile) : ((jwk ?? {}) as PublicJwk),
+    })),
+  );

@@ -1,0 +1,24 @@
+// SPDX-License-Identifier: Apache-2.0
+/**
+ * The control room's figures out of the metrics of this process: totals that become rates, and levels.
+ *
+ * Invariant: names on the left are the control room's, names in quotes are Prometheus metrics; nothing is counted twice.
+ */
+import type { NodeMetrics } from '#adapters/node/metrics.ts';
+
+export const createFigureSource = (metrics: NodeMetrics): (() => { totals: Readonly<Record<string, number>>; levels: Readonly<Record<string, number>> }) => {
+  const answers = (source: string): number => metrics.total('sealcast_edge_answers_total', { source });
+  return () => ({
+    totals: {
+      licenses: metrics.total('sealcast_licenses_total'),
+      renewals: metrics.total('sealcast_renewals_total', { act: 'extend' }),
+      denials: metrics.total('sealcast_renewals_total', { act: 'end' }),
+      edgeRequests: metrics.total('sealcast_edge_answers_total'),
+      edgeBytes: metrics.total('sealcast_http_sent_bytes_total', { side: 'viewers' }),
+      edgeHits: answers('memory') + answers('disk') + answers('shared') + answers('revalidated'),
+      edgeMisses: answers('origin') + answers('direct'),
+      ingestBytes: metrics.total('sealcast_packager_ingest_bytes_total'),
+    },
+    levels: { cacheBytes: metrics.total('sealcast_edge_cache_bytes') },
+  });
+};

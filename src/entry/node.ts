@@ -1,0 +1,215 @@
+// SPDX-License-Identifier: Apache-2.0
+/**
+ * One Node process with any set of roles: opens stores, makes its own secrets, builds the roles, listens, drains.
+ *
+ * Design sections 2, 6 and 9. Roles in one process meet through the same functions that stand behind their HTTP
+ * interfaces; nothing here decides policy.
+ * Invariant: with the generated development key the process listens on loopback only, unless `exposeDevelopmentKey` says otherwise.
+ */
+import { isIP } from 'node:net';
+import { systemClock } from '#adapters/node/clock.ts';
+import { type RunningServer, serve } from '#adapters/node/http-server.ts';
+import { createLog } from '#adapters/node/log.ts';
+import { createMetrics, type NodeMetrics } from '#adapters/node/metrics.ts';
+import { systemRandom } from '#adapters/node/random.ts';
+import { createSecretBox, loadKeyEncryptionKey } from '#adapters/node/secret-box.ts';
+import { SealcastError } from '#core/errors.ts';
+import type { Millis } from '#core/time.ts';
+import type { EntitlementKey } from '#license-server/index.ts';
+import { createOperations, createPages, type Operations, type OperationsActions } from '#operations/index.ts';
+import type { Clock, EventSink, Log, OperationalEvent, Random } from '#ports';
+import type { Config } from './config/index.ts';
+import { createDashboardReader, dashboardFolder } from './dashboard-files.ts';
+import { loadEntitlementKeys } from './entitlement-keys.ts';
+import { createFigureSource } from './figures.ts';
+import { createOperatorActions, schedulesOf } from './operator-actions.ts';
+import { guardedOrigin, readCredential } from './peers.ts';
+import { buildRoles, type Parts, type Roles } from './roles.ts';
+import { createRouter, type Handlers, type PeerHandler } from './routes.ts';
+import { createOwnSecrets, type OwnSecrets } from './secrets.ts';
+import { openStores, type OpenStores } from './stores.ts';
+import { createTimeEndpoint } from './time-endpoint.ts';
+import { loadTls } from './tls.ts';
+import { createTitles } from './titles.ts';
+
+export type PlatformOptions = {
+  readonly config: Config;
+  /** Default: made from `config.log`. */
+  readonly log?: Log;
+  readonly clock?: Clock;
+  readonly random?: Random;
+  /** Routes and entitlement keys that a demo adds; called once stores and secrets are open. */
+  readonly extend?: (parts: { stores: OpenStores; secrets: OwnSecrets; clock: Clock; random: Random }) => Promise<{ readonly demo: PeerHandler; readonly entitlementKeys: readonly EntitlementKey[] }>;
+  /** Allows other addresses than loopback although the key-encryption key is the generated one. */
+  readonly exposeDevelopmentKey?: boolean;
+};
+
+export type Platform = {
+  /** Base address for viewers, e.g. `http://localhost:8080`. */
+  readonly url: string;
+  /** Base address of the control room; the same unless `adminListen` is set. */
+  readonly adminUrl: string;
+  readonly roles: Roles;
+  readonly actions?: OperationsActions;
+  readonly operations?: Operations;
+  readonly stores: OpenStores;
+  readonly metrics: NodeMetrics;
+  readonly log: Log;
+  /** Public keys of an edge whose licence server runs elsewhere; `{}` otherwise. */
+  readonly edgeIdentity: { readonly sign?: object; readonly agree?: object };
+  /** Token of the first operator, at first start only. */
+  readonly firstToken: string | undefined;
+  /** Every operational event of this process, from now on; answers the unsubscribe function. */
+  watch(listener: EventSink): () => void;
+  /** Stops taking requests, finishes what runs for at most `limit`, stores what is in the making, closes. */
+  stop(limit?: Millis): Promise<void>;
+};
+
+const isLoopback = (host: string): boolean => host === 'localhost' || host === '::1' || (isIP(host) === 4 && host.startsWith('127.'));
+
+/** The name under which people open a listener: `localhost` is a secure context over plain http, 0.0.0.0 is no address. */
+const publicName = (host: string): string => (isLoopback(host) || host === '0.0.0.0' || host === '::' ? 'localhost' : isIP(host) === 6 ? `[${host}]` : host);
+
+/** Counts what a listener sends, per side, for the control room's traffic chart. */
+const counted = (handler: PeerHandler, metrics: NodeMetrics, side: 'viewers' | 'operators'): PeerHandler => async (request, peer) => {
+  const response = await handler(request, peer);
+  const length = Number(response.headers.get('content-length') ?? 0);
+  if (length > 0) metrics.count('sealcast_http_sent_bytes_total', 'Bytes of answers with a known length, per side.', { side }, length);
+  return response;
+};
+
+/** Starts the platform; rejects with `config-invalid` for anything the configuration got wrong. */
+export const startPlatform = async (options: PlatformOptions): Promise<Platform> => {
+  const { config, clock = systemClock, random = systemRandom } = options;
+  const log = options.log ?? createLog({ level: config.log.level, format: config.log.format === 'text' ? 'lines' : config.log.format });
+  const metrics = createMetrics();
+  const closers: (() => Promise<void> | void)[] = [];
+  const closeAll = async (): Promise<void> => {
+    for (const close of closers.splice(0).reverse()) await close();
+  };
+  try {
+    const environment = config.keyEncryptionKey.env === undefined ? undefined : (process.env[config.keyEncryptionKey.env] ?? '');
+    const { kek, development } = await loadKeyEncryptionKey(
+      { ...(config.keyEncryptionKey.file !== undefined && { file: config.keyEncryptionKey.file }), ...(environment !== undefined && { environment }), developmentFolder: config.data },
+      log,
+    );
+    for (const { host } of [config.listen, ...(config.adminListen ? [config.adminListen] : [])]) {
+      if (development && !isLoopback(host) && options.exposeDevelopmentKey !== true) {
+        throw new SealcastError('config-invalid', `listening on ${host} needs a key-encryption key of your own (keyEncryptionKey.file or .env): the generated one is for development on this machine`);
+      }
+    }
+    const stores = await openStores({ dataFolder: config.data, clock });
+    closers.push(() => stores.close());
+    const box = createSecretBox(kek);
+    const secrets = createOwnSecrets({ store: stores.secrets, box, random });
+    const extension = await options.extend?.({ stores, secrets, clock, random });
+
+    const listeners = new Set<EventSink>();
+    let sink: EventSink = (event) => log.info(event.message, { kind: event.kind });
+    const events: EventSink = (event) => {
+      sink(event);
+      for (const listener of listeners) listener(event);
+    };
+    const parts: Parts = { config, clock, random, log, metrics, events, stores, box, secrets, entitlementKeys: [...(await loadEntitlementKeys(config.entitlements.keys)), ...(extension?.entitlementKeys ?? [])] };
+    const roles = await buildRoles(parts);
+    closers.push(() => roles.licenseServer?.close(), () => roles.packager?.stop(), () => roles.edge?.stop());
+    listeners.add(liveMarker(stores, log));
+
+    let url = '';
+    const { keyServer, licenseServer, packager } = roles;
+    const titles = packager && keyServer ? createTitles({ config, catalogue: stores.catalogue, store: stores.media, keyServer, clock, random, log, events }) : undefined;
+    await titles?.recover();
+    closers.push(() => titles?.stop());
+    const actions = keyServer && licenseServer
+      ? createOperatorActions({ catalogue: stores.catalogue, sessions: stores.sessions, keyServer, licenseServer, ...(packager && { packager }), ...(titles && { addTitle: titles.add }), schedules: schedulesOf(config.packager), ingestBase: () => url, clock, random })
+      : undefined;
+    const hosts = [...config.hosts, 'localhost', '127.0.0.1', '[::1]', ...(config.publicUrl === undefined ? [] : [new URL(config.publicUrl).hostname])];
+    const operations = config.roles.includes('operations') && actions
+      ? createOperations({ ...stores, clock, random, log, metrics, exposition: () => metrics.render(), metricsPublic: config.metrics.public, allowedHosts: hosts, figures: createFigureSource(metrics), readiness: readinessOf(roles, stores), actions })
+      : undefined;
+    if (operations !== undefined) {
+      sink = operations.events;
+      closers.push(() => operations.close());
+    }
+
+    const read = createDashboardReader(dashboardFolder());
+    const apart = config.adminListen !== undefined;
+    const { credentialFile } = config.origin;
+    const origin = packager && credentialFile !== undefined ? guardedOrigin(packager.originHandler, await readCredential(credentialFile)) : undefined;
+    const handlers = handlersOf(roles, operations, { time: createTimeEndpoint(clock), ...(origin && { origin }), ...(extension && { demo: extension.demo }) });
+    const pages = (which: ('watch' | 'control')[]): Handlers['pages'] => (operations === undefined ? undefined : createPages({ read, pages: which, allowedHosts: hosts }));
+    const tls = await loadTls(config.tls, config.data);
+    const listen = async (where: { host: string; port: number }, sides: { viewers: boolean; operators: boolean }): Promise<RunningServer> => {
+      const shown = pages([...(sides.viewers ? (['watch'] as const) : []), ...(sides.operators ? (['control'] as const) : [])]);
+      const handler = createRouter({ ...handlers, ...(shown && { pages: shown }) }, sides);
+      const server = await serve(counted(handler, metrics, sides.viewers ? 'viewers' : 'operators'), { ...where, log, ...(tls && { tls }) });
+      closers.push(() => server.close(1000 as Millis));
+      return server;
+    };
+    const addressOf = (server: RunningServer, host: string): string => `${tls === undefined ? 'http' : 'https'}://${publicName(host)}:${server.port}`;
+    const main = await listen(config.listen, { viewers: true, operators: !apart });
+    url = config.publicUrl ?? addressOf(main, config.listen.host);
+    const admin = config.adminListen === undefined ? undefined : await listen(config.adminListen, { viewers: false, operators: true });
+    roles.edge?.start();
+    if (licenseServer !== undefined) await licenseServer.refresh();
+    if (roles.edge !== undefined && licenseServer !== undefined) await roles.edge.refresh();
+
+    let stopping: Promise<void> | undefined;
+    return {
+      url,
+      adminUrl: admin === undefined || config.adminListen === undefined ? url : addressOf(admin, config.adminListen.host),
+      roles,
+      ...(actions && { actions }),
+      ...(operations && { operations }),
+      stores,
+      metrics,
+      log,
+      edgeIdentity: config.roles.includes('edge') && licenseServer === undefined ? { sign: (await secrets.keyPair('edge/sign', 'ES256')).publicJwk, agree: (await secrets.keyPair('edge/agree', 'ECDH-ES')).publicJwk } : {},
+      firstToken: await operations?.firstStartToken(),
+      watch(listener) {
+        listeners.add(listener);
+        return () => listeners.delete(listener);
+      },
+      stop: (limit = 5000 as Millis) =>
+        (stopping ??= (async () => {
+          // Waiting long-polls and streams must end before the listeners can drain.
+          roles.edge?.stop();
+          licenseServer?.close();
+          operations?.close();
+          await Promise.all([main.close(limit), admin?.close(limit)]);
+          await closeAll();
+        })()),
+    };
+  } catch (error) {
+    await closeAll();
+    throw error;
+  }
+};
+
+/** An event is live once its first media was taken. */
+const liveMarker = (stores: OpenStores, log: Log): EventSink => (event: OperationalEvent) => {
+  const { asset } = event;
+  if (event.kind !== 'ingest.started' || asset === undefined) return;
+  void (async () => {
+    const entry = await stores.catalogue.get(asset);
+    if (entry?.state === 'created') await stores.catalogue.update({ ...entry, state: 'live' });
+  })().catch((error: unknown) => log.error('catalogue not updated', { asset, reason: error instanceof Error ? error.message : 'unknown' }));
+};
+
+const readinessOf = (roles: Roles, stores: OpenStores): Readonly<Record<string, () => Promise<boolean> | boolean>> => ({
+  store: async () => (await stores.operators.list()).length >= 0,
+  ...(roles.edge && { edge: () => roles.edge?.readiness().ready === true }),
+});
+
+const handlersOf = (roles: Roles, operations: Operations | undefined, others: Handlers): Handlers => {
+  const { edge, packager, licenseServer, renewal, keyServer } = roles;
+  return {
+    ...others,
+    ...(edge && { media: (request) => edge.handler(request) }),
+    ...(packager && { ingest: packager.ingestHandler }),
+    ...(licenseServer && { licenses: licenseServer.handler }),
+    ...(renewal && { renewals: renewal.handler }),
+    ...(keyServer && { keys: keyServer.handler }),
+    ...(operations && { operations }),
+  };
+};

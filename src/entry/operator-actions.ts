@@ -1,0 +1,83 @@
+// SPDX-License-Identifier: Apache-2.0
+/**
+ * What operators ask for, carried out by the roles of this process: events, titles, ended sessions.
+ *
+ * Invariant: an asset's keys exist before its catalogue entry, so that nothing listed is unplayable for want of keys; an
+ * ingest credential is answered once and kept as a hash.
+ */
+import { encodeBase64url } from '#core/bytes/base64url.ts';
+import { encodeUtf8 } from '#core/bytes/utf8.ts';
+import { isSealcastError, SealcastError } from '#core/errors.ts';
+import type { AssetId } from '#core/ids.ts';
+import { type KeySchedule, microsFromSeconds } from '#core/time.ts';
+import { sha256 } from '#crypto/hmac.ts';
+import type { KeyServer } from '#key-server/index.ts';
+import type { LicenseServer } from '#license-server/index.ts';
+import type { OperationsActions } from '#operations/index.ts';
+import type { Packager } from '#packager/index.ts';
+import type { CatalogueStore, Clock, Random, SessionStore } from '#ports';
+
+export type ActionParts = {
+  readonly catalogue: CatalogueStore;
+  readonly sessions: SessionStore;
+  readonly keyServer: Pick<KeyServer, 'createAsset' | 'keying'>;
+  readonly licenseServer: Pick<LicenseServer, 'endSession' | 'endAccount' | 'revokeDevice'>;
+  readonly packager?: Pick<Packager, 'endEvent'>;
+  readonly addTitle?: OperationsActions['addTitle'];
+  readonly schedules: { readonly event: KeySchedule; readonly title: KeySchedule };
+  /** Base of ingest addresses, without a slash at the end. */
+  readonly ingestBase: () => string;
+  readonly clock: Clock;
+  readonly random: Random;
+};
+
+/** How a credential is kept: SHA-256, base64url. */
+export const credentialHash = (credential: string): string => encodeBase64url(sha256(encodeUtf8(credential)));
+
+export const schedulesOf = (packager: { readonly periodSeconds: number; readonly titlePeriodSeconds: number; readonly groupPeriods: number }): ActionParts['schedules'] => ({
+  event: { period: microsFromSeconds(packager.periodSeconds), periodsPerGroup: packager.groupPeriods },
+  title: { period: microsFromSeconds(packager.titlePeriodSeconds), periodsPerGroup: packager.groupPeriods },
+});
+
+export const createOperatorActions = (parts: ActionParts): OperationsActions => {
+  const { catalogue, sessions, keyServer, licenseServer, packager, clock, random } = parts;
+  /** Keys without a catalogue entry are what a crash between the two leaves behind; the same request then goes on from there. */
+  const createKeys = async (asset: AssetId, scheme: 'cenc' | 'cbcs'): Promise<void> => {
+    try {
+      await keyServer.createAsset({ asset, kind: 'event', scheme, mode: 'untimed', schedule: parts.schedules.event });
+    } catch (error) {
+      if (!isSealcastError(error, 'already-exists') || (await keyServer.keying(asset)).scheme !== scheme) throw error;
+    }
+  };
+  const endSessionsOf = async (asset: AssetId): Promise<void> => {
+    // Listing is bounded; ending shrinks the list, so the loop ends.
+    for (;;) {
+      const batch = await sessions.list({ asset, live: true, limit: 500 });
+      if (batch.length === 0) return;
+      for (const { session } of batch) await licenseServer.endSession(session, 'content-ended');
+    }
+  };
+  return {
+    async createEvent({ asset, name, scheme, clearKey }) {
+      if ((await catalogue.get(asset)) !== undefined) throw new SealcastError('already-exists', `${asset} exists already; choose another id`);
+      await createKeys(asset, scheme);
+      const credential = encodeBase64url(random.bytes(24));
+      const entry = { asset, kind: 'event', name, state: 'created', createdAt: clock.now(), ingestCredentialHash: credentialHash(credential), clearKey } as const;
+      if (!(await catalogue.create(entry))) throw new SealcastError('already-exists', `${asset} exists already; choose another id`);
+      return { entry, ingest: { url: `${parts.ingestBase()}/ingest/${asset}`, credential } };
+    },
+    ...(parts.addTitle === undefined ? {} : { addTitle: parts.addTitle }),
+    async endEvent(asset) {
+      const entry = await catalogue.get(asset);
+      if (entry === undefined || entry.kind !== 'event') throw new SealcastError('not-found', `there is no event ${asset}`);
+      if (entry.state === 'ended') return false;
+      await packager?.endEvent(asset);
+      await catalogue.update({ ...entry, state: 'ended', endedAt: clock.now() });
+      await endSessionsOf(asset);
+      return true;
+    },
+    endSession: (session) => licenseServer.endSession(session, 'operator'),
+    endAccount: (account) => licenseServer.endAccount(account, 'operator'),
+    revokeDevice: (device) => licenseServer.revokeDevice(device),
+  };
+};

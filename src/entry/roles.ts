@@ -1,0 +1,187 @@
+// SPDX-License-Identifier: Apache-2.0
+/**
+ * Builds the roles that a configuration names, each from its ports and its peers: the neighbour in this process where
+ * there is one, else the HTTP client of the same interface.
+ *
+ * Invariant: a role that lacks a peer is refused at start with the option that names it; nothing is half wired.
+ */
+import { join } from 'node:path';
+import { nodeSampleAes } from '#adapters/node/aes.ts';
+import { bufferedResponse } from '#adapters/node/http-response.ts';
+import { nodeKeyWrapper } from '#adapters/node/key-wrap.ts';
+import type { NodeMetrics } from '#adapters/node/metrics.ts';
+import { createFileObjectStore } from '#adapters/files/index.ts';
+import { createHttpKeys } from '#adapters/http/keys.ts';
+import type { EdgeBundle } from '#core/edge-bundle/edge-bundle.ts';
+import { SealcastError } from '#core/errors.ts';
+import type { AssetId } from '#core/ids.ts';
+import { policyVersion, type PolicyVersion } from '#core/license/decide.ts';
+import { type Micros, microsFromSeconds } from '#core/time.ts';
+import { type BundleSource, createBundleClient, createEdge, type Edge } from '#edge/index.ts';
+import { createKeyServer, hashCredential, type KeyServer } from '#key-server/index.ts';
+import { createLicenseServer, type EntitlementKey, type LicenseServer } from '#license-server/index.ts';
+import { createPackager, type Packager } from '#packager/index.ts';
+import type { Clock, ContentKeySource, EventSink, GrantKeySource, Log, Random, SecretBox } from '#ports';
+import { createRenewal, flagsOfBundle, type Renewal, zonesOfBundle } from '#renewal/index.ts';
+import type { Config, Role } from './config/index.ts';
+import { enrolledEdges, readCredential } from './peers.ts';
+import type { OwnSecrets } from './secrets.ts';
+import type { OpenStores } from './stores.ts';
+
+export type Parts = {
+  readonly config: Config;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly log: Log;
+  readonly metrics: NodeMetrics;
+  readonly events: EventSink;
+  readonly stores: OpenStores;
+  readonly box: SecretBox;
+  readonly secrets: OwnSecrets;
+  /** Beside the configured ones, e.g. the demo issuer's. */
+  readonly entitlementKeys: readonly EntitlementKey[];
+};
+
+export type Roles = {
+  readonly keyServer?: KeyServer;
+  readonly packager?: Packager;
+  readonly licenseServer?: LicenseServer;
+  readonly renewal?: Renewal;
+  readonly edge?: Edge;
+};
+
+const missing = (role: Role, option: string): SealcastError =>
+  new SealcastError('config-invalid', `role ${role} runs without its peer in this process; set ${option}`);
+
+/** The configured licence terms, ms. */
+const termsOf = ({ licensing }: Config): Pick<PolicyVersion, 'interval' | 'duration' | 'maxLiveGrant'> => ({
+  interval: licensing.intervalSeconds * 1000,
+  duration: licensing.durationSeconds * 1000,
+  maxLiveGrant: licensing.maxLiveGrantSeconds * 1000,
+});
+
+const buildKeyServer = async ({ config, clock, random, log, metrics, events, stores, box, secrets }: Parts): Promise<KeyServer> => {
+  const own = await Promise.all((['packager', 'license-server'] as const).map(async (role) => ({ role, tokenHash: hashCredential(await secrets.text(`service/${role}`)) })));
+  return createKeyServer({ store: stores.assetKeys, box, random, clock, credentials: [...own, ...config.keyServer.credentials.map(({ role, sha256 }) => ({ role, tokenHash: sha256 }))], log, events, metrics });
+};
+
+const remoteKeys = async (role: Role, { config }: Parts): Promise<ContentKeySource & GrantKeySource> => {
+  const { url, credentialFile } = config.keyServer;
+  if (url === undefined || credentialFile === undefined) throw missing(role, 'keyServer.url and keyServer.credentialFile');
+  return createHttpKeys({ baseUrl: url, credential: await readCredential(credentialFile) });
+};
+
+const buildLicenseServer = async (parts: Parts, keys: GrantKeySource): Promise<LicenseServer> => {
+  const { config, clock, random, log, metrics, events, stores, box } = parts;
+  const { licensing } = config;
+  const edges = await enrolledEdges(config.edges);
+  return createLicenseServer({
+    issuer: config.publicUrl ?? 'sealcast',
+    keys,
+    catalogue: stores.catalogue, sessions: stores.sessions, devices: stores.devices, singleUse: stores.singleUse, masterSecrets: stores.masterSecrets, secrets: stores.secrets, heartbeats: stores.heartbeats,
+    box,
+    wrapper: nodeKeyWrapper,
+    entitlementKeys: parts.entitlementKeys,
+    zones: [config.zone, ...config.zones.filter(({ index }) => index !== config.zone.index)],
+    edges: (edge) => edges.get(edge),
+    policy: termsOf(config),
+    unregisteredDevices: config.devices.unregistered,
+    deviceLimit: config.devices.max,
+    ...(licensing.renewUrls.length > 0 && { renewUrls: licensing.renewUrls }),
+    ...(licensing.licenseUrls.length > 0 && { licenseUrls: licensing.licenseUrls }),
+    liveHorizon: microsFromSeconds(licensing.horizonSeconds),
+    epochLength: microsFromSeconds(licensing.epochHours * 3600),
+    random, clock, log, events, metrics,
+  });
+};
+
+const buildPackager = (parts: Parts, keys: ContentKeySource): Packager => {
+  const { config, clock, random, log, metrics, events, stores } = parts;
+  const { packager } = config;
+  return createPackager({
+    keys,
+    store: stores.media,
+    aes: nodeSampleAes,
+    random, clock, log, events, metrics,
+    times: {
+      segmentDuration: microsFromSeconds(packager.segmentSeconds),
+      chunkDuration: (packager.chunkMillis * 1000) as Micros,
+      window: microsFromSeconds(Math.max(packager.windowSeconds, packager.dvrSeconds)),
+      targetLatency: microsFromSeconds(packager.latencySeconds),
+    },
+    async ingestAccess(asset: AssetId) {
+      const entry = await stores.catalogue.get(asset);
+      if (entry === undefined || entry.kind !== 'event' || entry.ingestCredentialHash === undefined) return undefined;
+      return { credentialHash: entry.ingestCredentialHash, open: entry.state !== 'ended' };
+    },
+  });
+};
+
+/** Remembers the newest bundle that passes by, for a renewal node beside the edge. */
+const tapped = (source: BundleSource): { source: BundleSource; newest: () => EdgeBundle | undefined } => {
+  let newest: EdgeBundle | undefined;
+  return {
+    newest: () => newest,
+    source: async (request) => {
+      const bundle = await source(request);
+      if (bundle !== undefined) newest = bundle;
+      return bundle;
+    },
+  };
+};
+
+const bundleSource = async (parts: Parts, licenseServer: LicenseServer | undefined): Promise<BundleSource> => {
+  const { config, clock, random, secrets } = parts;
+  const { id, bundleUrl } = config.edge;
+  if (licenseServer !== undefined) return licenseServer.bundleSource({ edge: id, zone: config.zone.index, renews: config.roles.includes('renewal') });
+  if (bundleUrl === undefined) throw missing('edge', 'edge.bundleUrl');
+  const [sign, agree] = await Promise.all([secrets.keyPair('edge/sign', 'ES256'), secrets.keyPair('edge/agree', 'ECDH-ES')]);
+  return createBundleClient({ server: bundleUrl, edge: id, signKey: sign.privateJwk, agreeKey: agree.privateJwk, fetch: (request) => fetch(request), clock, random });
+};
+
+const buildEdge = async (parts: Parts, source: BundleSource, packager: Packager | undefined): Promise<Edge> => {
+  const { config, clock, random, log, metrics, events } = parts;
+  const { originUrl, cacheMemoryMegabytes, cacheDiskMegabytes } = config.edge;
+  if (packager === undefined && originUrl === undefined) throw missing('edge', 'edge.originUrl');
+  const local = packager !== undefined && originUrl === undefined;
+  return createEdge({
+    origin: local ? (request) => packager.originHandler(request) : (request) => fetch(request),
+    originBase: local ? 'http://origin.internal/origin' : (originUrl ?? ''),
+    ...(!local && config.origin.credentialFile !== undefined && { originAuthorization: `Bearer ${await readCredential(config.origin.credentialFile)}` }),
+    bundle: source,
+    cache: {
+      memoryBytes: cacheMemoryMegabytes * 2 ** 20,
+      ...(cacheDiskMegabytes > 0 ? { disk: { store: createFileObjectStore({ root: join(config.data, 'edge-cache') }), bytes: cacheDiskMegabytes * 2 ** 20 } } : {}),
+    },
+    clock, random, log, metrics, events,
+    respond: bufferedResponse,
+  });
+};
+
+/** Builds what `config.roles` names. Throws `config-invalid` naming the missing option. */
+export const buildRoles = async (parts: Parts): Promise<Roles> => {
+  const { config, stores, clock, log, metrics, events } = parts;
+  const has = (role: Role): boolean => config.roles.includes(role);
+  const keyServer = has('key-server') ? await buildKeyServer(parts) : undefined;
+  const packager = has('packager') ? buildPackager(parts, keyServer ?? (await remoteKeys('packager', parts))) : undefined;
+  const licenseServer = has('license-server') ? await buildLicenseServer(parts, keyServer ?? (await remoteKeys('license-server', parts))) : undefined;
+  const bundle = has('edge') || (has('renewal') && licenseServer === undefined) ? tapped(await bundleSource(parts, licenseServer)) : undefined;
+  const edge = has('edge') && bundle !== undefined ? await buildEdge(parts, bundle.source, packager) : undefined;
+  if (has('renewal') && licenseServer === undefined && edge === undefined) throw missing('renewal', 'roles: [renewal, edge], or run it beside the licence server');
+  const renewal = has('renewal')
+    ? createRenewal({
+        ...(licenseServer !== undefined
+          ? { zones: licenseServer.zoneKeys, flags: licenseServer.flags, policy: licenseServer.policy }
+          : { zones: zonesOfBundle(() => bundle?.newest()), flags: flagsOfBundle(() => bundle?.newest()), policy: policyVersion(termsOf(config)) }),
+        heartbeats: stores.heartbeats,
+        clock, log, events, metrics,
+      })
+    : undefined;
+  return {
+    ...(keyServer && { keyServer }),
+    ...(packager && { packager }),
+    ...(licenseServer && { licenseServer }),
+    ...(renewal && { renewal }),
+    ...(edge && { edge }),
+  };
+};

@@ -1,0 +1,20 @@
+// SPDX-License-Identifier: Apache-2.0
+/**
+ * `/v1/time`: this host's UTC for players' UTCTiming (`?format=xsdate`, DASH http-xsdate) and for clients (`{time}`).
+ *
+ * Invariant: never cached, and readable from any origin: it is public and holds nothing else.
+ */
+import type { Clock } from '#ports';
+
+export const createTimeEndpoint = (clock: Clock): ((request: Request) => Promise<Response>) => {
+  const headers = { 'Access-Control-Allow-Origin': '*', 'Access-Control-Expose-Headers': 'Date', 'Cache-Control': 'no-store', 'X-Content-Type-Options': 'nosniff' };
+  return async (request) => {
+    if (request.method === 'OPTIONS') return new Response(null, { status: 204, headers: { ...headers, 'Access-Control-Allow-Methods': 'GET, HEAD' } });
+    if (request.method !== 'GET' && request.method !== 'HEAD') return new Response(null, { status: 405, headers: { ...headers, Allow: 'GET, HEAD, OPTIONS' } });
+    const now = clock.now();
+    if (new URL(request.url).searchParams.get('format') === 'xsdate') {
+      return new Response(new Date(now / 1000).toISOString(), { headers: { ...headers, 'Content-Type': 'text/plain' } });
+    }
+    return new Response(JSON.stringify({ time: now }), { headers: { ...headers, 'Content-Type': 'application/json' } });
+  };
+};

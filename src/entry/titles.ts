@@ -1,0 +1,91 @@
+// SPDX-License-Identifier: Apache-2.0
+/**
+ * Takes titles from operators: makes their keys and catalogue entry at once, packs them one after the other.
+ *
+ * Invariant: a title is `ready` only when all of it is in the store; one whose packing did not end (a fault, a restart) is
+ * `failed` and says why in the live feed, never half listed.
+ */
+import { createFfmpegTool } from '#adapters/ffmpeg/index.ts';
+import { nodeSampleAes } from '#adapters/node/aes.ts';
+import { isSealcastError, SealcastError } from '#core/errors.ts';
+import { microsFromSeconds } from '#core/time.ts';
+import type { KeyServer } from '#key-server/index.ts';
+import type { OperationsActions } from '#operations/index.ts';
+import { packTitle, titleFolder } from '#packager/index.ts';
+import type { CatalogueEntry, CatalogueStore, Clock, EventSink, Log, ObjectStore, Random } from '#ports';
+import type { Config } from './config/index.ts';
+import { schedulesOf } from './operator-actions.ts';
+
+export type Titles = {
+  /** Resolves once the title is accepted. Throws `already-exists`, or what is wrong with the file. */
+  readonly add: NonNullable<OperationsActions['addTitle']>;
+  /** Marks what an earlier process left unfinished. */
+  recover(): Promise<void>;
+  /** Stops packing; the title in the making becomes `failed` at the next start. */
+  stop(): Promise<void>;
+};
+
+export const createTitles = (options: {
+  config: Config;
+  catalogue: CatalogueStore;
+  store: ObjectStore;
+  keyServer: KeyServer;
+  clock: Clock;
+  random: Random;
+  log: Log;
+  events: EventSink;
+}): Titles => {
+  const { config, catalogue, store, keyServer, clock, random, log, events } = options;
+  const tool = createFfmpegTool();
+  const stopping = new AbortController();
+  let queue: Promise<void> = Promise.resolve();
+
+  const pack = async (entry: CatalogueEntry, file: string): Promise<void> => {
+    const { asset } = entry;
+    if (stopping.signal.aborted) return;
+    let told = 0;
+    try {
+      const packed = await packTitle({
+        asset, file, keys: { kind: 'source', source: keyServer }, store, folder: titleFolder(asset), tool, aes: nodeSampleAes, random, clock, log,
+        segmentDuration: microsFromSeconds(config.packager.segmentSeconds),
+        signal: stopping.signal,
+        onProgress({ done, total }) {
+          const percent = total === undefined || total === 0 ? undefined : Math.min(99, Math.floor((done / total) * 100));
+          if (percent === undefined || percent < told + 25) return;
+          told = percent;
+          events({ at: clock.now(), kind: 'title.packing', severity: 'info', message: `${asset}: ${percent} % packed.`, asset, data: { percent } });
+        },
+      });
+      await catalogue.update({ ...entry, state: 'ready', duration: packed.duration });
+      events({ at: clock.now(), kind: 'title.ready', severity: 'info', message: `${entry.name} is ready to watch.`, asset, data: { seconds: Math.round(packed.duration / 1_000_000) } });
+    } catch (error) {
+      if (stopping.signal.aborted) return;
+      const reason = isSealcastError(error) ? error.message : 'unexpected fault; the log has the details';
+      if (!isSealcastError(error)) log.error('packing failed', { asset, reason: error instanceof Error ? error.message : String(error) });
+      await catalogue.update({ ...entry, state: 'failed' });
+      events({ at: clock.now(), kind: 'title.failed', severity: 'alert', message: `${entry.name} could not be packed: ${reason}`, asset });
+    }
+  };
+
+  return {
+    async add({ asset, name, scheme, clearKey, source }) {
+      if (!source.startsWith('/')) throw new SealcastError('bad-request', 'source must be an absolute path on the machine that packs');
+      if ((await catalogue.get(asset)) !== undefined) throw new SealcastError('already-exists', `${asset} exists already; choose another id`);
+      await tool.probe(source);
+      await keyServer.createAsset({ asset, kind: 'title', scheme, mode: 'untimed', schedule: schedulesOf(config.packager).title });
+      const entry: CatalogueEntry = { asset, kind: 'title', name, state: 'created', createdAt: clock.now(), clearKey };
+      if (!(await catalogue.create(entry))) throw new SealcastError('already-exists', `${asset} exists already; choose another id`);
+      queue = queue.then(() => pack(entry, source));
+      return entry;
+    },
+    async recover() {
+      for (const entry of await catalogue.list()) {
+        if (entry.kind === 'title' && entry.state === 'created') await catalogue.update({ ...entry, state: 'failed' });
+      }
+    },
+    async stop() {
+      stopping.abort();
+      await queue;
+    },
+  };
+};
