@@ -10,9 +10,10 @@ import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { createBoxSplitter } from '#core/isobmff/box-splitter.ts';
-import { parseInit } from '#core/isobmff/init.ts';
-import type { Track } from '#core/isobmff/init.ts';
+import { readCmaf } from '../vectors/clips.ts';
+import type { Cmaf } from '../vectors/clips.ts';
+
+export type { Cmaf };
 
 /** Runs ffmpeg; answers stdout and stderr. Throws with ffmpeg's own last words if it fails. */
 export const ffmpeg = (args: readonly string[], input?: Uint8Array): { stdout: Buffer; stderr: string } => {
@@ -26,9 +27,6 @@ export const ffmpeg = (args: readonly string[], input?: Uint8Array): { stdout: B
   return { stdout: run.stdout, stderr };
 };
 
-/** One track as CMAF: init segment, its only track, chunks. */
-export type Cmaf = { readonly init: Uint8Array; readonly track: Track; readonly fragments: readonly Uint8Array[] };
-
 const FRAGMENTS = ['-movflags', '+cmaf+empty_moov+default_base_moof+separate_moof+frag_keyframe+skip_trailer', '-f', 'mp4'];
 
 /** A clip made by ffmpeg from `input` options and `coding` options, as CMAF fragments of `fragmentMillis`. */
@@ -41,15 +39,6 @@ export const makeCmaf = (input: readonly string[], coding: readonly string[], fr
   } finally {
     rmSync(folder, { recursive: true, force: true });
   }
-};
-
-export const readCmaf = (bytes: Uint8Array): Cmaf => {
-  const splitter = createBoxSplitter();
-  const [init, ...fragments] = splitter.push(bytes);
-  splitter.end();
-  const track = init === undefined ? undefined : parseInit(init.bytes).tracks[0];
-  if (init === undefined || track === undefined || fragments.length === 0) throw new Error('the clip is empty');
-  return { init: init.bytes, track, fragments: fragments.map((piece) => piece.bytes) };
 };
 
 const SCENE = ['-f', 'lavfi', '-i', 'testsrc2=s=320x192:r=25,noise=alls=12:allf=t:all_seed=7', '-t', '2'];
@@ -72,9 +61,19 @@ export const VIDEO_CODINGS: Readonly<Record<string, readonly string[]>> = {
   'high 4:2:2, ten bits': ['-c:v', 'libx264', '-preset', 'fast', '-threads', '1', '-g', '25', '-pix_fmt', 'yuv422p10le', '-bf', '2'],
 };
 
-export const generatedVideo = (name: string): Cmaf => makeCmaf(SCENE, VIDEO_CODINGS[name] as readonly string[]);
+/** Clips of this test file, made once. */
+const made = new Map<string, Cmaf>();
+const once = (name: string, make: () => Cmaf): Cmaf => {
+  const clip = made.get(name) ?? make();
+  made.set(name, clip);
+  return clip;
+};
+
+export const generatedVideo = (name: string): Cmaf => once(name, () => makeCmaf(SCENE, VIDEO_CODINGS[name] as readonly string[]));
 export const generatedAudio = (seconds: number = 2): Cmaf =>
-  makeCmaf(['-f', 'lavfi', '-i', 'aevalsrc=0.3*sin(2*PI*440*t)+0.1*sin(2*PI*1234*t)|0.2*sin(2*PI*330*t):s=48000', '-t', String(seconds)], ['-c:a', 'aac', '-b:a', '96k']);
+  once(`${seconds} s of audio`, () =>
+    makeCmaf(['-f', 'lavfi', '-i', 'aevalsrc=0.3*sin(2*PI*440*t)+0.1*sin(2*PI*1234*t)|0.2*sin(2*PI*330*t):s=48000', '-t', String(seconds)], ['-c:a', 'aac', '-b:a', '96k']),
+  );
 
 const MEDIA = fileURLToPath(new URL('../../../shared/media/', import.meta.url));
 
@@ -82,5 +81,5 @@ const MEDIA = fileURLToPath(new URL('../../../shared/media/', import.meta.url));
 export const naturalClips = (): readonly { readonly name: string; load(): Cmaf }[] => {
   const files = existsSync(MEDIA) ? readdirSync(MEDIA).filter((file) => file.endsWith('.mp4')) : [];
   if (files.length === 0) return [{ name: 'generated stand-in, ../shared/media is absent', load: () => generatedVideo('high, CABAC, 8x8, pyramid, many references') }];
-  return files.map((file) => ({ name: file, load: () => makeCmaf(['-t', '8', '-i', join(MEDIA, file)], ['-an', '-c:v', 'copy'], 1000) }));
+  return files.map((file) => ({ name: file, load: () => once(file, () => makeCmaf(['-t', '8', '-i', join(MEDIA, file)], ['-an', '-c:v', 'copy'], 1000)) }));
 };
