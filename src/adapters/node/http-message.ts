@@ -7,8 +7,11 @@
  */
 import type { IncomingMessage, OutgoingHttpHeaders, ServerResponse } from 'node:http';
 import { Readable } from 'node:stream';
+import { incomingRequest } from '#adapters/node/http-request.ts';
 import { rawAnswer } from '#adapters/node/http-response.ts';
 
+/** What an address may hold; spaces and control characters never get past node:http. */
+const TARGET = /^[\x21-\x7e]*$/;
 const AUTHORITY = /^(?:[A-Za-z0-9._-]{1,255}|\[[0-9A-Fa-f:.]{2,45}\])(?::[0-9]{1,5})?$/;
 const BODYLESS = new Set(['GET', 'HEAD', 'OPTIONS', 'DELETE']);
 /** fetch forbids making such requests. */
@@ -24,6 +27,7 @@ const targetUrl = (message: IncomingMessage, scheme: string, maxUrl: number): st
   if (origin === undefined) return { status: 400, detail: 'the request target must be a path' };
   const host = message.headers.host;
   if (host === undefined || !AUTHORITY.test(host)) return { status: 400, detail: 'the Host field must name a host' };
+  if (!TARGET.test(target)) return { status: 400, detail: 'the request target holds characters that must be escaped' };
   const path = target.slice(origin.length);
   return `${scheme}://${host}${path.startsWith('/') ? path : `/${path}`}`;
 };
@@ -62,21 +66,17 @@ export const toRequest = (
   if (FORBIDDEN_METHODS.has(method)) return { status: 405, detail: 'this method is not served' };
   const url = targetUrl(message, options.scheme, options.maxUrl);
   if (typeof url !== 'string') return url;
-  const headers: [string, string][] = [];
   const { rawHeaders } = message;
-  for (let at = 0; at + 1 < rawHeaders.length; at += 2) headers.push([rawHeaders[at] as string, rawHeaders[at + 1] as string]);
   const hasBody = !BODYLESS.has(method) || message.headers['transfer-encoding'] !== undefined || Number(message.headers['content-length'] ?? 0) > 0;
-  try {
-    return new Request(url, {
-      method,
-      headers,
-      ...(options.signal !== undefined && { signal: options.signal }),
-      // GET with a body is not representable; the body is drained by node:http and ignored.
-      ...(hasBody && method !== 'GET' && method !== 'HEAD' && { body: bodyOf(message, options.goOn), duplex: 'half' }),
-    } as RequestInit);
-  } catch {
-    return { status: 400, detail: 'the request line or a header field is malformed' };
-  }
+  return incomingRequest({
+    method,
+    url,
+    rawHeaders,
+    fields: message.headers,
+    signal: options.signal,
+    // A body of GET cannot be represented; node:http drains it and it is ignored.
+    body: hasBody && method !== 'GET' && method !== 'HEAD' ? () => bodyOf(message, options.goOn) : undefined,
+  });
 };
 
 const headerFields = (headers: Headers): OutgoingHttpHeaders => {
