@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /** The same edge contract in the real workerd: `src/entry/worker-edge.ts` bundled to one module and run by miniflare. */
+import type { Readable } from 'node:stream';
 import { fileURLToPath } from 'node:url';
 import { Miniflare } from 'miniflare';
 import { rolldown } from 'rolldown';
@@ -36,7 +37,7 @@ edgeSuite('workerd', async ({ origin, bundles }) => {
       EDGE_SIGN_KEY: JSON.stringify(bundles.signKey),
       EDGE_AGREE_KEY: JSON.stringify(bundles.agreeKey),
     },
-    handleRuntimeStdio: (stdout, stderr) => {
+    handleRuntimeStdio: (stdout: Readable, stderr: Readable) => {
       stdout.resume();
       stderr.resume();
     },
