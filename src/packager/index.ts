@@ -4,3 +4,6 @@ export { createPackager } from './packager.ts';
 export type { Packager, PackagerOptions, TrackStatus } from './packager.ts';
 export type { IngestAccess } from './ingest.ts';
 export type { LiveTimes } from './live-event.ts';
+export { packTitle } from './title.ts';
+export type { PackedTitle, PackTitleOptions, TitleKeys } from './title.ts';
+export { titleFolder } from './origin.ts';

@@ -1,0 +1,147 @@
+// SPDX-License-Identifier: Apache-2.0
+/**
+ * Packs one CMAF byte stream into the segments of a title: cut, protect, store.
+ *
+ * Memory: one segment and two writes under way per track. Audio priming, which lies before zero, is dropped; its time is not.
+ * Invariant: segment n of every rendition covers the same stretch of the grid, and no chunk spans two crypto periods.
+ */
+import { concatBytes } from '#core/bytes/concat.ts';
+import { SealcastError } from '#core/errors.ts';
+import type { RepresentationId } from '#core/ids.ts';
+import { createBoxSplitter } from '#core/isobmff/box-splitter.ts';
+import { onlyTrackFragment, parseFragment } from '#core/isobmff/fragment.ts';
+import type { TrackFragment } from '#core/isobmff/fragment.ts';
+import { samplesToWrite, writeFragment } from '#core/isobmff/fragment-writer.ts';
+import type { AudioTrack, VideoTrack } from '#core/manifest/presentation.ts';
+import { microsFromTicks, ticksFromMicros } from '#core/time.ts';
+import type { MediaTicks, Micros } from '#core/time.ts';
+import type { ObjectStore } from '#ports';
+import { clockSegments, cutPoints, titleSegments } from './cut.ts';
+import type { Segmenter } from './cut.ts';
+import type { ChunkProtection } from './protection.ts';
+import { describeTrack, sourceTrack } from './source-track.ts';
+import type { SourceTrack } from './source-track.ts';
+import { segmentType } from './window.ts';
+
+export type PackedTrack = {
+  readonly track: VideoTrack | AudioTrack;
+  readonly timescale: number;
+  /** Decode time of the first segment, ticks. */
+  readonly start: bigint;
+  /** Ticks per segment. */
+  readonly durations: readonly number[];
+  readonly bytes: number;
+};
+
+/** A copied video whose key frames are too far apart to make segments of. */
+export class SparseKeyFrames extends Error {}
+
+/** Writes under way at once. */
+const WRITES = 2;
+const MAX_CHUNK = 512 << 20;
+
+export const packTrack = async (options: {
+  stream: AsyncIterable<Uint8Array>;
+  /** What the converter added to all time stamps. */
+  offset: Micros;
+  id: RepresentationId;
+  language: string;
+  label?: string;
+  store: ObjectStore;
+  /** Folder of the representation. */
+  path: string;
+  segmentDuration: Micros;
+  period: Micros;
+  /** Longest segment before `SparseKeyFrames`. */
+  longestSegment: Micros;
+  protect(source: SourceTrack): ChunkProtection;
+  onProgress(time: Micros, bytes: number): void;
+}): Promise<PackedTrack> => {
+  const { store, path, segmentDuration } = options;
+  const splitter = createBoxSplitter({ maxChunk: MAX_CHUNK });
+  const durations: number[] = [];
+  const writes = new Set<Promise<void>>();
+  let source: SourceTrack | undefined;
+  let guard: ChunkProtection | undefined;
+  let segmentOf: Segmenter = clockSegments(segmentDuration);
+  let shift = 0n;
+  let sequence = 0;
+  let sampleTicks = 0;
+  let bytes = 0;
+  let peak = 0;
+  let start: bigint | undefined;
+  let open: { number: number; ticks: number; parts: Uint8Array[] } | undefined;
+
+  const put = async (name: string, body: Uint8Array): Promise<void> => {
+    while (writes.size >= WRITES) await Promise.race(writes);
+    const write = store.put(`${path}/${name}`, body);
+    writes.add(write);
+    // A failure is reported by the wait above or the one at the end.
+    write.then(() => writes.delete(write), () => undefined);
+  };
+  const close = async (last: boolean): Promise<void> => {
+    if (open === undefined || source === undefined) return;
+    const body = concatBytes(segmentType(last), ...open.parts);
+    peak = Math.max(peak, (body.length * 8 * source.media.timescale) / Math.max(1, open.ticks));
+    bytes += body.length;
+    durations.push(open.ticks);
+    await put(`${durations.length - 1}.m4s`, body);
+    open = undefined;
+  };
+  const header = async (init: Uint8Array): Promise<void> => {
+    source = sourceTrack(init);
+    guard = options.protect(source);
+    shift = -ticksFromMicros(options.offset, source.media.timescale);
+    segmentOf = source.media.kind === 'video' ? titleSegments(segmentDuration) : clockSegments(segmentDuration);
+    await put('init.mp4', guard.init(init));
+  };
+  const chunk = async (piece: Uint8Array): Promise<void> => {
+    if (source === undefined || guard === undefined) throw new SealcastError('ingest-init-missing', 'media came before its header');
+    const { media } = source;
+    const fragment = parseFragment(piece, [media]);
+    const run = onlyTrackFragment(fragment);
+    const first = media.kind === 'audio' ? samplesBeforeZero(run, shift) : 0;
+    sampleTicks ||= run.samples[0]?.duration ?? 0;
+    for (const cut of cutPoints(run, { timescale: media.timescale, shift, segmentOf, period: options.period }, first)) {
+      if (open !== undefined && open.number !== cut.segment) await close(false);
+      open ??= { number: cut.segment, ticks: 0, parts: [] };
+      start ??= cut.decodeTime;
+      sequence += 1;
+      const clear = writeFragment({ sequenceNumber: sequence, trackId: media.id, baseMediaDecodeTime: cut.decodeTime, samples: samplesToWrite(fragment, run.samples, cut.from, cut.to) });
+      open.parts.push(await guard.chunk(clear, cut.to - cut.from, cut.period));
+      open.ticks += cut.duration;
+      if (media.kind === 'video' && (open.ticks * 1_000_000) / media.timescale > options.longestSegment) throw new SparseKeyFrames();
+      options.onProgress(microsFromTicks((cut.decodeTime + BigInt(cut.duration)) as MediaTicks, media.timescale), piece.length);
+    }
+  };
+
+  for await (const read of options.stream) {
+    for (const piece of splitter.push(read)) await (piece.kind === 'init' ? header(piece.bytes) : chunk(piece.bytes));
+  }
+  splitter.end();
+  await close(true);
+  await Promise.all(writes);
+  const media = source?.media;
+  if (media === undefined || start === undefined) throw new SealcastError('media-malformed', `track ${options.id} has no samples`);
+  const ticks = durations.reduce((sum, value) => sum + value, 0);
+  const average = Math.round((bytes * 8 * media.timescale) / ticks);
+  return {
+    track: describeTrack(options.id, media, { sampleTicks, peak: Math.ceil(peak), average, language: options.language, ...(options.label === undefined ? {} : { label: options.label }) }),
+    timescale: media.timescale,
+    start,
+    durations,
+    bytes,
+  };
+};
+
+const samplesBeforeZero = (run: TrackFragment, shift: bigint): number => {
+  let time = run.baseMediaDecodeTime + shift;
+  if (time >= 0n) return 0;
+  let count = 0;
+  for (const sample of run.samples) {
+    if (time >= 0n) break;
+    time += BigInt(sample.duration);
+    count += 1;
+  }
+  return count;
+};
