@@ -31,11 +31,13 @@ export const createBiasedBook = (options: { alphabet: number; bias: Bias; schedu
   const block = new Int32Array(16);
   /** The position asked for last: viewers of a live event ask for the same one. */
   let last: PositionState | undefined;
+  let lastKey: { readonly epoch: number; readonly key: Int32Array } | undefined;
 
   const stateAt = (at: Position): PositionState => {
     if (last?.at === at) return last;
     const { epoch } = epochAt(schedule, at);
-    const key = chachaKey(options.keys(epoch));
+    if (lastKey?.epoch !== epoch) lastKey = { epoch, key: chachaKey(options.keys(epoch)) };
+    const { key } = lastKey;
     const skewed = options.bias === 'dirichlet' || (options.bias === 'alternate' && epoch % 2 === 1);
     const weights = skewed ? dirichletWeights(key, alphabet, at) : even;
     last = { at, key, weights, table: skewed ? symbolTable(weights) : evenTable };

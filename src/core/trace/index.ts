@@ -1,0 +1,35 @@
+// SPDX-License-Identifier: Apache-2.0
+/**
+ * `sealcast/trace`: from what a detector read in a pirate copy to a viewer, with a stated false-accusation bound.
+ *
+ * ```ts
+ * const tracer = createAlignedTracer({ book, viewers: 1_000_000, eps: 1e-9 });
+ * for (const reading of readings) tracer.observe(reading);
+ * const { verdict, viewer, evidence, bound } = tracer.report();
+ * ```
+ *
+ * One tracer per code book: `aligned` searches a billion viewers without a table, `biased` finds coalitions among
+ * millions, `adaptive` decodes the paper's sequences from any window. All answer the same report and can be asked after
+ * every reading. docs/guide/sequences.md; file format in docs/wire/observation.md.
+ * Invariant: synchronous, no I/O, no clock, no randomness.
+ */
+export { createAdaptiveTracer, decodeWindow, type AdaptiveTracerOptions } from './adaptive.ts';
+export { createAlignedTracer, type AlignedTracerOptions } from './aligned.ts';
+export { createMixtureTracer, type MixtureTracerOptions } from './biased.ts';
+export { FLOOR, hardReading, requireLikelihoods, type Reading } from './likelihood.ts';
+export {
+  formatHeader,
+  formatObservation,
+  formatReading,
+  MAX_READINGS,
+  OBSERVATION_FORMAT,
+  parseHeader,
+  parseObservation,
+  parseReading,
+  type BookDescription,
+  type Observation,
+  type ObservationHeader,
+  type ObservedReading,
+} from './observation.ts';
+export { createBook, createTracer, replay, runTrace } from './replay.ts';
+export type { ReportOptions, TraceReport, Tracer } from './report.ts';

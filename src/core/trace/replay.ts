@@ -1,0 +1,58 @@
+// SPDX-License-Identifier: Apache-2.0
+/**
+ * From an observation to a verdict: the book and tracer a header describes, and the batch run over its readings.
+ *
+ * Invariant: the same file and mark secret give the same report, live or years later.
+ */
+import { createAdaptiveBook, createAlignedBook, createBiasedBook, type CodeBook, type EpochKeys } from '#core/watermark/index.ts';
+import { createAdaptiveTracer } from './adaptive.ts';
+import { createAlignedTracer } from './aligned.ts';
+import { createMixtureTracer } from './biased.ts';
+import type { Reading } from './likelihood.ts';
+import type { BookDescription, Observation, ObservationHeader } from './observation.ts';
+import type { ReportOptions, TraceReport, Tracer } from './report.ts';
+
+/** The code book a description stands for; `keys` are needed by `aligned` and `biased`. */
+export const createBook = (description: BookDescription, alphabet: number, keys: EpochKeys): CodeBook => {
+  switch (description.kind) {
+    case 'adaptive':
+      return createAdaptiveBook({ alphabet, shortest: description.shortest });
+    case 'aligned':
+      return createAlignedBook({ alphabet, schedule: description.schedule, keys });
+    case 'biased':
+      return createBiasedBook({ alphabet, schedule: description.schedule, bias: description.bias, keys });
+  }
+};
+
+/** The streaming tracer for a header: `aligned` also searches the header's offsets. */
+export const createTracer = (header: ObservationHeader, keys: EpochKeys): Tracer => {
+  const { alphabet, viewers, eps, offsets, book } = header;
+  switch (book.kind) {
+    case 'adaptive':
+      return createAdaptiveTracer({ book: createAdaptiveBook({ alphabet, shortest: book.shortest }), viewers, eps });
+    case 'aligned':
+      return createAlignedTracer({ book: createAlignedBook({ alphabet, schedule: book.schedule, keys }), viewers, eps, ...(offsets === undefined ? {} : { offsets }) });
+    case 'biased':
+      return createMixtureTracer({ book: createBiasedBook({ alphabet, schedule: book.schedule, bias: book.bias, keys }), viewers, eps });
+  }
+};
+
+/** Readings between two looks of a batch run: evidence that has passed the bound once must not be diluted later. */
+const LOOK = 16;
+
+/** Feeds readings in order and stops at the first accusation; else the report over all of them. */
+export const runTrace = (tracer: Tracer, readings: Iterable<Reading>, options: ReportOptions = {}): TraceReport => {
+  let pending = 0;
+  for (const reading of readings) {
+    tracer.observe(reading);
+    if (++pending < LOOK) continue;
+    pending = 0;
+    const report = tracer.report(options);
+    if (report.verdict === 'accuse') return report;
+  }
+  return tracer.report(options);
+};
+
+/** Replays a saved observation. */
+export const replay = ({ header, readings }: Observation, keys: EpochKeys, options: ReportOptions = {}): TraceReport =>
+  runTrace(createTracer(header, keys), readings, options);
