@@ -10,7 +10,8 @@ const here: string = import.meta.dirname;
 export default defineConfig({
   root: here,
   base: '/',
-  oxc: { jsx: { runtime: 'automatic', importSource: 'preact' } },
+  // Never the development runtime, whatever NODE_ENV says: it writes this machine's paths into the code.
+  oxc: { jsx: { runtime: 'automatic', importSource: 'preact', development: false } },
   build: {
     target: 'es2022',
     assetsInlineLimit: 0,

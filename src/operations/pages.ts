@@ -55,7 +55,8 @@ const headersOf = (page: PageName, connect: readonly string[]): Record<string, s
   'X-Content-Type-Options': 'nosniff',
   'X-Frame-Options': 'DENY',
   'Referrer-Policy': 'no-referrer',
-  'Cross-Origin-Opener-Policy': 'same-origin',
+  // Browsers complain about it on plain http, where the watch page has its own words.
+  ...(page === 'control' ? { 'Cross-Origin-Opener-Policy': 'same-origin' } : {}),
   'Cross-Origin-Resource-Policy': 'same-origin',
 });
 

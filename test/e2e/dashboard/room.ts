@@ -29,7 +29,7 @@ const root = resolve(import.meta.dirname, '../../..');
 /** Builds both pages into a private folder; `read` is what `createPages` wants. */
 export const buildDashboard = async (): Promise<{ folder: string; read: (path: string) => Promise<Uint8Array | undefined>; remove: () => Promise<void> }> => {
   const folder = await mkdtemp(join(tmpdir(), 'sealcast-dashboard-'));
-  await build({ configFile: join(root, 'dashboard/vite.config.ts'), logLevel: 'error', build: { outDir: folder, emptyOutDir: true } });
+  await build({ configFile: join(root, 'dashboard/vite.config.ts'), logLevel: 'error', mode: 'production', build: { outDir: folder, emptyOutDir: true } });
   return {
     folder,
     read: (path) => readFile(join(folder, path)).catch(() => undefined),
@@ -87,7 +87,7 @@ const actionsOn = (stores: Stores): OperationsActions => {
   };
 };
 
-export type ControlRoom = { readonly url: string; readonly token: string; readonly stores: Stores; readonly operations: Operations; readonly close: () => Promise<void> };
+export type ControlRoom = { readonly url: string; readonly token: string; readonly stores: Stores; readonly operations: Operations; /** Breaks every open connection, as a failing network does. */ readonly cut: () => void; readonly close: () => Promise<void> };
 
 /** Starts the role with the built pages on a free port of 127.0.0.1. `extra` answers what the role does not own. */
 export const openControlRoom = async (options: { read: (path: string) => Promise<Uint8Array | undefined>; extra?: (request: Request) => Promise<Response | undefined> }): Promise<ControlRoom> => {
@@ -123,6 +123,9 @@ export const openControlRoom = async (options: { read: (path: string) => Promise
   });
   await new Promise<void>((done) => server.listen(0, '127.0.0.1', done));
   const { port } = server.address() as AddressInfo;
+  const cut = (): void => {
+    if ('closeAllConnections' in server) server.closeAllConnections();
+  };
   const token = await operations.firstStartToken();
   if (token === undefined) throw new Error('a fresh store has no operator yet');
   return {
@@ -130,11 +133,12 @@ export const openControlRoom = async (options: { read: (path: string) => Promise
     token,
     stores,
     operations,
+    cut,
     async close() {
       operations.close();
       await new Promise((done) => {
         server.close(done);
-        if ('closeAllConnections' in server) server.closeAllConnections();
+        cut();
       });
     },
   };

@@ -1,0 +1,218 @@
+// SPDX-License-Identifier: Apache-2.0
+/**
+ * The dashboard in real Chromium: built by Vite, served by the operations role under its own content security policy.
+ *
+ * Every page is watched for console errors and policy violations; one of either fails the test.
+ */
+import { existsSync } from 'node:fs';
+import { readFile, readdir } from 'node:fs/promises';
+import { join, resolve } from 'node:path';
+import { type Browser, type Page, chromium } from 'playwright-core';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { systemClock } from '#adapters/node/clock.ts';
+import { type ControlRoom, buildDashboard, openControlRoom, startViewer } from './dashboard/room.ts';
+
+const CHROMIUM = '/usr/bin/chromium';
+let built: Awaited<ReturnType<typeof buildDashboard>>;
+let browser: Browser;
+let room: ControlRoom;
+
+beforeAll(async () => {
+  if (!existsSync(CHROMIUM)) throw new Error('Chromium is missing; install it with: apt-get install -y --no-install-recommends chromium');
+  built = await buildDashboard();
+  room = await openControlRoom({ read: built.read });
+  browser = await chromium.launch({ executablePath: CHROMIUM, args: ['--no-sandbox', '--host-resolver-rules=MAP tv.lan 127.0.0.1'] });
+}, 60_000);
+
+afterAll(async () => {
+  await browser?.close();
+  await room?.close();
+  await built?.remove();
+});
+
+/** Opens a page whose faults are collected; `finish` closes it and answers them. */
+const openPage = async (address: string): Promise<{ page: Page; finish: () => Promise<string[]> }> => {
+  const context = await browser.newContext({ viewport: { width: 1280, height: 900 } });
+  const page = await context.newPage();
+  const faults: string[] = [];
+  page.on('pageerror', (error) => faults.push(error.message));
+  page.on('console', (message) => {
+    // A refused request is logged by the browser itself and is what some tests are about.
+    if (message.type() === 'error' && !message.text().startsWith('Failed to load resource')) faults.push(message.text());
+  });
+  await page.goto(address);
+  return {
+    page,
+    async finish() {
+      await context.close();
+      return faults;
+    },
+  };
+};
+
+const signIn = async (page: Page, token: string): Promise<void> => {
+  await page.getByLabel('Operator token').fill(token);
+  await page.getByRole('button', { name: 'Sign in' }).click();
+};
+
+describe('build', () => {
+  it('makes two pages without inline code, with hashed local assets', async () => {
+    for (const name of ['watch.html', 'control.html']) {
+      const html = await readFile(join(built.folder, name), 'utf8');
+      expect(html).not.toMatch(/<style|style=|<script(?![^>]*\bsrc=)|\son[a-z]+=/);
+      const addresses = [...html.matchAll(/(?:src|href)="([^"]+)"/g)].map(([, address]) => address ?? '');
+      expect(addresses.length).toBeGreaterThan(2);
+      for (const address of addresses) expect(address).toMatch(/^\/(?:assets\/[\w.-]+-[\w-]{8}\.(?:js|css)|favicon\.svg)$/);
+    }
+  });
+
+  it('keeps player code out of the control room and players in chunks of their own', async () => {
+    const assets = await readdir(join(built.folder, 'assets'));
+    const textOf = async (prefix: string): Promise<string> => readFile(join(built.folder, 'assets', assets.find((name) => name.startsWith(prefix) && name.endsWith('.js')) ?? 'none'), 'utf8');
+    const [control, watch] = await Promise.all([textOf('control'), textOf('watch')]);
+    expect(control.length).toBeLessThan(150_000);
+    expect(watch.length).toBeLessThan(150_000);
+    expect(control.includes('requestMediaKeySystemAccess')).toBe(false);
+    expect(watch.includes('MediaSource.isTypeSupported')).toBe(false);
+    expect(assets.filter((name) => /shaka|hls|dash/i.test(name) && name.endsWith('.js')).length).toBeGreaterThanOrEqual(3);
+  });
+
+  it('says nothing about the machine it was built on', async () => {
+    for (const name of await readdir(join(built.folder, 'assets'))) {
+      const code = await readFile(join(built.folder, 'assets', name), 'utf8');
+      expect([name, code.includes(resolve(import.meta.dirname, '../..'))]).toEqual([name, false]);
+    }
+  });
+});
+
+describe('control room', () => {
+  it('refuses a wrong token in words and shows nothing', async () => {
+    const { page, finish } = await openPage(`${room.url}/control`);
+    await signIn(page, `so_${'x'.repeat(43)}`);
+    await page.getByText('This token is not known to the server').waitFor();
+    expect(await page.locator('.tiles').count()).toBe(0);
+    expect(await page.evaluate(() => sessionStorage.length)).toBe(0);
+    expect(await finish()).toEqual([]);
+  });
+
+  it('shows live figures, charts and the feed, and survives a lost connection', async () => {
+    const { page, finish } = await openPage(`${room.url}/control`);
+    await signIn(page, room.token);
+    await page.getByRole('status').getByText('Live', { exact: true }).waitFor();
+    expect(page.url()).not.toContain(room.token.slice(3, 12));
+    const requests = page.locator('.tile', { hasText: 'Edge requests' }).locator('.value');
+    await expect.poll(() => requests.textContent(), { timeout: 10_000 }).toMatch(/^\d{3}\/s$/);
+    expect(await page.locator('canvas').count()).toBe(4);
+    room.operations.events({ at: systemClock.now(), kind: 'ingest.refused', severity: 'alert', message: 'No header was sent for v360' });
+    await page.getByText('No header was sent for v360').waitFor();
+    await page.getByRole('button', { name: 'alert' }).click();
+    await expect.poll(() => page.getByText('No header was sent for v360').count()).toBe(0);
+    await page.getByRole('button', { name: 'alert' }).click();
+
+    await page.context().setOffline(true);
+    room.cut();
+    await page.getByText(/Reconnecting in \d+ s/).waitFor({ timeout: 20_000 });
+    await page.context().setOffline(false);
+    await page.getByRole('status').getByText('Live', { exact: true }).waitFor({ timeout: 20_000 });
+    expect(await finish()).toEqual([]);
+  });
+
+  it('creates and ends an event, shows the credential once, records both', async () => {
+    const { page, finish } = await openPage(`${room.url}/control#/events`);
+    await signIn(page, room.token);
+    await page.getByText('No event yet').waitFor();
+    await page.getByRole('button', { name: 'New event' }).click();
+    await page.getByLabel('Name').fill('Derby');
+    await page.getByRole('textbox', { name: 'Id' }).fill('derby');
+    await page.getByRole('button', { name: 'Create event' }).click();
+    await page.getByText('si_demonstration').waitFor();
+    await page.getByRole('button', { name: 'I have copied it' }).click();
+    expect(await page.getByText('si_demonstration').count()).toBe(0);
+    await page.getByRole('button', { name: 'New event' }).click();
+    await page.getByLabel('Name').fill('Derby again');
+    await page.getByRole('textbox', { name: 'Id' }).fill('derby');
+    await page.getByRole('button', { name: 'Create event' }).click();
+    await page.getByRole('dialog').getByRole('alert').waitFor();
+    await page.keyboard.press('Escape');
+    await page.getByRole('button', { name: 'End Derby' }).click();
+    await page.getByLabel('Note for the audit log').fill('rained off');
+    await page.getByRole('button', { name: 'End event' }).click();
+    await page.getByRole('cell', { name: 'ended' }).waitFor();
+    await page.getByRole('link', { name: 'Audit log' }).click();
+    await page.getByText('Chain verified').waitFor();
+    await page.getByText('rained off').waitFor();
+    expect((await room.stores.catalogue.list()).map(({ state }) => state)).toEqual(['ended']);
+    expect(await finish()).toEqual([]);
+  });
+
+  it('ends one session of an account', async () => {
+    const record = await startViewer(room.stores, 'ann@example.com', 'cup', 'Kitchen tablet');
+    const { page, finish } = await openPage(`${room.url}/control#/accounts`);
+    await signIn(page, room.token);
+    await page.getByRole('link', { name: 'ann@example.com' }).click();
+    await page.getByText('watching').waitFor();
+    await page.getByRole('button', { name: 'End session' }).click();
+    await page.getByRole('dialog').getByRole('button', { name: 'End session' }).click();
+    await page.getByText('ended', { exact: true }).waitFor();
+    expect((await room.stores.sessions.get(record.session))?.endReason).toBe('operator');
+    expect(await finish()).toEqual([]);
+  });
+
+  it('offers no action to role view, keeps the tab signed in, and signs out', async () => {
+    await startViewer(room.stores, 'bob@example.com', 'cup', 'Phone');
+    const token = await room.operations.issueToken('vera', 'view');
+    const { page, finish } = await openPage(`${room.url}/control#/accounts/bob%40example.com`);
+    await signIn(page, token);
+    await page.getByText('watching').waitFor();
+    expect(await page.getByRole('button', { name: /End/ }).count()).toBe(0);
+    await page.reload();
+    await page.getByText('watching').waitFor();
+    await page.getByRole('button', { name: 'Sign out' }).click();
+    await page.getByLabel('Operator token').waitFor();
+    expect(await page.evaluate(() => sessionStorage.length)).toBe(0);
+    expect(await finish()).toEqual([]);
+  });
+
+  it('is usable by keyboard and fits a phone', async () => {
+    const { page, finish } = await openPage(`${room.url}/control`);
+    await page.keyboard.type(room.token);
+    await page.keyboard.press('Enter');
+    await page.locator('.tiles').waitFor();
+    await page.keyboard.press('Tab');
+    expect(await page.evaluate(() => document.activeElement?.textContent)).toBe('Skip to content');
+    await page.setViewportSize({ width: 390, height: 800 });
+    for (const name of ['Events and titles', 'Sessions', 'Accounts', 'Audit log', 'Overview']) {
+      await page.getByRole('link', { name, exact: true }).click();
+      await page.getByRole('heading', { level: 1, name }).waitFor();
+      // Charts follow their container one frame later.
+      await expect.poll(() => page.evaluate(() => document.documentElement.scrollWidth <= innerWidth)).toBe(true);
+    }
+    expect(await finish()).toEqual([]);
+  });
+});
+
+describe('watch page', () => {
+  it('names the addresses to use in an insecure context', async () => {
+    const { page, finish } = await openPage(`${room.url.replace('127.0.0.1', 'tv.lan')}/`);
+    await page.getByText('This address cannot play protected video').waitFor();
+    const port = new URL(room.url).port;
+    expect(await page.getByRole('link', { name: `https://tv.lan:${port}/` }).count()).toBe(1);
+    expect(await page.getByRole('link', { name: `http://localhost:${port}/` }).count()).toBe(1);
+    expect(await page.locator('video').count()).toBe(0);
+    expect(await finish()).toEqual([]);
+  });
+
+  it('asks for the provider’s link where there is no demo', async () => {
+    const { page, finish } = await openPage(`${room.url}/`);
+    await page.getByText('Please open this page from your provider’s link').waitFor();
+    expect(await finish()).toEqual([]);
+  });
+
+  it('takes an entitlement out of the address and says why nothing plays', async () => {
+    const { page, finish } = await openPage(`${room.url}/#asset=cup&entitlement=eyJ.secret.part`);
+    await page.getByText('This cannot be played').waitFor({ timeout: 25_000 });
+    expect(page.url()).not.toContain('secret');
+    expect(await page.getByRole('button', { name: 'Try again' }).count()).toBe(1);
+    expect(await finish()).toEqual([]);
+  });
+});
