@@ -18,13 +18,13 @@ export const createReplays = (limit: number = 100_000): Replays => {
   return {
     isNew(session, mac) {
       const before = last.get(session);
-      if (before !== undefined && equalBytes(before, mac)) return false;
+      const replayed = before !== undefined && equalBytes(before, mac);
       last.delete(session);
       // Copied: the MAC is a view of the request's buffer.
-      last.set(session, mac.slice());
+      last.set(session, replayed ? before : mac.slice());
       const [oldest] = last.size > limit ? last.keys() : [];
       if (oldest !== undefined) last.delete(oldest);
-      return true;
+      return !replayed;
     },
   };
 };
