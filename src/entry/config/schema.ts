@@ -3,6 +3,7 @@
  * Every configuration option there is: meaning, unit, range, default and trade-off, in one place.
  *
  * `sealcast config default`, `docs/reference/configuration.md` and the validation at start are all made from this object.
+ * Length: one object on purpose, so that documents, defaults and validation cannot disagree.
  * Invariant: the defaults alone are a valid configuration of a single process on loopback.
  */
 import type { Config, EnrolledEdge, EntitlementKey, Listen, ServiceCredential, Zone } from './config.ts';
