@@ -5,9 +5,8 @@
  * docs/wire/session.md, "Entitlement"; facts B125: business logic stays with the operator's backend.
  * Invariant: a key verifies its configured algorithm only, so a public key can never serve as an HMAC secret.
  */
-import { encodeBase64url } from '#core/bytes/base64url.ts';
+import { decodeBase64url, encodeBase64url } from '#core/bytes/base64url.ts';
 import { decodeUtf8, encodeUtf8 } from '#core/bytes/utf8.ts';
-import { decodeBase64url } from '#core/bytes/base64url.ts';
 import { SealcastError } from '#core/errors.ts';
 import type { AssetId } from '#core/ids.ts';
 import { ENTITLEMENT_TYPE, type Entitlement, parseEntitlement } from '#core/license/entitlement.ts';

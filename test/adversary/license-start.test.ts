@@ -166,7 +166,7 @@ describe('session start refuses', () => {
     const node = await world.licenseNode();
     const bodies = await Promise.all([world.startBody(device, LIVE, { entitlement }), world.startBody(stranger, LIVE, { entitlement })]);
     const answers = await Promise.all(bodies.map((body, index) => (index === 0 ? world.licenses : node).handler(new Request('https://x.example/v1/sessions', { method: 'POST', body: JSON.stringify(body) }))));
-    expect(answers.map(({ status }) => status).sort()).toEqual([201, 409]);
+    expect(answers.map(({ status }) => status).sort((a, b) => a - b)).toEqual([201, 409]);
     node.close();
   });
   it('assets without keys or without a catalogue entry, and titles that are not ready', async () => {
