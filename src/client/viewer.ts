@@ -163,7 +163,7 @@ export const createViewer = (options: ViewerOptions): Viewer => {
         conclude({ kind: 'keys-missing', kid: encodeHex(kid), text: session.notice ?? NO_KEY_TEXT });
         return undefined;
       }
-      if (due) session.playhead(at);
+      session.playhead(session.kind === 'event' ? at : titlePlayhead());
       await nextChange(Math.min(100, patience) as Millis);
     }
   };
