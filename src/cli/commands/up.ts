@@ -22,7 +22,7 @@ export const platformArgs = {
   tls: { type: 'boolean', description: 'serve HTTPS with a generated certificate (own files: option tls in the configuration)', default: false },
 } as const;
 
-type PlatformFlags = { config?: string; data?: string; port?: string; host?: string; 'admin-listen'?: string; tls?: boolean };
+type PlatformFlags = { readonly [Name in 'config' | 'data' | 'port' | 'host' | 'admin-listen']?: string | undefined } & { readonly tls?: boolean };
 
 /** The configuration that file and flags make together. */
 export const configOf = (args: PlatformFlags, more: ConfigOverrides = {}): ReturnType<typeof loadConfig> => {

@@ -1,0 +1,53 @@
+// SPDX-License-Identifier: Apache-2.0
+/** `sealcast event create|list|end`: live events of a running service. */
+import { type CommandDef, defineCommand } from 'citty';
+import { EXIT, type ExitCode, jsonArg, printJson } from '../command.ts';
+import { callOperator, operatorArgs } from '../operator-api.ts';
+
+type EventView = { readonly asset: string; readonly name: string; readonly state: string; readonly liveSessions: number };
+
+const create = defineCommand({
+  meta: { name: 'create', description: 'make an event: its keys, its page, and a credential for the source (shown once)' },
+  args: {
+    id: { type: 'positional', required: true, description: 'event id: 1-40 characters of a-z, 0-9 and -' },
+    name: { type: 'string', description: 'name that viewers see (default: the id)' },
+    scheme: { type: 'enum', options: ['cenc', 'cbcs'], default: 'cenc', description: 'protection scheme' },
+    'clear-key': { type: 'enum', options: ['off', 'detect'], default: 'off', description: 'detect: plain Clear Key players may have the keys of a sliding window' },
+    ...operatorArgs,
+    ...jsonArg,
+  },
+  run: async ({ args }): Promise<ExitCode> => {
+    const body = { asset: args.id, name: args.name ?? args.id, scheme: args.scheme, clearKey: args['clear-key'] };
+    const made = await callOperator<{ event: EventView; ingest: { url: string; credential: string } }>(args, 'POST', '/v1/events', body);
+    if (args.json) printJson(made);
+    else {
+      process.stdout.write(`event       ${made.event.asset} (${made.event.name})\ningest      ${made.ingest.url}/Streams(NAME.cmfv)\ncredential  ${made.ingest.credential}   (shown only this once; HTTP Bearer token or Basic password)\nwatch page  ${args.url.replace(/\/+$/, '')}/#asset=${made.event.asset}\n`);
+    }
+    return EXIT.done;
+  },
+});
+
+const list = defineCommand({
+  meta: { name: 'list', description: 'list events' },
+  args: { ...operatorArgs, ...jsonArg },
+  run: async ({ args }): Promise<ExitCode> => {
+    const { events } = await callOperator<{ events: readonly EventView[] }>(args, 'GET', '/v1/events');
+    if (args.json) printJson({ events });
+    else process.stdout.write(events.length === 0 ? 'no events yet; make one with: sealcast event create ID\n' : `${events.map(({ asset, state, liveSessions, name }) => `${asset.padEnd(24)} ${state.padEnd(8)} ${String(liveSessions).padStart(6)} watching  ${name}`).join('\n')}\n`);
+    return EXIT.done;
+  },
+});
+
+const end = defineCommand({
+  meta: { name: 'end', description: 'end an event: its source and its sessions stop' },
+  args: { id: { type: 'positional', required: true, description: 'event id' }, ...operatorArgs, ...jsonArg },
+  run: async ({ args }): Promise<ExitCode> => {
+    const event = await callOperator<EventView>(args, 'POST', `/v1/events/${encodeURIComponent(args.id)}/end`, {});
+    if (args.json) printJson({ event });
+    else process.stdout.write(`${event.asset} has ended\n`);
+    return EXIT.done;
+  },
+});
+
+const command: CommandDef<any> = defineCommand({ meta: { name: 'event', description: 'live events: create, list, end' }, subCommands: { create, list, end } });
+export default command;

@@ -1,0 +1,39 @@
+// SPDX-License-Identifier: Apache-2.0
+/**
+ * What a chapter of the demo is: steps that really happen, each with a verdict and its figures.
+ *
+ * Invariant: a step that throws has failed, with the reason as a figure; it never ends the story.
+ */
+import type { Stage } from './stage.ts';
+
+export type FigureValue = number | string | boolean;
+export type Step = { readonly name: string; readonly claim: string; readonly ok: boolean; readonly seconds: number; readonly figures: Readonly<Record<string, FigureValue>> };
+
+export type Chapter = {
+  readonly name: string;
+  readonly title: string;
+  /** Takes at most 120 s in real time. */
+  run(stage: Stage): Promise<readonly Step[]>;
+};
+
+/** Runs one step and times it. */
+export const step = async (name: string, claim: string, run: () => Promise<{ ok: boolean; figures: Readonly<Record<string, FigureValue>> }>): Promise<Step> => {
+  const began = Date.now();
+  const seconds = (): number => Math.round((Date.now() - began) / 100) / 10;
+  try {
+    const { ok, figures } = await run();
+    return { name, claim, ok, seconds: seconds(), figures };
+  } catch (error) {
+    return { name, claim, ok: false, seconds: seconds(), figures: { fault: error instanceof Error ? error.message : String(error) } };
+  }
+};
+
+/** Polls until `condition` holds; false after `limit` ms. */
+export const until = async (condition: () => boolean | Promise<boolean>, limit: number): Promise<boolean> => {
+  const end = Date.now() + limit;
+  for (;;) {
+    if (await condition()) return true;
+    if (Date.now() >= end) return false;
+    await new Promise((resolve) => setTimeout(resolve, 50));
+  }
+};

@@ -1,0 +1,6 @@
+// SPDX-License-Identifier: Apache-2.0
+/** The chapters of the demo, in the order of `--all`. The first one is the core story of `--once`. */
+import type { Chapter } from './chapter.ts';
+import { coreChapter } from './core-chapter.ts';
+
+export const CHAPTERS: readonly Chapter[] = [coreChapter];

@@ -1,0 +1,141 @@
+// SPDX-License-Identifier: Apache-2.0
+/**
+ * The demo's stage: the platform on embedded defaults, a live event on air, a film, and an issuer of entitlements.
+ *
+ * Short terms, so that everything can be seen within seconds: renewals every 8 s, a term of 20 s, groups of 6 s.
+ * Invariant: nothing of the demo weakens the platform; it is the same code with other figures and one more route.
+ */
+import { execFile } from 'node:child_process';
+import { existsSync } from 'node:fs';
+import { mkdir, rename } from 'node:fs/promises';
+import { join, resolve } from 'node:path';
+import { promisify } from 'node:util';
+import { findTool, type LiveSource, startLiveScene, startLoop, startRelay } from '#adapters/ffmpeg/index.ts';
+import { SealcastError } from '#core/errors.ts';
+import { type AssetId, assetId } from '#core/ids.ts';
+import type { CatalogueEntry, Clock } from '#ports';
+import type { Config, ConfigOverrides } from '../config/index.ts';
+import { type Platform, type PlatformOptions, startPlatform } from '../node.ts';
+import { credentialHash } from '../operator-actions.ts';
+import { createDemoIssuer, type DemoIssuer } from './issuer.ts';
+
+/** Terms of the demo; options given by the user win over them. */
+export const DEMO_OVERRIDES: ConfigOverrides = {
+  licensing: { intervalSeconds: 8, durationSeconds: 20, horizonSeconds: 1800 },
+  packager: { periodSeconds: 2, titlePeriodSeconds: 2, groupPeriods: 3, windowSeconds: 60, dvrSeconds: 120, latencySeconds: 1.5 },
+  log: { level: 'warn' },
+};
+
+export type Stage = {
+  readonly platform: Platform;
+  readonly issuer: DemoIssuer;
+  readonly event: AssetId;
+  readonly film: AssetId;
+  readonly source: { readonly kind: 'scene' | 'file' | 'relay' | 'bundled-clip'; readonly live: LiveSource };
+  /** The licence terms in force, ms, and the group length, ms. */
+  readonly terms: { readonly interval: number; readonly duration: number; readonly group: number };
+  close(): Promise<void>;
+};
+
+const FILM = 'film' as AssetId;
+const FILM_SECONDS = 60;
+
+/** A calm minute of moving colour with a time code and a chord, coded once into the data folder. */
+const makeFilm = async (folder: string, font: string | undefined): Promise<string> => {
+  const file = join(resolve(folder), 'demo', 'film.mp4');
+  if (existsSync(file)) return file;
+  await mkdir(join(folder, 'demo'), { recursive: true, mode: 0o700 });
+  const text = font === undefined ? '' : `,drawtext=fontfile=${font}:fontsize=40:fontcolor=white:box=1:boxcolor=black@0.5:boxborderw=10:x=40:y=40:text='%{pts\\:hms}'`;
+  const part = `${file}.part.mp4`;
+  await promisify(execFile)(findTool('ffmpeg'), [
+    '-nostdin', '-hide_banner', '-loglevel', 'error', '-y',
+    '-f', 'lavfi', '-i', `gradients=s=1280x720:r=25:speed=0.02:c0=0x14213d:c1=0x2a9d8f:c2=0xe76f51:c3=0xf4a261:nb_colors=4:seed=7,format=yuv420p${text}`,
+    '-f', 'lavfi', '-i', 'aevalsrc=0.08*(sin(2*PI*220*t)+sin(2*PI*277.18*t)+sin(2*PI*329.63*t))*(0.6+0.4*sin(2*PI*t/8)):s=48000:c=stereo',
+    '-t', String(FILM_SECONDS), '-c:v', 'libx264', '-preset', 'ultrafast', '-crf', '24', '-g', '50', '-sc_threshold', '0', '-pix_fmt', 'yuv420p', '-profile:v', 'main',
+    '-c:a', 'aac', '-b:a', '96k', '-movflags', '+faststart', part,
+  ]);
+  await rename(part, file);
+  return file;
+};
+
+/** An event that can still be sent to: the demo's own, or the next one if an operator ended it. */
+const openEvent = async (platform: Platform): Promise<AssetId> => {
+  for (let number = 1; ; number++) {
+    const asset = assetId(number === 1 ? 'live' : `live-${number}`);
+    const entry = await platform.stores.catalogue.get(asset);
+    if (entry === undefined) {
+      await platform.actions?.createEvent({ asset, name: 'Live match', scheme: 'cenc', clearKey: 'off' });
+      return asset;
+    }
+    if (entry.state !== 'ended') return asset;
+  }
+};
+
+/** The demo knows its own ingest credential after a restart, too: it sets it anew at every start. */
+const giveCredential = async (platform: Platform, asset: AssetId, credential: string): Promise<void> => {
+  const entry = (await platform.stores.catalogue.get(asset)) as CatalogueEntry;
+  await platform.stores.catalogue.update({ ...entry, ingestCredentialHash: credentialHash(credential) });
+};
+
+const addFilm = async (platform: Platform, config: Config, font: string | undefined): Promise<void> => {
+  const known = await platform.stores.catalogue.get(FILM);
+  if (known?.state === 'ready') return;
+  if (known !== undefined) throw new SealcastError('already-exists', 'the film was not packed to its end by an earlier start; remove the data folder to make it again');
+  const source = await makeFilm(config.data, font);
+  await platform.actions?.addTitle?.({ asset: FILM, name: 'Sixty seconds of colour', scheme: 'cbcs', clearKey: 'off', source });
+};
+
+const startSource = async (platform: Platform, options: { asset: AssetId; credential: string; input?: string; clock: Clock; event: (message: string) => void }): Promise<Stage['source']> => {
+  const { asset, credential, input, clock } = options;
+  const ingest = platform.roles.packager?.ingestHandler;
+  if (ingest === undefined) throw new SealcastError('config-invalid', 'the demo needs the packager role');
+  const common = { asset, ingestUrl: `${platform.url}/ingest/${asset}`, credential, send: ingest, clock, log: platform.log, events: platform.operations?.events ?? (() => undefined) };
+  if (input !== undefined && /^(rtmps?|srt):/.test(input)) return { kind: 'relay', live: startRelay({ ...common, url: input, listen: true }) };
+  if (input !== undefined) return { kind: 'file', live: await startLoop({ ...common, file: input }) };
+  return { kind: 'scene', live: startLiveScene(common) };
+};
+
+/** Brings the stage up; the film is packed in the background. */
+export const openStage = async (options: {
+  config: Config;
+  clock: Clock;
+  /** A file to loop or an rtmp or srt address, instead of the generated scene. */
+  input?: string;
+  font?: string;
+  exposeDevelopmentKey?: boolean;
+  say: (line: string) => void;
+}): Promise<Stage> => {
+  const { config, clock } = options;
+  let issuer: DemoIssuer | undefined;
+  let credential = '';
+  const extend: PlatformOptions['extend'] = async ({ stores, secrets, random }) => {
+    credential = await secrets.text('demo/ingest');
+    const pair = await secrets.keyPair('demo/issuer', 'ES256');
+    issuer = createDemoIssuer({ kid: 'sealcast-demo', pair, catalogue: stores.catalogue, clock, random });
+    return { demo: issuer.handler, entitlementKeys: [{ kid: issuer.kid, alg: 'ES256', key: pair.publicJwk }] };
+  };
+  const platform = await startPlatform({ config, clock, extend, ...(options.exposeDevelopmentKey === true && { exposeDevelopmentKey: true }) });
+  try {
+    const event = await openEvent(platform);
+    await giveCredential(platform, event, credential);
+    const source = await startSource(platform, { asset: event, credential, clock, event: options.say, ...(options.input !== undefined && { input: options.input }) });
+    const filming = addFilm(platform, config, options.font).catch((error: unknown) => options.say(`the film is not available: ${error instanceof Error ? error.message : String(error)}`));
+    const { licensing, packager } = config;
+    return {
+      platform,
+      issuer: issuer as DemoIssuer,
+      event,
+      film: FILM,
+      source,
+      terms: { interval: licensing.intervalSeconds * 1000, duration: licensing.durationSeconds * 1000, group: packager.periodSeconds * packager.groupPeriods * 1000 },
+      async close() {
+        await source.live.stop();
+        await filming;
+        await platform.stop();
+      },
+    };
+  } catch (error) {
+    await platform.stop();
+    throw error;
+  }
+};
