@@ -175,7 +175,8 @@ describe('control room', () => {
 
   it('is usable by keyboard and fits a phone', async () => {
     const { page, finish } = await openPage(`${room.url}/control`);
-    await page.keyboard.type(room.token);
+    await page.locator('input[name=token]:focus').waitFor();
+    await page.keyboard.insertText(room.token);
     await page.keyboard.press('Enter');
     await page.locator('.tiles').waitFor();
     await page.keyboard.press('Tab');
