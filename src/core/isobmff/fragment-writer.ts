@@ -79,7 +79,7 @@ export const retimeFragment = (bytes: Uint8Array, change: { readonly sequenceNum
   // tfdt may have grown from 32 to 64 bits; data offsets count from moof, so they move by the same amount.
   const fixed = growth === 0 ? edited : editMoof(moof, change, growth);
   return editBoxes(bytes, (box) => {
-    if (box.type === 'moof') return fixed;
+    if (box.type === 'moof') return fixed === moof.bytes ? undefined : fixed;
     return box.type === 'prft' && change.shift !== undefined ? shiftPrft(box, change.shift) : undefined;
   });
 };
