@@ -7,3 +7,5 @@ export type { LiveTimes } from './live-event.ts';
 export { packTitle } from './title.ts';
 export type { PackedTitle, PackTitleOptions, TitleKeys } from './title.ts';
 export { titleFolder } from './origin.ts';
+export { createClipLoop } from './loop.ts';
+export type { ClipLoop, LoopTrack } from './loop.ts';

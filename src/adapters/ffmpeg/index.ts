@@ -5,3 +5,5 @@ export { probe } from './probe.ts';
 export { createFfmpegTool } from './tool.ts';
 export { startLiveScene, startLoop, startRelay } from './live-source.ts';
 export type { LiveSource, LiveSourceOptions } from './live-source.ts';
+export { readFallbackClip } from './fallback-clip.ts';
+export type { FallbackTrack } from './fallback-clip.ts';

@@ -53,15 +53,18 @@ const pitch = (): string => {
   ].join('');
 };
 
-/** The whole scene: outputs `[v1]` 720p, `[v2]` 360p, `[a]` a beep on every second over noise. */
+/** A beep on every second over noise, stereo. */
+const tone = `aevalsrc='0.2*sin(2*PI*440*t)*lt(mod(t,1),0.1)+0.02*(random(0)-0.5)|0.2*sin(2*PI*440*t)*lt(mod(t,1),0.1)+0.02*(random(1)-0.5)':s=48000`;
+
+/** The whole scene: outputs `[v1]` 720p, `[v2]` 360p, `[a]` sound. */
 export const sceneGraph = (font: string): string =>
   `${pitch()}[o7]realtime=limit=10,${utcVideo},${clock(font)},split[v1][v2o];[v2o]scale=640:360:flags=bilinear[v2];` +
-  `aevalsrc='0.2*sin(2*PI*440*t)*lt(mod(t,1),0.1)+0.02*(random(0)-0.5)|0.2*sin(2*PI*440*t)*lt(mod(t,1),0.1)+0.02*(random(1)-0.5)':s=48000,arealtime=limit=10,${utcAudio}[a]`;
+  `${tone},arealtime=limit=10,${utcAudio}[a]`;
 
-/** The same scene without the clocks of the wall, for a clip: time stamps start at 0. */
+/** The same scene for a clip that is looped: time stamps start at 0, and no clock is drawn that would be wrong later. */
 export const clipGraph = (font: string): string =>
-  `${pitch()}[o7]${clock(font)},split[v1][v2o];[v2o]scale=640:360:flags=bilinear[v2];` +
-  `aevalsrc='0.2*sin(2*PI*440*t)*lt(mod(t,1),0.1)+0.02*(random(0)-0.5)|0.2*sin(2*PI*440*t)*lt(mod(t,1),0.1)+0.02*(random(1)-0.5)':s=48000[a]`;
+  `${pitch()}[o7]drawtext=fontfile=${font}:fontsize=44:fontcolor=white:box=1:boxcolor=black@0.6:boxborderw=10:x=40:y=40:text='bundled clip %{frame_num}',` +
+  `split[v1][v2o];[v2o]scale=640:360:flags=bilinear[v2];${tone},aresample=48000[a]`;
 
 /** Puts a file or contribution stream on the UTC grid. `fps` and `aresample` stand before the counters, or sound drifts. */
 export const inputGraph = (has: { video: boolean; audio: boolean }): string =>
