@@ -16,7 +16,7 @@ import type { EnrolledEdge, Zone } from './options.ts';
 import type { Revocations } from './revocations.ts';
 
 /** An edge that hears nothing new serves for so long. */
-const VALIDITY = 600_000_000;
+export const BUNDLE_VALIDITY: Micros = 600_000_000 as Micros;
 /** A bundle without news is issued anew so often, which moves `validUntil`. */
 const REISSUE = 60_000_000;
 /** Edges' clocks may be behind ours: keys are valid there a little earlier. */
@@ -76,7 +76,7 @@ export const createBundles = (options: {
       }),
       revokedSessions: revocations.sessions(now),
       revokedDevices: revocations.devices(now),
-      validUntil: (issuedAt + VALIDITY) as Micros,
+      validUntil: (issuedAt + BUNDLE_VALIDITY) as Micros,
     };
   };
 

@@ -8,7 +8,7 @@
 import { SealcastError } from '#core/errors.ts';
 import { policyVersion } from '#core/license/decide.ts';
 import type { Micros, Millis } from '#core/time.ts';
-import { createBundles } from './bundle.ts';
+import { BUNDLE_VALIDITY, createBundles } from './bundle.ts';
 import { createClearKey } from './clear-key.ts';
 import { createEndings } from './end-session.ts';
 import { createEntitlements } from './entitlements.ts';
@@ -35,8 +35,11 @@ const DEFAULTS = {
   renewUrls: ['/v1/renew'],
   licenseUrls: ['/v1/licenses'],
 } as const;
-/** Clocks of servers differ; an ended session stays listed this much longer than its last right. */
-const REVOCATION_MARGIN = 60_000_000;
+/**
+ * An edge that is cut off may renew a session that it does not know to be over for as long as its bundle is valid, and the last
+ * right given then lasts two terms. A minute more is for clocks that differ.
+ */
+const REVOCATION_MARGIN = BUNDLE_VALIDITY + 60_000_000;
 
 /** Loads or makes the server's secrets. Throws `config-invalid` naming the option. */
 export const createLicenseServer = async (options: LicenseServerOptions): Promise<LicenseServer> => {

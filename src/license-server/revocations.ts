@@ -2,8 +2,8 @@
 /**
  * Ended sessions and revoked devices, in memory, for renewals and edge bundles.
  *
- * A session stays listed while something it holds may still be good: two terms after its end, its media tokens and its
- * renewal state are over by themselves. The durable truth is the session store, from which other servers' ends are read.
+ * A session stays listed while something it holds may still be good: media tokens and renewal state last two terms, given by
+ * whoever had not heard of the end yet; then they are over by themselves. The durable truth is the session store, from which other servers' ends are read.
  * Invariant: once listed, an entry is not dropped before its `until`.
  */
 import type { RevokedDevice, RevokedSession } from '#core/edge-bundle/edge-bundle.ts';
