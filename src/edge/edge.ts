@@ -7,7 +7,8 @@
  * Invariant: no byte of media leaves without a verified, unrevoked token for its asset, and no store is read on the way.
  */
 import type { EdgeBundle } from '#core/edge-bundle/edge-bundle.ts';
-import type { Micros, Millis } from '#core/time.ts';
+import type { ErrorCode } from '#core/errors.ts';
+import type { Millis } from '#core/time.ts';
 import { carriedToken, createAuthorizer } from '#edge/authorize.ts';
 import { type BundleSource, createBundleLoop } from '#edge/bundle-loop.ts';
 import { createDiskTier, type DiskTier } from '#edge/disk-tier.ts';
@@ -104,7 +105,7 @@ export const createEdge = (options: EdgeOptions): Edge => {
   });
   const authorizer = createAuthorizer({ remembered: options.rememberedTokens ?? 100_000 });
   const responder = createResponder(options.respond ?? plainResponse);
-  const tally = createTally(metrics, clock);
+  const tally = createTally(metrics);
   let flushing: (() => void) | undefined;
 
   const bundle = createBundleLoop({
@@ -128,29 +129,24 @@ export const createEdge = (options: EdgeOptions): Edge => {
     },
   });
 
-  const serve = async (address: MediaAddress, request: Request, now: Micros, keepAlive: KeepAlive): Promise<Response> => {
-    const wish = wishOf(request);
-    const counted = (response: Response, source: string): Response => {
-      tally.answer(address.kind, response.status, source);
-      return response;
-    };
-    const known = objects.peek(address.key, now);
-    if (known !== undefined) return counted(responder.object({ kind: 'stored', source: 'memory', object: known }, wish, now), 'memory');
-    const answer = await objects.open(address.key, keepAlive);
-    const later = clock.now();
-    if (answer.kind === 'refused') return counted(responder.refusal(answer.code, answer.detail, later, wish.head), 'origin');
-    return counted(responder.object(answer, wish, later), answer.source);
+  const counted = (kind: string, source: string, response: Response): Response => {
+    tally.answer(kind, response.status, source);
+    return response;
   };
 
-  const handler = async (request: Request, context?: EdgeContext): Promise<Response> => {
+  /** From wherever it is; the rarer half of the media path. */
+  const fetchObject = async (address: MediaAddress, wish: Wish, keepAlive: KeepAlive): Promise<Response> => {
+    const answer = await objects.open(address.key, keepAlive);
     const now = clock.now();
-    tally.flush();
+    if (answer.kind === 'refused') return counted(address.kind, 'origin', responder.refusal(answer.code, answer.detail, now, wish.head));
+    return counted(address.kind, answer.source, responder.object(answer, wish, now));
+  };
+
+  /** Answers at once what is in memory: a promise per step would be a good part of what a cached segment costs. */
+  const answer = (request: Request, keepAlive: KeepAlive): Response | Promise<Response> => {
+    const now = clock.now();
     const { method } = request;
-    const refuse = (code: Parameters<typeof responder.refusal>[0], detail: string): Response => {
-      const response = responder.refusal(code, detail, now, method === 'HEAD');
-      tally.answer('refusal', response.status, code);
-      return response;
-    };
+    const refuse = (code: ErrorCode, detail: string): Response => counted('refusal', code, responder.refusal(code, detail, now, method === 'HEAD'));
 
     if (method === 'OPTIONS') return responder.preflight(now);
     if (method !== 'GET' && method !== 'HEAD') return refuse('method-not-allowed', 'media answers GET, HEAD and OPTIONS');
@@ -166,12 +162,15 @@ export const createEdge = (options: EdgeOptions): Edge => {
     const verdict = authorizer.authorize({ token, asset: address.asset, keys, now });
     if (!verdict.ok) return refuse(verdict.code, verdict.detail);
 
-    return serve(address, request, now, context?.waitUntil ?? noKeepAlive);
+    const wish = wishOf(request);
+    const known = objects.peek(address.key, now);
+    if (known === undefined) return fetchObject(address, wish, keepAlive);
+    return counted(address.kind, 'memory', responder.object({ kind: 'stored', source: 'memory', object: known }, wish, now));
   };
 
   const flushLater = (): void => {
     flushing = clock.after(1000 as Millis, () => {
-      tally.flush(true);
+      tally.flush();
       metrics.gauge('sealcast_edge_cache_bytes', 'Bytes of whole objects in memory.', memory.bytes);
       metrics.gauge('sealcast_edge_arriving_bytes', 'Bytes of objects on their way from the origin.', objects.arriving);
       flushLater();
@@ -179,7 +178,10 @@ export const createEdge = (options: EdgeOptions): Edge => {
   };
 
   return {
-    handler,
+    handler: (request, context) => {
+      const response = answer(request, context?.waitUntil ?? noKeepAlive);
+      return response instanceof Promise ? response : Promise.resolve(response);
+    },
     start: () => {
       bundle.start();
       if (flushing === undefined) flushLater();
@@ -189,7 +191,7 @@ export const createEdge = (options: EdgeOptions): Edge => {
       objects.close();
       flushing?.();
       flushing = undefined;
-      tally.flush(true);
+      tally.flush();
     },
     refresh: () => bundle.refresh(),
     readiness: () => {

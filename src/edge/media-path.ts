@@ -12,7 +12,7 @@ export type MediaKind = 'manifest' | 'init' | 'segment' | 'part' | 'subtitle' | 
 
 export type MediaAddress = {
   /** Token of the virtual path, if there is one. */
-  readonly pathToken?: string;
+  readonly pathToken: string | undefined;
   readonly asset: AssetId;
   readonly kind: MediaKind;
   /** `{asset}/{file}{?query}`: what is asked of the origin, and the cache key. */
@@ -83,5 +83,7 @@ export const parseMediaAddress = (url: string): (MediaAddress & { readonly query
   if (kind === undefined || !isAssetId(asset)) return 'not-found';
   const kept = kind === 'manifest' ? playlistQuery(query) : '';
   if (kept === undefined) return 'bad-query';
-  return { ...(pathToken !== undefined && { pathToken }), asset, kind, key: `${asset}/${segments.join('/')}${kept}`, query };
+  // What is left after the asset is the file; cutting it out is cheaper than joining its parts.
+  const file = path.slice(PREFIX.length + (pathToken === undefined ? 0 : pathToken.length + 1));
+  return { pathToken, asset, kind, key: file + kept, query };
 };

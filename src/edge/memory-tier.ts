@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
- * Whole objects in memory, at most so many bytes, least recently used out first.
+ * Whole objects in memory, at most so many bytes, those unused for longest out first (to within a thousand uses).
  *
  * Invariant: `bytes` never exceeds the budget; an object larger than an eighth of it is not kept, so that one cannot push out all.
  */
@@ -15,6 +15,8 @@ export type StoredObject = {
   readonly bornAt: Micros;
   /** Filled by the first answer: the header list that every whole answer of this object has. */
   headerList?: [string, string][];
+  /** Turn of the memory tier in which it was last moved to the young end. */
+  turn?: number;
 };
 
 export type MemoryTier = {
@@ -26,6 +28,8 @@ export type MemoryTier = {
   readonly count: number;
 };
 
+/** Uses that may pass before the order of use is brought up to date: moving an entry at each use costs more than it tells. */
+const TURN = 1024;
 /** Bookkeeping of one object beside its body: key, head, headers, map entry. */
 const OVERHEAD = 1024;
 
@@ -33,6 +37,7 @@ const OVERHEAD = 1024;
 export const createMemoryTier = (budget: number): MemoryTier => {
   const objects = new Map<string, StoredObject>();
   let bytes = 0;
+  let uses = 0;
   const cost = (object: StoredObject): number => object.body.length + OVERHEAD;
   const remove = (key: string): void => {
     const object = objects.get(key);
@@ -50,8 +55,13 @@ export const createMemoryTier = (budget: number): MemoryTier => {
     get: (key) => {
       const object = objects.get(key);
       if (object === undefined) return undefined;
-      objects.delete(key);
-      objects.set(key, object);
+      uses += 1;
+      const turn = Math.floor(uses / TURN);
+      if (object.turn !== turn) {
+        object.turn = turn;
+        objects.delete(key);
+        objects.set(key, object);
+      }
       return object;
     },
     put: (key, object) => {

@@ -23,8 +23,6 @@ const COMMON: HeaderList = [
   ['timing-allow-origin', '*'],
   ['x-content-type-options', 'nosniff'],
   ['referrer-policy', 'no-referrer'],
-  // Pages that isolate themselves (COEP require-corp) may embed media without CORS too.
-  ['cross-origin-resource-policy', 'cross-origin'],
 ];
 
 const PREFLIGHT: HeaderList = [

@@ -1,23 +1,21 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
- * Counts requests locally and hands the sums to the metrics about once a second.
+ * Counts requests locally; the edge hands the sums to the metrics about once a second.
  *
  * A labelled counter costs more than a cached segment's whole handling; a map look-up does not.
  * Invariant: labels are from closed sets (kinds, cache sources, statuses), so the map stays small.
  */
-import type { Clock, Metrics } from '#ports';
-import type { Millis } from '#core/time.ts';
+import type { Metrics } from '#ports';
 
 export type Tally = {
   /** One answer: what was asked for, how it ended, where the bytes came from. */
   answer(kind: string, status: number, source: string): void;
-  /** Hands over what is counted if the last time was a second ago; `force` at once. */
-  flush(force?: boolean): void;
+  /** Hands over what is counted since the last time. */
+  flush(): void;
 };
 
-export const createTally = (metrics: Metrics, clock: Clock): Tally => {
+export const createTally = (metrics: Metrics): Tally => {
   const answers = new Map<string, { kind: string; status: string; source: string; count: number }>();
-  let last: Millis = clock.monotonic();
   return {
     answer: (kind, status, source) => {
       const id = `${kind} ${status} ${source}`;
@@ -25,10 +23,7 @@ export const createTally = (metrics: Metrics, clock: Clock): Tally => {
       if (row === undefined) answers.set(id, { kind, status: String(status), source, count: 1 });
       else row.count += 1;
     },
-    flush: (force = false) => {
-      const now = clock.monotonic();
-      if (!force && now - last < 1000) return;
-      last = now;
+    flush: () => {
       for (const row of answers.values()) {
         if (row.count === 0) continue;
         const { kind, status, source } = row;

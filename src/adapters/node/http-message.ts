@@ -102,6 +102,7 @@ const pump = async (body: ReadableStream<Uint8Array>, answer: ServerResponse): P
   const reader = body.getReader();
   const gone = (): void => void reader.cancel(new Error('the client went away')).catch(() => undefined);
   answer.on('close', gone);
+  answer.on('error', () => answer.destroy());
   try {
     for (;;) {
       const { done, value } = await reader.read();
@@ -117,8 +118,8 @@ const pump = async (body: ReadableStream<Uint8Array>, answer: ServerResponse): P
   }
 };
 
-/** Writes a response; resolves when its last byte is handed to the socket or the client is gone. */
-export const writeResponse = async (response: Response, answer: ServerResponse, closing: boolean): Promise<void> => {
+/** Writes a response. Throws only what `writeHead` throws for a malformed one; later faults end the connection. */
+export const writeResponse = (response: Response, answer: ServerResponse, closing: boolean): void => {
   if (closing) answer.shouldKeepAlive = false;
   const raw = rawAnswer(response);
   if (raw !== undefined) {
@@ -129,12 +130,12 @@ export const writeResponse = async (response: Response, answer: ServerResponse, 
   answer.writeHead(response.status, headerFields(response.headers));
   if (response.body === null || answer.req.method === 'HEAD') {
     answer.end();
-    await response.body?.cancel().catch(() => undefined);
+    response.body?.cancel().catch(() => undefined);
     return;
   }
   // Headers of a stream that has nothing yet must not wait for its first chunk; one that has shares a packet with it.
   setImmediate(() => {
     if (!answer.destroyed && !answer.writableEnded) answer.flushHeaders();
   });
-  await pump(response.body as ReadableStream<Uint8Array>, answer);
+  void pump(response.body as ReadableStream<Uint8Array>, answer);
 };

@@ -55,7 +55,12 @@ export const serve = async (handler: ServerHandler, options: ServeOptions): Prom
   const scheme = tls === undefined ? 'http' : 'https';
   let closing: Promise<void> | undefined;
 
-  const respond = async (message: IncomingMessage, answer: ServerResponse, expectsContinue: boolean): Promise<Response> => {
+  const fault = (message: IncomingMessage, error: unknown): Response => {
+    log.error('handler fault', { method: message.method, reason: error instanceof Error ? (error.stack ?? error.message) : String(error) });
+    return problem(error, ERRORS[problemOf(error).code].status);
+  };
+
+  const serveOne = (expectsContinue: boolean) => (message: IncomingMessage, answer: ServerResponse): void => {
     const goOn = expectsContinue ? (): void => answer.writeContinue() : undefined;
     let signal: AbortSignal | undefined;
     if (message.method !== 'GET' && message.method !== 'HEAD') {
@@ -65,21 +70,16 @@ export const serve = async (handler: ServerHandler, options: ServeOptions): Prom
       });
       signal = abort.signal;
     }
+    const write = (response: Response): void => {
+      // A client still waiting for 100 Continue must not send a body that nobody reads.
+      writeResponse(response, answer, closing !== undefined || (expectsContinue && !message.readableDidRead));
+    };
     const request = toRequest(message, { scheme, maxUrl, signal, goOn });
-    if (!(request instanceof Request)) return problem(new SealcastError('bad-request', request.detail), request.status);
-    try {
-      return await handler(request, { address: message.socket.remoteAddress ?? '' });
-    } catch (error) {
-      log.error('handler fault', { method: request.method, reason: error instanceof Error ? (error.stack ?? error.message) : String(error) });
-      const document = problemOf(error);
-      return problem(error, ERRORS[document.code].status);
-    }
-  };
-
-  const serveOne = (expectsContinue: boolean) => (message: IncomingMessage, answer: ServerResponse): void => {
-    answer.on('error', () => answer.destroy());
-    respond(message, answer, expectsContinue)
-      .then((response) => writeResponse(response, answer, closing !== undefined || (expectsContinue && !message.readableDidRead)))
+    if ('status' in request) return write(problem(new SealcastError('bad-request', request.detail), request.status));
+    // Settled promises and plain answers take the same short way; a fault is answered once and logged once.
+    new Promise<Response>((resolve) => resolve(handler(request, { address: message.socket.remoteAddress ?? '' })))
+      .catch((error: unknown) => fault(message, error))
+      .then(write)
       .catch((error: unknown) => {
         log.error('response fault', { reason: error instanceof Error ? error.message : String(error) });
         answer.destroy();
