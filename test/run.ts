@@ -14,7 +14,7 @@ import { fileURLToPath } from 'node:url';
 import { ensureTool, type Tool } from '../src/adapters/node/setup.ts';
 
 const ROOT = fileURLToPath(new URL('..', import.meta.url));
-const RESULTS = join(ROOT, 'build', 'test-results.json');
+const RESULTS = join(ROOT, 'build', `test-results-${process.pid}.json`);
 const filters = process.argv.slice(2);
 // The tools' scripts start with `env node`: that has to be the Node that runs this file.
 const env: NodeJS.ProcessEnv = { ...process.env, PATH: [join(ROOT, 'node_modules', '.bin'), process.env['PATH']].join(delimiter) };
@@ -93,9 +93,9 @@ if (filters.length > 0) {
 
 say(`3. tests (vitest)${filters.length > 0 ? ` under ${filters.join(', ')}` : ''}`);
 mkdirSync(join(ROOT, 'build'), { recursive: true });
-rmSync(RESULTS, { force: true });
 const { ok } = await run('vitest', ['run', '--reporter=default', '--reporter=json', `--outputFile.json=${RESULTS}`, ...filters], { quiet: false });
 const counted = readReport();
+rmSync(RESULTS, { force: true });
 // Vitest also fails for faults outside any test, such as an unhandled rejection or a path that matches nothing.
 const failed = counted.failed + failedSteps + (ok || counted.failed > 0 ? 0 : 1);
 say(`${failedSteps > 0 ? `${failedSteps} of the steps before the tests failed, see above. ` : ''}Took ${seconds(started)}.`);

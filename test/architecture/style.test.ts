@@ -75,9 +75,9 @@ describe('exports', () => {
         let above = index - 1;
         while (above >= 0 && /^\/\/ (?:biome|oxlint)-/.test(lines[above] ?? '')) above -= 1;
         let start = above;
-        while (start > 0 && !/^\/\*\*/.test(lines[start] ?? '')) start -= 1;
+        while (start > 0 && !(lines[start] ?? '').startsWith('/**')) start -= 1;
         // The block at line 2 belongs to the file.
-        const hasOwn = /\*\/$/.test(lines[above] ?? '') && start > 1;
+        const hasOwn = (lines[above] ?? '').endsWith('*/') && start > 1;
         // One-line exports in one run share the comment above the first.
         const shares = documented.has(declared(lines[index - 1] ?? '') ?? '');
         if (hasOwn || shares) documented.add(name);

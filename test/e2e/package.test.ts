@@ -15,7 +15,7 @@ const ROOT = fileURLToPath(new URL('../..', import.meta.url));
 const MANIFEST = JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8')) as { version: string; exports: Record<string, unknown> };
 const DOORS = Object.keys(MANIFEST.exports).filter((door) => door !== './package.json');
 /** Doors that must work without Node: in browsers or in Cloudflare's runtime. */
-const NODE_FREE = ['./client', './player', './edge', './renewal', './watermark'].filter((door) => DOORS.includes(door));
+const NODE_FREE = ['./client', './player', './edge', './worker-edge', './renewal', './watermark'].filter((door) => DOORS.includes(door));
 /** A packed package beyond this has taken something in that it should not. */
 const LARGEST_TARBALL_BYTES = 8_000_000;
 

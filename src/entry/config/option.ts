@@ -45,7 +45,7 @@ export type OptionOf<T> = [T] extends [readonly (infer Item)[]]
     ? Section<T> | ValueOption<T>
     : ValueOption<T>;
 
-/** Any section, list or option: the same shapes without their value types, for code that walks a schema. */
+/** Any section: the same shape without its value types, for code that walks a schema. */
 export type AnySection = {
   readonly is: 'section';
   readonly doc: string;
@@ -53,7 +53,9 @@ export type AnySection = {
   readonly required?: readonly string[];
   readonly options: { readonly [name: string]: AnyOption };
 };
+/** Any list of sections. */
 export type AnyList = { readonly is: 'list'; readonly doc: string; readonly item: AnySection; readonly example: readonly unknown[] };
+/** Anything that can stand in a schema. */
 export type AnyOption = ValueOption<unknown> | AnySection | AnyList;
 
 /** Names the shape of a refused value, never the value: it may be a secret in the wrong place. */
