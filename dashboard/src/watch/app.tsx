@@ -45,6 +45,7 @@ const Stage = (props: { video: { current: HTMLVideoElement | null }; viewing: Vi
         </div>
       ) : null}
       {viewing.phase === 'starting' ? <div class="message quiet" role="status"><span class="spinner" aria-hidden="true" /><p>{viewing.step}…</p></div> : null}
+      {viewing.phase === 'watching' && viewing.reading.frames === 0 ? <div class="message quiet" role="status"><span class="spinner" aria-hidden="true" /><p>Waiting for the first picture…</p></div> : null}
       {viewing.phase === 'watching' ? <Standing reading={viewing.reading} blocked={props.blocked} /> : null}
       {viewing.phase === 'over' ? (
         <Message title={viewing.title} tone="bad" code={viewing.code}>

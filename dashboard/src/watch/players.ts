@@ -17,9 +17,33 @@ export type LoadedPlayer =
 /** A CommonJS build arrives as the default export, an ES module as itself. */
 const moduleOf = (loaded: object): unknown => ('default' in loaded ? loaded.default : loaded);
 
-export const loadPlayer = async (player: PlayerName): Promise<LoadedPlayer> => {
-  if (player === 'shaka') return { player, library: moduleOf(await import('shaka-player')) as ShakaLibrary };
-  if (player === 'hls') return { player, library: moduleOf(await import('hls.js')) as HlsLibrary };
+/** `abandon` ends a player that is still loading; one that plays is ended by its playback. */
+export type PlayerChoice = { readonly loaded: LoadedPlayer; readonly abandon: () => Promise<void> };
+
+/**
+ * Shaka's `load` settles only when media has come. Without a handle on the player, choosing something else meanwhile would
+ * leave it asking for segments for ever.
+ */
+const abandonable = (library: ShakaLibrary): PlayerChoice => {
+  const made: InstanceType<ShakaLibrary['Player']>[] = [];
+  const Player = class {
+    constructor() {
+      const player = new library.Player();
+      made.push(player);
+      return player;
+    }
+  } as unknown as ShakaLibrary['Player'];
+  return {
+    loaded: { player: 'shaka', library: { polyfill: library.polyfill, Player } },
+    abandon: async () => void (await Promise.allSettled(made.map((player) => player.destroy()))),
+  };
+};
+
+const nothingToAbandon = (): Promise<void> => Promise.resolve();
+
+export const loadPlayer = async (player: PlayerName): Promise<PlayerChoice> => {
+  if (player === 'shaka') return abandonable(moduleOf(await import('shaka-player')) as ShakaLibrary);
+  if (player === 'hls') return { loaded: { player, library: moduleOf(await import('hls.js')) as HlsLibrary }, abandon: nothingToAbandon };
   const loaded: object = await import('dashjs');
-  return { player, library: ('MediaPlayer' in loaded ? loaded : moduleOf(loaded)) as DashLibrary };
+  return { loaded: { player, library: ('MediaPlayer' in loaded ? loaded : moduleOf(loaded)) as DashLibrary }, abandon: nothingToAbandon };
 };

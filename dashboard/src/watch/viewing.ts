@@ -10,7 +10,7 @@ import { startSession } from '../../../src/client/start-session.ts';
 import { indexedDbDeviceStorage } from '../../../src/player/device-storage.ts';
 import { type Playback, playProtected } from '../../../src/player/play.ts';
 import type { Programme } from './catalogue.ts';
-import { type PlayerName, loadPlayer } from './players.ts';
+import { type PlayerChoice, type PlayerName, loadPlayer } from './players.ts';
 
 /** Media time one renewal (or the licence itself) opened; seconds. */
 export type Grant = { readonly from: number; readonly to: number };
@@ -63,6 +63,8 @@ const PERIOD = 250;
 const KEPT_GRANTS = 40;
 /** A picture that has not moved for this long stands. */
 const STANDING_MILLIS = 700;
+/** After this long without a picture the page says that it is still trying. */
+const PATIENCE = 8000;
 const RENEWING = /\/v1\/(renew|licenses)$/;
 
 const sentenceOf = (error: unknown): string => {
@@ -121,13 +123,16 @@ export const startViewing = (options: ViewingOptions): (() => Promise<void>) => 
   const { video, programme, onState } = options;
   let stopped = false;
   let timer: ReturnType<typeof setInterval> | undefined;
+  let patience: ReturnType<typeof setTimeout> | undefined;
   let playback: Playback | undefined;
   let session: Session | undefined;
+  let choice: PlayerChoice | undefined;
   const tell = (state: ViewingState): void => {
     if (!stopped) onState(state);
   };
   const over = (title: string, text: string, code: string): void => {
     clearInterval(timer);
+    clearTimeout(patience);
     tell({ phase: 'over', title, text, code });
   };
   const guardedFetch = (request: Request): Promise<Response> =>
@@ -135,8 +140,9 @@ export const startViewing = (options: ViewingOptions): (() => Promise<void>) => 
 
   const run = async (): Promise<void> => {
     tell({ phase: 'starting', step: 'Asking for a licence' });
-    const [device, loaded] = await Promise.all([openDevice({ name: deviceName(), storage: indexedDbDeviceStorage() }), loadPlayer(options.player)]);
+    const [device, chosen] = await Promise.all([openDevice({ name: deviceName(), storage: indexedDbDeviceStorage() }), loadPlayer(options.player)]);
     if (stopped) return;
+    choice = chosen;
     const started = await startSession({ servers: [location.origin], device, asset: programme.asset, entitlement: options.entitlement, fetch: guardedFetch });
     if (!started.ok) return over('This cannot be played', started.denial.text, started.denial.code);
     session = started.session;
@@ -146,7 +152,9 @@ export const startViewing = (options: ViewingOptions): (() => Promise<void>) => 
       if (end.code !== 'viewer') over('Playback ended', end.text, end.code);
     });
     tell({ phase: 'starting', step: 'Loading the picture' });
-    playback = await playProtected({ ...loaded, video, session: running, baseUrl: location.origin });
+    patience = setTimeout(() => tell({ phase: 'starting', step: 'Still waiting for the first picture' }), PATIENCE);
+    playback = await playProtected({ ...chosen.loaded, video, session: running, baseUrl: location.origin });
+    clearTimeout(patience);
     if (stopped) return playback.stop();
     // Browsers refuse sound before a click; a muted picture is better than none.
     await video.play().catch(() => {
@@ -165,7 +173,11 @@ export const startViewing = (options: ViewingOptions): (() => Promise<void>) => 
   return async () => {
     stopped = true;
     clearInterval(timer);
-    await (playback?.stop() ?? session?.stop());
+    clearTimeout(patience);
+    if (playback !== undefined) return playback.stop();
+    // Before there is a session nothing touches the element yet, so nobody has to wait for that request.
+    if (session === undefined) return;
+    await Promise.allSettled([choice?.abandon(), session.stop()]);
     await running;
   };
 };
