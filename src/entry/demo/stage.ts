@@ -8,6 +8,7 @@
 import { execFile } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import { mkdir, rename } from 'node:fs/promises';
+import { constants, setPriority } from 'node:os';
 import { join, resolve } from 'node:path';
 import { promisify } from 'node:util';
 import { findTool, type LiveSource, startLiveScene, startLoop, startRelay } from '#adapters/ffmpeg/index.ts';
@@ -47,13 +48,16 @@ const makeFilm = async (folder: string, font: string | undefined): Promise<strin
   await mkdir(join(folder, 'demo'), { recursive: true, mode: 0o700 });
   const text = font === undefined ? '' : `,drawtext=fontfile=${font}:fontsize=40:fontcolor=white:box=1:boxcolor=black@0.5:boxborderw=10:x=40:y=40:text='%{pts\\:hms}'`;
   const part = `${file}.part.mp4`;
-  await promisify(execFile)(findTool('ffmpeg'), [
+  // Small and scaled up, because the live encoder needs the cores; colour has no edges to lose.
+  const coding = promisify(execFile)(findTool('ffmpeg'), [
     '-nostdin', '-hide_banner', '-loglevel', 'error', '-y',
-    '-f', 'lavfi', '-i', `gradients=s=1280x720:r=25:speed=0.02:c0=0x14213d:c1=0x2a9d8f:c2=0xe76f51:c3=0xf4a261:nb_colors=4:seed=7,format=yuv420p${text}`,
+    '-f', 'lavfi', '-i', `gradients=s=320x180:r=25:speed=0.02:c0=0x14213d:c1=0x2a9d8f:c2=0xe76f51:c3=0xf4a261:nb_colors=4:seed=7,format=yuv420p,scale=1280:720:flags=bicubic${text}`,
     '-f', 'lavfi', '-i', 'aevalsrc=0.08*(sin(2*PI*220*t)+sin(2*PI*277.18*t)+sin(2*PI*329.63*t))*(0.6+0.4*sin(2*PI*t/8)):s=48000:c=stereo',
     '-t', String(FILM_SECONDS), '-c:v', 'libx264', '-preset', 'ultrafast', '-crf', '24', '-g', '50', '-sc_threshold', '0', '-pix_fmt', 'yuv420p', '-profile:v', 'main',
     '-c:a', 'aac', '-b:a', '96k', '-movflags', '+faststart', part,
   ]);
+  if (coding.child.pid !== undefined) setPriority(coding.child.pid, constants.priority.PRIORITY_LOW);
+  await coding;
   await rename(part, file);
   return file;
 };
