@@ -67,7 +67,11 @@ export const planDecryption = (bytes: Uint8Array, tracks: readonly Track[]): Dec
       if (spans.length === 0) return;
       if (!kids.has(name)) kids.set(name, kid);
       if (scheme === 'cenc') calls.push(ctrCall(kid, protection.iv, spans));
-      else chains.set(name, [...(chains.get(name) ?? []), ...spans]);
+      else {
+        const chain = chains.get(name);
+        if (chain === undefined) chains.set(name, [...spans]);
+        else chain.push(...spans);
+      }
     });
   }
   for (const [name, spans] of chains) calls.push(cbcCall(kids.get(name) as KeyId, spans));
