@@ -106,7 +106,7 @@ const DEVICE = encodeBase64url(new Uint8Array(32).fill(8)) as DeviceId;
 const ACCOUNT = 'ann/1@example.com' as AccountId;
 
 const addViewer = async (stores: Stores, clock: Clock): Promise<void> => {
-  const record = { session: SESSION, account: ACCOUNT, device: DEVICE, deviceName: 'TV', asset: 'cup' as AssetId, startedAt: clock.now(), entitledUntil: (clock.now() + 1e9) as Micros };
+  const record = { session: SESSION, account: ACCOUNT, device: DEVICE, deviceName: 'TV', sign: { x: 'public' }, agree: { x: 'public' }, terms: {}, asset: 'cup' as AssetId, startedAt: clock.now(), entitledUntil: (clock.now() + 1e9) as Micros };
   await stores.sessions.create(record);
   await stores.heartbeats.record({ ...record, at: clock.now(), expiresAt: (clock.now() + 60e6) as Micros, kind: 'initial' });
   await stores.devices.register({ device: DEVICE, account: ACCOUNT, name: 'TV', sign: { x: 'public' }, agree: { x: 'public' }, registeredAt: clock.now() }, 5);
