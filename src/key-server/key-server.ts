@@ -15,7 +15,7 @@ import { ladderHash } from '#crypto/ladder-hash.ts';
 import type { AssetKeying, AssetKeyRecord, AssetKeyStore, Clock, ContentKeySource, EventSink, GrantKeySource, Log, Metrics, PeriodKey, Random, SecretBox } from '#ports';
 import { createAssetKeys, keyingOf, type KeyToImport, type NewAsset } from './asset-keys.ts';
 import { createKeyServerHandler, type ServiceCredential } from './handler.ts';
-import { checkLead, checkRange } from './schedule-bounds.ts';
+import { checkGroups, checkLead, checkRange } from './schedule-bounds.ts';
 
 export type KeyServerOptions = {
   readonly store: AssetKeyStore;
@@ -117,6 +117,7 @@ export const createKeyServer = (options: KeyServerOptions): KeyServer => {
       counted('content', async () => {
         checkRange('periods', from, to);
         const record = await assets.record(asset);
+        checkGroups(keyingOf(record), to);
         checkLead(keyingOf(record), to, clock.now());
         return record.importedKeys.some((item) => item.keyGroup === keyGroup) ? fixed(record, keyGroup, from, to) : derive(record, keyGroup, from, to);
       }),

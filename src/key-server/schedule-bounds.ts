@@ -22,6 +22,11 @@ export const checkRange = (what: 'periods' | 'groups', from: number, to: number)
   if (to - from > MAX_KEYS_PER_REQUEST) throw new SealcastError('bad-request', `at most ${MAX_KEYS_PER_REQUEST} ${what} in one request; got ${to - from}`);
 };
 
+/** Throws `bad-request` if a period lies beyond the u32 of grant groups. */
+export const checkGroups = (keying: AssetKeying, toPeriod: number): void => {
+  if (toPeriod > MAX_GROUP * keying.schedule.periodsPerGroup) throw new SealcastError('bad-request', 'periods must lie in grant groups below 2^32');
+};
+
 /** Throws `key-unavailable` if a period of a live event starts more than 60 s from now. */
 export const checkLead = (keying: AssetKeying, toPeriod: number, now: Micros): void => {
   if (keying.kind !== 'event') return;
