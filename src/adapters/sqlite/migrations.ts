@@ -38,6 +38,7 @@ export const MIGRATIONS: readonly string[] = [
     started_at INTEGER NOT NULL AS (record ->> 'startedAt'), ended_at INTEGER AS (record ->> 'endedAt')
   ) STRICT;
   CREATE INDEX sessions_by_start ON sessions(started_at);
+  CREATE INDEX sessions_live ON sessions(started_at) WHERE ended_at IS NULL;
   CREATE INDEX sessions_by_account ON sessions(account, started_at);
   CREATE INDEX sessions_by_asset ON sessions(asset, started_at);
   CREATE INDEX sessions_by_end ON sessions(ended_at) WHERE ended_at IS NOT NULL;
