@@ -83,4 +83,4 @@ rmSync(DIST, { recursive: true, force: true });
 emit();
 rewrite();
 copyOthers();
-run('vite', ['build', '--logLevel', 'warn', '--outDir', join(DIST, 'dashboard'), '--emptyOutDir'], join(ROOT, 'dashboard'));
+run('vite', ['build', '--logLevel', 'error', '--outDir', join(DIST, 'dashboard'), '--emptyOutDir'], join(ROOT, 'dashboard'));

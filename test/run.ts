@@ -72,7 +72,7 @@ let failedSteps = 0;
 const steps: readonly { name: string; command: string; args: readonly string[]; cwd?: string }[] = [
   { name: 'types (tsc -b)', command: 'tsc', args: ['-b'] },
   { name: 'lint (oxlint --type-aware)', command: 'oxlint', args: ['--type-aware', 'src', 'test', 'bench', 'scripts', 'bin'].filter((arg) => arg.startsWith('-') || existsSync(join(ROOT, arg))) },
-  { name: 'dashboard (vite build)', command: 'vite', args: ['build', '--logLevel', 'warn'], cwd: join(ROOT, 'dashboard') },
+  { name: 'dashboard (vite build)', command: 'vite', args: ['build', '--logLevel', 'error'], cwd: join(ROOT, 'dashboard') },
 ];
 
 say(`sealcast tests on Node ${process.version}`);
