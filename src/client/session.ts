@@ -40,6 +40,8 @@ export type SessionParts = {
 };
 
 const EXPIRED_TEXT = 'The connection to the service was lost. Playback goes on as soon as it is back.';
+/** A player stands some frames before the first one it has no key for, and never gets closer. */
+const EXPIRY_SLACK = 500_000;
 /** Least pause between two renewals, and between two licences, that the playhead asks for. */
 const RENEWAL_GAP = 1000 as Millis;
 const LICENSE_GAP = 3000 as Millis;
@@ -101,7 +103,7 @@ export const createSession = (parts: SessionParts): Session => {
   const watchExpiry = (): void => {
     cancelExpiry();
     if (end !== undefined) return;
-    const left = contentLeft();
+    const left = contentLeft() - EXPIRY_SLACK;
     // Without a failed renewal there is nothing to tell: the content is over, or a new licence is on its way.
     if (left > 0) cancelExpiry = clock.after(Math.ceil(left / 1000) as Millis, watchExpiry);
     else if (timer.failures > 0 && state === 'degraded') {

@@ -1,0 +1,105 @@
+// SPDX-License-Identifier: Apache-2.0
+/** Runs inside the browser: starts a session and a stock player the way a page would, and reports what is on the screen. */
+import { openDevice } from '#client/device.ts';
+import type { Session, SessionEnd } from '#client/session-types.ts';
+import { startSession } from '#client/start-session.ts';
+import { checkPlaybackSupport } from '#player/context.ts';
+import { micros } from '#core/time.ts';
+import { indexedDbDeviceStorage } from '#player/device-storage.ts';
+import { type Playback, type PlayOptions, playProtected } from '#player/play.ts';
+
+export type PlayerChoice = 'shaka' | 'hls' | 'dash';
+
+/** What a test sees of the page. */
+export type Report = {
+  readonly frames: number;
+  readonly dropped: number;
+  /** Media time of the newest frame on the screen (requestVideoFrameCallback), as the playback maps it; µs. */
+  readonly mediaTime: number | undefined;
+  readonly currentTime: number;
+  readonly readyState: number;
+  readonly state: string | undefined;
+  readonly end: SessionEnd | undefined;
+  readonly notices: readonly (string | undefined)[];
+  readonly keyCount: number;
+  readonly sessionNow: number | undefined;
+  readonly openedTo: number | undefined;
+  readonly renewals: number;
+  /** performance.now() of the newest presented frame. */
+  readonly lastFrameAt: number;
+  readonly now: number;
+  readonly failure: string | undefined;
+  readonly mediaError: string | undefined;
+};
+
+const video = document.querySelector('video') as HTMLVideoElement;
+let session: Session | undefined;
+let playback: Playback | undefined;
+let notices: (string | undefined)[] = [];
+let renewals = 0;
+let lastFrameAt = 0;
+let failure: string | undefined;
+
+const library = (player: PlayerChoice): unknown => (globalThis as unknown as Record<string, unknown>)[{ shaka: 'shaka', hls: 'Hls', dash: 'dashjs' }[player]];
+
+const onFrame = (): void => {
+  lastFrameAt = performance.now();
+  video.requestVideoFrameCallback(onFrame);
+};
+video.requestVideoFrameCallback(onFrame);
+
+const harness = {
+  support: () => checkPlaybackSupport(),
+  async deviceId(): Promise<string> {
+    return (await openDevice({ storage: indexedDbDeviceStorage() })).id;
+  },
+  async play(options: { player: PlayerChoice; asset: string; entitlement: string; startAt?: number }): Promise<string | undefined> {
+    const device = await openDevice({ name: 'test page', storage: indexedDbDeviceStorage() });
+    const started = await startSession({ servers: [location.origin], asset: options.asset, device, entitlement: async () => options.entitlement });
+    if (!started.ok) return `${started.denial.code}: ${started.denial.detail}`;
+    session = started.session;
+    session.on('renewed', () => (renewals += 1));
+    notices = [];
+    const common = { video, session, baseUrl: location.origin, onNotice: (text: string | undefined) => notices.push(text), ...(options.startAt === undefined ? {} : { startAt: micros(options.startAt) }) };
+    try {
+      playback = await playProtected({ ...common, player: options.player, library: library(options.player) } as PlayOptions);
+      await video.play();
+    } catch (error) {
+      failure = error instanceof Error ? error.message : JSON.stringify(error);
+    }
+    return failure;
+  },
+  /** A stock player with the recommended settings and a good token, but no session of ours: it has the entry key only. */
+  async playWithoutKeys(options: { player: PlayerChoice; asset: string; token: string; kind: 'event' | 'title' }): Promise<void> {
+    const thief = { asset: options.asset, mediaToken: options.token, kind: options.kind, openedRange: { from: 0, to: 0 }, state: 'active', notice: undefined, end: undefined, playhead: () => undefined, keysBetween: async () => [], on: () => () => undefined, stop: async () => true };
+    playback = await playProtected({ video, session: thief as unknown as Session, baseUrl: location.origin, player: options.player, library: library(options.player) } as PlayOptions);
+    void video.play().catch(() => undefined);
+  },
+  seek(seconds: number): void {
+    video.currentTime = seconds;
+  },
+  stop: async (): Promise<void> => playback?.stop(),
+  report(): Report {
+    const quality = video.getVideoPlaybackQuality();
+    return {
+      frames: quality.totalVideoFrames - quality.droppedVideoFrames,
+      dropped: quality.droppedVideoFrames,
+      mediaTime: playback?.mediaTime(),
+      currentTime: video.currentTime,
+      readyState: video.readyState,
+      state: session?.state,
+      end: session?.end,
+      notices,
+      keyCount: playback?.protection.keyCount ?? 0,
+      sessionNow: session?.now(),
+      openedTo: session?.openedRange.to,
+      renewals,
+      lastFrameAt,
+      now: performance.now(),
+      failure,
+      mediaError: video.error === null ? undefined : `${video.error.code} ${video.error.message}`,
+    };
+  },
+};
+export type Harness = typeof harness;
+Object.assign(globalThis, { harness });
