@@ -52,6 +52,17 @@ describe('sqlite', () => {
     expect(await stores[0]?.devices.listByAccount(account('ann'))).toHaveLength(3);
     const won = await Promise.all(Array.from({ length: 20 }, (_, index) => (stores[index % 2] as SqliteStores).singleUse.claim('jti', at(60), at(0))));
     expect(won.filter(Boolean)).toHaveLength(1);
+    const appended = await Promise.all(
+      Array.from({ length: 40 }, (_, index) =>
+        (stores[index % 2] as SqliteStores).audit.append(
+          { at: at(index), actor: 'a', action: 'b', target: 'c', detail: {} },
+          (previous, { seq }) => `${previous.length === 0 ? 0 : previous.split('/')[0]}+/${seq}`,
+        ),
+      ),
+    );
+    expect(appended.map(({ seq }) => seq).sort((a, b) => a - b)).toEqual(Array.from({ length: 40 }, (_, index) => index + 1));
+    // Each hash holds one + more than the one before: every entry was sealed over its true predecessor.
+    for (const entry of (await stores[0]?.audit.read(0, 100)) ?? []) expect(entry.hash).toBe(`0${'+'.repeat(entry.seq)}/${entry.seq}`);
   });
 
   it('is readable by its owner only', () => {

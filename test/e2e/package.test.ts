@@ -158,4 +158,16 @@ describe('the command', () => {
     expect(bad.code).toBe(1);
     expect(bad.out).toContain('did you mean `port`?');
   });
+
+  it('plays the core story from the installed package', { timeout: 300_000 }, async () => {
+    const { code, out, err } = await run('npx', ['--no-install', 'sealcast', 'demo', '--once', '--json'], join(folder, 'project'), 280_000);
+    expect(code, err).toBe(0);
+    const report = JSON.parse(out) as { ok: boolean; chapters: { name: string; ok: boolean; figures: Record<string, unknown> }[] };
+    expect(report.ok).toBe(true);
+    expect(report.chapters.length).toBeGreaterThan(0);
+    for (const chapter of report.chapters) {
+      expect(chapter.ok, chapter.name).toBe(true);
+      expect(Object.keys(chapter.figures).length, chapter.name).toBeGreaterThan(0);
+    }
+  });
 });
