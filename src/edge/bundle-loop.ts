@@ -74,7 +74,7 @@ export const createBundleLoop = (options: {
         await ask(LONGEST_WAIT, signal);
         failures = 0;
         // A source that answers nothing without having waited would be asked in a tight loop.
-        if (held?.bundle.version === before && clock.monotonic() - started < FIRST_PAUSE) await pause(signal);
+        if (!signal.aborted && held?.bundle.version === before && clock.monotonic() - started < FIRST_PAUSE) await pause(signal);
       } catch (cause) {
         if (signal.aborted) return;
         failures += 1;

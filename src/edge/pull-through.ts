@@ -102,8 +102,9 @@ export const createPullThrough = (options: PullThroughOptions): PullThrough => {
 
   /** Copies the origin's body into `bytes`; the outcome is for the readers of `bytes`, so this never rejects. */
   const fill = async (key: string, answer: Extract<OriginAnswer, { kind: 'object' }>, bytes: GrowingBytes, bornAt: Micros, heard: () => void): Promise<void> => {
-    const reader = answer.body?.getReader();
+    let reader: ReadableStreamDefaultReader<Uint8Array> | undefined;
     try {
+      reader = answer.body?.getReader();
       for (let next = await reader?.read(); next !== undefined && !next.done; next = await reader?.read()) {
         heard();
         arriving += next.value.length;
