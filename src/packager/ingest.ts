@@ -3,7 +3,7 @@
  * Takes media from encoders: DASH-IF Live Media Ingest 1.1, interface 1 (CMAF), at `/ingest/{event}/...`.
  *
  * PUT and POST mean the same. One request may carry one segment or, as ffmpeg sends it, a whole track without end; boxes are
- * found wherever the reads fall. Refusals: 403 credential, 404 no such event, 412 no header yet, 415 a content type that is
+ * found wherever the reads fall. Refusals: 401 without a credential (a challenge), 403 with a wrong one, 404 no such event, 412 no header yet, 415 a content type that is
  * not media, 400 otherwise. ffmpeg reads no answers, so every refusal is logged and put before the operator with its reason.
  * Invariant: memory per connection is bounded by the splitter; what was taken before a fault stays taken.
  */
@@ -49,6 +49,8 @@ export const createIngest = (options: IngestOptions): ((request: Request) => Pro
 
   const refuse = (error: unknown, where: { asset?: AssetId; track?: RepresentationId }): Response => {
     const response = problemResponse(error);
+    // Without the challenge ffmpeg's dash muxer never sends the user and password of its address (RFC 7617).
+    if (response.status === 401) response.headers.set('www-authenticate', 'Basic realm="ingest", charset="UTF-8"');
     const code = isSealcastError(error) ? error.code : 'internal';
     const reason = isSealcastError(error) ? error.message : 'unexpected fault';
     log.warn('ingest refused', { ...where, code, status: response.status, reason, ...(isSealcastError(error) ? {} : { fault: String(error) }) });
@@ -60,7 +62,8 @@ export const createIngest = (options: IngestOptions): ((request: Request) => Pro
   const admit = async (request: Request, name: string): Promise<{ asset: AssetId; event: LiveEvent }> => {
     const access = isAssetId(name) ? await options.access(name) : undefined;
     if (access === undefined || !isAssetId(name)) throw new SealcastError('not-found', 'there is no such event');
-    if (!credentialFits(request.headers.get('authorization'), access.credentialHash)) throw new SealcastError('credential-invalid', 'the ingest credential is missing or wrong; send it as HTTP Basic password or Bearer token');
+    if (!request.headers.has('authorization')) throw new SealcastError('token-missing', 'send the ingest credential as HTTP Basic password or Bearer token');
+    if (!credentialFits(request.headers.get('authorization'), access.credentialHash)) throw new SealcastError('credential-invalid', 'the ingest credential is wrong; it is the HTTP Basic password or the Bearer token');
     if (!access.open) throw new SealcastError('not-found', 'the event has ended');
     const event = await options.event(name);
     if (event.ended) throw new SealcastError('not-found', 'the event has ended');

@@ -17,6 +17,8 @@ import type { AssetKeying, Clock, ObjectStore } from '#ports';
 import { createLiveTrack } from './live-track.ts';
 import type { LiveTrack } from './live-track.ts';
 import type { ChunkProtection } from './protection.ts';
+import { createSourceTimeline } from './source-timeline.ts';
+import type { SourceTimeline } from './source-timeline.ts';
 import { sourceTrack } from './source-track.ts';
 import type { SourceTrack } from './source-track.ts';
 import { createRenditionWindow } from './window.ts';
@@ -50,7 +52,7 @@ export type LiveEvent = {
   suspend(): Promise<void>;
 };
 
-type Stored = { readonly version: 1; readonly publishedAt: number; readonly tracks: readonly string[]; readonly endedAt?: number };
+type Stored = { readonly version: 1; readonly publishedAt: number; readonly tracks: readonly string[]; readonly endedAt?: number; readonly shift?: number };
 
 /** Tracks of one source announce themselves within milliseconds of each other. */
 const SETTLING = 1_000_000;
@@ -76,9 +78,24 @@ export const createLiveEvent = async (options: {
   let publishedAt = clock.now();
   let announcedAt: Micros | undefined;
   let endedAt: SegmentNumber | undefined;
+  let shift: Micros | undefined;
 
   const save = (): Promise<void> =>
-    store.put(`${folder}/event.json`, encodeUtf8(JSON.stringify({ version: 1, publishedAt, tracks: [...tracks.keys()], ...(endedAt === undefined ? {} : { endedAt }) } satisfies Stored)));
+    store.put(`${folder}/event.json`, encodeUtf8(JSON.stringify({ version: 1, publishedAt, tracks: [...tracks.keys()], ...(endedAt === undefined ? {} : { endedAt }), ...(shift === undefined ? {} : { shift }) } satisfies Stored)));
+
+  /** Made when the first track is, after the stored shift is known. */
+  let timeline: SourceTimeline | undefined;
+  const timelineOf = (): SourceTimeline =>
+    (timeline ??= createSourceTimeline({
+      clock,
+      segmentDuration: times.segmentDuration,
+      stored: shift,
+      newest: () => [...tracks.values()].reduce<Micros | undefined>((latest, { window }) => (window.end !== undefined && window.end > (latest ?? 0) ? window.end : latest), undefined),
+      onAnchor(value) {
+        shift = value;
+        save().catch(options.onFault);
+      },
+    }));
 
   const make = async (id: RepresentationId, source: SourceTrack, served: Uint8Array | undefined): Promise<LiveTrack> => {
     const path = `${folder}/${id}`;
@@ -89,7 +106,7 @@ export const createLiveEvent = async (options: {
       await store.put(`${path}/source.mp4`, source.init);
       await store.put(`${path}/init.mp4`, init);
     }
-    return createLiveTrack({ id, source, init, window, protection: guard, clock, segmentDuration: times.segmentDuration, chunkDuration: times.chunkDuration, period: keying.schedule.period, tolerance: options.tolerance });
+    return createLiveTrack({ id, source, init, window, protection: guard, timeline: timelineOf(), clock, segmentDuration: times.segmentDuration, chunkDuration: times.chunkDuration, period: keying.schedule.period, tolerance: options.tolerance });
   };
 
   const restore = async (): Promise<void> => {
@@ -98,6 +115,7 @@ export const createLiveEvent = async (options: {
     const state = JSON.parse(decodeUtf8(stored)) as Stored;
     publishedAt = state.publishedAt as Micros;
     endedAt = state.endedAt as SegmentNumber | undefined;
+    shift = state.shift as Micros | undefined;
     for (const name of state.tracks) {
       const id = name as RepresentationId;
       const [source, init] = await Promise.all([store.get(`${folder}/${id}/source.mp4`), store.get(`${folder}/${id}/init.mp4`)]);
@@ -123,7 +141,8 @@ export const createLiveEvent = async (options: {
       segmentDuration: times.segmentDuration,
       chunkDuration: times.chunkDuration,
       window: Math.max(times.segmentDuration, Math.min(times.window, Math.ceil((clock.now() - first) / 1_000_000) * 1_000_000)) as Micros,
-      publishedAt: publishedAt as Micros,
+      // ffmpeg finds the live edge by MPD@publishTime where availabilityStartTime is 1970, so it has to be recent.
+      publishedAt: Math.max(publishedAt, Math.floor(clock.now() / times.segmentDuration) * times.segmentDuration) as Micros,
       targetLatency: times.targetLatency,
       ...(endedAt === undefined ? {} : { endedAt }),
     };

@@ -11,7 +11,7 @@
 import { concatBytes } from '#core/bytes/concat.ts';
 import { SealcastError } from '#core/errors.ts';
 import type { RepresentationId } from '#core/ids.ts';
-import { onlyTrackFragment, parseFragment } from '#core/isobmff/fragment.ts';
+import { durationOf, onlyTrackFragment, parseFragment } from '#core/isobmff/fragment.ts';
 import type { Fragment, TrackFragment } from '#core/isobmff/fragment.ts';
 import { samplesToWrite, writeFragment } from '#core/isobmff/fragment-writer.ts';
 import { writePrft } from '#core/isobmff/segment-boxes.ts';
@@ -24,6 +24,7 @@ import type { Piece } from './cut.ts';
 import type { ChunkProtection } from './protection.ts';
 import { describeTrack, sameCoding } from './source-track.ts';
 import type { SourceTrack } from './source-track.ts';
+import type { SourceTimeline } from './source-timeline.ts';
 import type { RenditionWindow } from './window.ts';
 
 /** What became of a chunk. */
@@ -49,6 +50,7 @@ export type LiveTrackOptions = {
   readonly init: Uint8Array;
   readonly window: RenditionWindow;
   readonly protection: ChunkProtection;
+  readonly timeline: SourceTimeline;
   readonly clock: Clock;
   readonly segmentDuration: Micros;
   readonly chunkDuration: Micros;
@@ -63,15 +65,16 @@ export const createLiveTrack = (options: LiveTrackOptions): LiveTrack => {
   let sequence = 0;
   let sampleTicks = 0;
   let ended = false;
+  let fresh = true;
   let lastSegment = window.latest;
   let next: MediaTicks | undefined = window.end === undefined ? undefined : ticksFromMicros(window.end, media.timescale);
   /** Chunks of all connections of this track, one after the other. */
   let queue: Promise<unknown> = Promise.resolve();
 
   /** First sample that is not there yet; half a sample of slack, because sources round. */
-  const firstNew = (run: TrackFragment): number => {
+  const firstNew = (run: TrackFragment, shift: bigint): number => {
     if (next === undefined) return 0;
-    let time = run.baseMediaDecodeTime as bigint;
+    let time = run.baseMediaDecodeTime + shift;
     return run.samples.findIndex((sample) => {
       const isNew = time >= (next ?? 0n) - BigInt(Math.ceil(sample.duration / 2));
       time += BigInt(sample.duration);
@@ -85,13 +88,13 @@ export const createLiveTrack = (options: LiveTrackOptions): LiveTrack => {
     throw new SealcastError('ingest-out-of-order', `the media time is ${Math.round(Math.abs(lead) / 1_000_000)} s ${lead > 0 ? 'ahead of' : 'behind'} the clock; media time of an event is Unix time (availabilityStartTime 1970)`);
   };
 
-  const protectPiece = async (fragment: Fragment, run: TrackFragment, piece: Piece): Promise<{ bytes: Uint8Array; start: Micros }> => {
+  const protectPiece = async (fragment: Fragment, run: TrackFragment, piece: Piece, shift: Micros): Promise<{ bytes: Uint8Array; start: Micros }> => {
     const start = microsFromTicks(piece.decodeTime, media.timescale);
     sequence += 1;
     const clear = writeFragment({ sequenceNumber: sequence, trackId: media.id, baseMediaDecodeTime: piece.decodeTime, samples: samplesToWrite(fragment, run.samples, piece.from, piece.to) });
     const body = await options.protection.chunk(clear, piece.to - piece.from, piece.period);
     // The source's clock where it sent one; else media time, which is Unix time.
-    const captured = fragment.prft === undefined ? start : ((fragment.prft.wallClock + (start - microsFromTicks(fragment.prft.mediaTime, media.timescale))) as Micros);
+    const captured = fragment.prft === undefined ? start : ((fragment.prft.wallClock + (start - shift - microsFromTicks(fragment.prft.mediaTime, media.timescale))) as Micros);
     const prft = writePrft({ trackId: media.id, wallClock: captured, mediaTime: piece.decodeTime, ...(fragment.prft === undefined ? {} : { flags: fragment.prft.flags }) });
     return { bytes: concatBytes(prft, body), start };
   };
@@ -101,9 +104,13 @@ export const createLiveTrack = (options: LiveTrackOptions): LiveTrack => {
     const run = onlyTrackFragment(fragment);
     const usual = run.samples[0]?.duration ?? 0;
     if (usual === 0) throw new SealcastError('media-malformed', run.samples.length === 0 ? 'a chunk without samples' : 'a sample without duration');
-    const start = microsFromTicks(run.baseMediaDecodeTime, media.timescale);
+    const sent = microsFromTicks(run.baseMediaDecodeTime, media.timescale);
+    const shift = options.timeline.shift(sent, microsFromTicks((run.baseMediaDecodeTime + durationOf(run)) as MediaTicks, media.timescale), fresh);
+    fresh = false;
+    const shiftTicks = ticksFromMicros(shift, media.timescale);
+    const start = (sent + shift) as Micros;
     check(start);
-    const first = firstNew(run);
+    const first = firstNew(run, shiftTicks);
     if (first === -1) {
       const place = window.position(Math.floor(start / segmentDuration));
       if (place === 'gap' || place === 'past') throw new SealcastError('ingest-out-of-order', 'the chunk belongs to a segment that players have been told is missing');
@@ -112,10 +119,10 @@ export const createLiveTrack = (options: LiveTrackOptions): LiveTrack => {
     sampleTicks = usual;
     const expected = next;
     const longest = Number(ticksFromMicros(options.chunkDuration, media.timescale)) + usual;
-    const pieces = cutPoints(run, { timescale: media.timescale, shift: 0n, segmentOf: clockSegments(segmentDuration), period: options.period, longest }, first);
+    const pieces = cutPoints(run, { timescale: media.timescale, shift: shiftTicks, segmentOf: clockSegments(segmentDuration), period: options.period, longest }, first);
     let unaligned = false;
     for (const piece of pieces) {
-      const { bytes: chunk, start: at } = await protectPiece(fragment, run, piece);
+      const { bytes: chunk, start: at } = await protectPiece(fragment, run, piece, shift);
       unaligned ||= media.kind === 'video' && piece.segment !== lastSegment && !piece.independent;
       lastSegment = piece.segment;
       const end = (piece.decodeTime + BigInt(piece.duration)) as MediaTicks;
@@ -141,6 +148,7 @@ export const createLiveTrack = (options: LiveTrackOptions): LiveTrack => {
     resume(again) {
       if (!sameCoding(media, again.media)) throw new SealcastError('media-unsupported', `the header of track ${options.id} differs from the one the event began with; keep the encoder settings or use another track name`);
       ended = false;
+      fresh = true;
     },
     take(bytes) {
       const turn = queue.then(() => takeNow(bytes));

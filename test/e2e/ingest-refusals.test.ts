@@ -60,7 +60,7 @@ const segmentSize = async (number: number): Promise<number> => {
 
 describe('who may send', () => {
   test.each([
-    ['no credential', { authorization: '' }],
+    ['an empty header', { authorization: '' }],
     ['a wrong token', { authorization: 'Bearer nonsense' }],
     ['a wrong password', { authorization: `Basic ${btoa('match-1:nonsense')}` }],
     ['a scheme we do not know', { authorization: `Digest ${CREDENTIAL}` }],
@@ -69,6 +69,11 @@ describe('who may send', () => {
     const response = await send({ headers, body: clip.video.init });
     expect(response.status).toBe(403);
     expect(await codeOf(response)).toBe('credential-invalid');
+  });
+  test('401 with a challenge without any credential', async () => {
+    const response = await packager.ingestHandler(new Request(`http://ingest.test/ingest/${EVENT}/Streams(v.cmfv)`, { method: 'PUT', body: clip.video.init as Uint8Array<ArrayBuffer> }));
+    expect(response.status).toBe(401);
+    expect(response.headers.get('www-authenticate')).toContain('Basic');
   });
   test('HTTP Basic is taken too', async () => {
     expect((await send({ headers: { authorization: `Basic ${btoa(`anyone:${CREDENTIAL}`)}` }, body: clip.video.init })).status).toBe(200);
@@ -163,6 +168,18 @@ describe('order', () => {
     const response = await send({ body: [clip.video.init, chunk(0)] });
     expect(response.status).toBe(400);
     expect(((await response.json()) as { detail: string }).detail).toContain(word);
+  });
+  test('a source that counts from zero is put on the clock, and a restarted one goes on behind what is there', async () => {
+    const zero = (from: number, to: number): Uint8Array[] => clip.video.chunks.slice(from, to) as Uint8Array[];
+    expect((await send({ body: [clip.video.init, ...zero(0, 20)] })).status).toBe(200);
+    const first = (await statusOf()) as number;
+    expect(Math.abs(first * 2 + 2 - Date.now() / 1000)).toBeLessThan(4);
+    expect((await send({ body: zero(20, 30) })).status).toBe(200);
+    expect(await statusOf()).toBe(first + 1);
+    expect((await send({ body: [clip.video.init, ...zero(0, 10)] })).status).toBe(200);
+    expect(await statusOf()).toBe(first + 2);
+    expect(await segmentSize(first + 2)).toBeGreaterThan(1000);
+    expect(events.map((event) => event.kind)).not.toContain('ingest.gap');
   });
   test('the last segment (lmsg) closes the track; its header opens it again', async () => {
     const last = concatBytes(writeBrands('styp', 'msdh', ['cmfs', 'lmsg']), chunk(9));

@@ -76,7 +76,7 @@ export type LivePresentation = {
   readonly chunkDuration: Micros;
   /** How far behind the live edge a player may seek now. */
   readonly window: Micros;
-  /** When this event's manifest began: MPD@publishTime, so it only changes when the tracks do. */
+  /** MPD@publishTime; later than the last change of the tracks. */
   readonly publishedAt: Micros;
   /** Target distance of the picture to the camera. */
   readonly targetLatency: Micros;
