@@ -14,6 +14,12 @@ import { RenewalCard, SessionCard } from './readouts.tsx';
 import { Timeline } from './timeline.tsx';
 import { NO_READING, type Reading, type ViewingState, startViewing } from './viewing.ts';
 
+/** How often the demo's list is asked for, and from which latency on a viewer is offered to jump ahead; ms, s. */
+const REFRESH = 5000;
+const LATE = 6;
+/** Where a jump ahead lands behind the camera, s. */
+const LIVE_DISTANCE = 2.5;
+
 type Opening = { readonly support: PlaybackSupport; readonly source: Source } | { readonly support: PlaybackSupport; readonly failure: string };
 
 const open = async (): Promise<Opening> => {
@@ -26,8 +32,11 @@ const open = async (): Promise<Opening> => {
   }
 };
 
+/** The picture stands at the end of what is unlocked: players stop up to a frame or two before it. */
+const standsSealed = (reading: Reading): boolean => reading.state === 'expired' || (reading.left <= 0.3 && reading.stalled);
+
 const Standing = (props: { reading: Reading; blocked: boolean }) =>
-  props.reading.state === 'expired' || (props.reading.left <= 0.3 && props.reading.stalled) ? (
+  standsSealed(props.reading) ? (
     <Message title="The picture stopped: its keys are used up" tone="warn">
       <p>{props.blocked ? 'No renewal reached the server, so nothing after this frame can be decrypted. Allow renewals and it goes on.' : (props.reading.notice ?? 'Waiting for a renewal.')}</p>
     </Message>
@@ -35,12 +44,17 @@ const Standing = (props: { reading: Reading; blocked: boolean }) =>
 
 const Stage = (props: { video: { current: HTMLVideoElement | null }; viewing: ViewingState; live: boolean; blocked: boolean; onAgain: () => void }) => {
   const { viewing, live } = props;
+  const catchUp = (latency: number): void => {
+    // All three players run the element at one second per second, whatever their origin is.
+    if (props.video.current !== null) props.video.current.currentTime += latency - LIVE_DISTANCE;
+  };
   return (
     <div class={`stage ${viewing.phase}`}>
       <video ref={props.video} controls playsInline aria-label="Protected video" />
-      {viewing.phase === 'watching' && live ? (
+      {viewing.phase === 'watching' && live && viewing.reading.frames > 0 && !standsSealed(viewing.reading) ? (
         <div class="overlay">
           <span class="live">Live</span>
+          {viewing.reading.latency !== undefined && viewing.reading.latency > LATE && !viewing.reading.stalled ? <button class="button small" type="button" onClick={() => catchUp(viewing.reading.latency ?? 0)}>Jump to live</button> : null}
           {viewing.reading.latency === undefined ? null : <span class="latency">{Math.max(0, viewing.reading.latency).toFixed(2)} s behind the camera</span>}
         </div>
       ) : null}
@@ -57,12 +71,32 @@ const Stage = (props: { video: { current: HTMLVideoElement | null }; viewing: Vi
   );
 };
 
+/** What there is to watch; in the demo it changes while the page is open. */
+const useProgrammes = (source: Exclude<Source, { from: 'nowhere' }>): readonly Programme[] => {
+  const [programmes, setProgrammes] = useState(source.programmes);
+  useEffect(() => {
+    if (source.from !== 'demo') return undefined;
+    const timer = setInterval(() => {
+      if (document.hidden) return;
+      // An unreachable service shows elsewhere; the list just stays as it was.
+      source.refresh().then((next) => setProgrammes((known) => (JSON.stringify(known) === JSON.stringify(next) ? known : next)), () => undefined);
+    }, REFRESH);
+    return () => clearInterval(timer);
+  }, [source]);
+  return programmes;
+};
+
 const Room = (props: { source: Exclude<Source, { from: 'nowhere' }> }) => {
   const { source } = props;
   const video = useRef<HTMLVideoElement>(null);
   const blocked = useRef(false);
   const [isBlocked, setBlocked] = useState(false);
-  const [programme, setProgramme] = useState<Programme | undefined>(source.programmes[0]);
+  const programmes = useProgrammes(source);
+  const [wanted, setWanted] = useState<string | undefined>(undefined);
+  // An event that has ended leaves the list, but not the page of somebody who watches it.
+  const last = useRef<Programme | undefined>(undefined);
+  const programme = programmes.find(({ asset }) => asset === (wanted ?? last.current?.asset)) ?? last.current ?? programmes[0];
+  last.current = programme;
   const [player, setPlayer] = useState<PlayerName>('shaka');
   const [round, setRound] = useState(0);
   const [viewing, setViewing] = useState<ViewingState>({ phase: 'starting', step: 'Preparing' });
@@ -93,7 +127,7 @@ const Room = (props: { source: Exclude<Source, { from: 'nowhere' }> }) => {
       removeEventListener('pagehide', leave);
       leave();
     };
-  }, [source, programme, player, round]);
+  }, [source, programme?.asset, player, round]);
 
   const live = programme?.kind === 'event';
   const reading = viewing.phase === 'watching' ? viewing.reading : NO_READING;
@@ -102,8 +136,8 @@ const Room = (props: { source: Exclude<Source, { from: 'nowhere' }> }) => {
     <>
       <div class="choices">
         <div class="tabs" role="group" aria-label="What to watch">
-          {source.programmes.map((entry) => (
-            <button key={entry.asset} type="button" aria-pressed={entry.asset === programme.asset} onClick={() => setProgramme(entry)}>
+          {programmes.map((entry) => (
+            <button key={entry.asset} type="button" aria-pressed={entry.asset === programme.asset} onClick={() => setWanted(entry.asset)}>
               {entry.kind === 'event' ? <i class="on-air" aria-hidden="true" /> : null}
               {entry.name}
               <span class="visually-hidden">{entry.kind === 'event' ? ' (live)' : ' (on demand)'}</span>

@@ -7,7 +7,7 @@
  */
 export type Programme = { readonly asset: string; readonly kind: 'event' | 'title'; readonly name: string };
 export type Source =
-  | { readonly from: 'demo'; readonly programmes: readonly Programme[]; readonly account: string; readonly entitlement: (asset: string) => Promise<string> }
+  | { readonly from: 'demo'; readonly programmes: readonly Programme[]; readonly account: string; readonly entitlement: (asset: string) => Promise<string>; /** What there is now. */ readonly refresh: () => Promise<readonly Programme[]> }
   | { readonly from: 'link'; readonly programmes: readonly Programme[]; readonly entitlement: (asset: string) => Promise<string> }
   | { readonly from: 'nowhere' };
 
@@ -42,6 +42,14 @@ const requestEntitlement = async (asset: string, account: string): Promise<strin
   return ((await response.json()) as { entitlement: string }).entitlement;
 };
 
+/** Undefined where there is no demo. */
+const listProgrammes = async (): Promise<readonly Programme[] | undefined> => {
+  const response = await fetch('/v1/demo/catalogue', { cache: 'no-store' });
+  if (response.status === 404) return undefined;
+  if (!response.ok) throw new Error('The service is briefly unavailable.');
+  return (await response.json()) as Programme[];
+};
+
 /** Rejects if the service cannot be reached. */
 export const openSource = async (): Promise<Source> => {
   const fragment = new URLSearchParams(location.hash.slice(1));
@@ -50,9 +58,8 @@ export const openSource = async (): Promise<Source> => {
     history.replaceState(null, '', `${location.pathname}#asset=${encodeURIComponent(asset)}`);
     return linked(asset, entitlement);
   }
-  const response = await fetch('/v1/demo/catalogue', { cache: 'no-store' });
-  if (response.status === 404) return { from: 'nowhere' };
-  if (!response.ok) throw new Error('The service is briefly unavailable.');
+  const programmes = await listProgrammes();
+  if (programmes === undefined) return { from: 'nowhere' };
   const account = demoAccount();
-  return { from: 'demo', programmes: (await response.json()) as Programme[], account, entitlement: (wanted) => requestEntitlement(wanted, account) };
+  return { from: 'demo', programmes, account, entitlement: (wanted) => requestEntitlement(wanted, account), refresh: async () => (await listProgrammes()) ?? programmes };
 };

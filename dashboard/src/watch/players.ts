@@ -41,7 +41,14 @@ const abandonable = (library: ShakaLibrary): PlayerChoice => {
 
 const nothingToAbandon = (): Promise<void> => Promise.resolve();
 
-export const loadPlayer = async (player: PlayerName): Promise<PlayerChoice> => {
+/** Rejects with a sentence for the viewer. */
+export const loadPlayer = (player: PlayerName): Promise<PlayerChoice> =>
+  importPlayer(player).catch((cause: unknown) => {
+    // The chunk's name is gone after an update of the server; a reload brings the new names.
+    throw new Error('This player could not be loaded. Please reload the page.', { cause });
+  });
+
+const importPlayer = async (player: PlayerName): Promise<PlayerChoice> => {
   if (player === 'shaka') return abandonable(moduleOf(await import('shaka-player')) as ShakaLibrary);
   if (player === 'hls') return { loaded: { player, library: moduleOf(await import('hls.js')) as HlsLibrary }, abandon: nothingToAbandon };
   const loaded: object = await import('dashjs');

@@ -60,7 +60,7 @@ export const RenewalCard = (props: { reading: Reading; running: boolean; blocked
       <p class="muted small" aria-live="polite">
         {!blocked || !running ? 'Each renewal unlocks the next few seconds. Without one, nothing further can be decrypted.'
           : reading.left > 0.5 ? `The picture stops in about ${Math.max(1, Math.round(reading.left))} s, when the unlocked keys are used up.`
-            : 'The keys are used up. The media still arrives, but it stays sealed. Switch back on to go on.'}
+            : 'The keys are used up. The media still arrives, but it stays sealed. Stop blocking and it goes on.'}
       </p>
     </section>
   );
