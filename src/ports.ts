@@ -11,6 +11,7 @@ import type { CryptoPeriod, GrantGroup, KeySchedule, Micros, Millis } from '#cor
 
 // ---- time, randomness, peers --------------------------------------------------------------------------------------
 
+/** Time as roles see it. Tests advance it by hand. */
 export interface Clock {
   /** Wall time, microseconds UTC. */
   now(): Micros;
@@ -20,6 +21,7 @@ export interface Clock {
   after(delay: Millis, run: () => void): () => void;
 }
 
+/** Randomness as roles see it. Tests seed it. */
 export interface Random {
   /** `length` bytes from a cryptographically secure generator. */
   bytes(length: number): Uint8Array;
@@ -61,6 +63,7 @@ export type OperationalEvent = {
   /** Figures for charts and filters; no secrets. */
   readonly data?: Readonly<Record<string, number | string | boolean>>;
 };
+/** Where a role tells what an operator would want to know. Never blocks and never throws. */
 export type EventSink = (event: OperationalEvent) => void;
 
 /** Prometheus-shaped metrics. Names `sealcast_<part>_<what>_<unit>[_total]`; never user or session ids as labels. */
@@ -88,6 +91,7 @@ export type AssetKeying = {
   readonly entryKid: KeyId;
 };
 
+/** The content key of one crypto period, with the group whose grant opens it. */
 export type PeriodKey = { readonly period: CryptoPeriod; readonly group: GrantGroup; readonly kid: KeyId; readonly key: ContentKey };
 
 /** Key server → packager. In process or over HTTP (docs/wire/keys.md). */
@@ -107,6 +111,7 @@ export interface GrantKeySource {
   /** Fixed keys imported for this asset (empty unless imported), each valid for [from, to) periods. */
   importedKeys(asset: AssetId): Promise<readonly ImportedKey[]>;
 }
+/** A fixed content key from a third-party packager or key service, valid for periods [from, to). */
 export type ImportedKey = { readonly kid: KeyId; readonly key: ContentKey; readonly keyGroup: KeyGroup; readonly from: CryptoPeriod; readonly to: CryptoPeriod };
 
 /** AES-256 key wrap (RFC 3394), synchronous. `unwrap` answers undefined for a wrong key-encryption key. */
@@ -141,6 +146,7 @@ export type AssetKeyRecord = {
   readonly importedKeys: readonly { readonly kid: Uint8Array; readonly sealed: Uint8Array; readonly keyGroup: KeyGroup; readonly from: number; readonly to: number }[];
   readonly createdAt: Micros;
 };
+/** Key records by asset. Durable. */
 export interface AssetKeyStore {
   /** False if the asset exists already; nothing changes then. */
   create(record: AssetKeyRecord): Promise<boolean>;
@@ -165,6 +171,7 @@ export type CatalogueEntry = {
   /** `detect`: plain Clear Key players may have the keys of a sliding window. */
   readonly clearKey: 'off' | 'detect';
 };
+/** Events and titles by asset. Durable; `list` is in the order of creation. */
 export interface CatalogueStore {
   create(entry: CatalogueEntry): Promise<boolean>;
   get(asset: AssetId): Promise<CatalogueEntry | undefined>;
@@ -173,6 +180,7 @@ export interface CatalogueStore {
   update(entry: CatalogueEntry): Promise<boolean>;
 }
 
+/** A registered device. Revoked devices stay known, so that they cannot register again. */
 export type DeviceRecord = {
   readonly device: DeviceId;
   readonly account: AccountId;
@@ -183,6 +191,7 @@ export type DeviceRecord = {
   readonly registeredAt: Micros;
   readonly revokedAt?: Micros;
 };
+/** Registered devices. Durable. */
 export interface DeviceStore {
   /**
    * Adds the device unless the account already has `cap` unrevoked ones. Atomic. Registering the same device and
@@ -194,6 +203,7 @@ export interface DeviceStore {
   revoke(device: DeviceId, at: Micros): Promise<boolean>;
 }
 
+/** A viewing session from its start to its end; ended sessions stay for the control room and revocation lists. */
 export type SessionRecord = {
   readonly session: SessionId;
   readonly account: AccountId;
@@ -211,6 +221,7 @@ export type SessionRecord = {
   readonly endedAt?: Micros;
   readonly endReason?: string;
 };
+/** Viewing sessions. Durable. */
 export interface SessionStore {
   /** Throws `already-exists` for a known session id. */
   create(record: SessionRecord): Promise<void>;
@@ -229,6 +240,7 @@ export interface SingleUseStore {
   claim(id: string, expiresAt: Micros, now: Micros): Promise<boolean>;
 }
 
+/** MK of one epoch, sealed, and when it may be used. */
 export type MasterSecretRecord = {
   /** Epoch number; its low byte is byte 0 of every session id of the epoch. */
   readonly epoch: number;
@@ -238,6 +250,7 @@ export type MasterSecretRecord = {
   readonly retireAt: Micros;
   readonly notAfter: Micros;
 };
+/** Master secrets by epoch. Durable; `list` is in the order of epochs. */
 export interface MasterSecretStore {
   /** False if the epoch exists already. */
   create(record: MasterSecretRecord): Promise<boolean>;
@@ -252,14 +265,18 @@ export interface SecretStore {
   putIfAbsent(name: string, sealed: Uint8Array): Promise<Uint8Array>;
 }
 
+/** What an operator may do: look; also change events, sessions and devices; also see and export keys. */
 export type OperatorRole = 'view' | 'operate' | 'keys';
+/** An operator; the token itself is never stored. */
 export type OperatorRecord = { readonly name: string; readonly role: OperatorRole; /** SHA-256 of the token, base64url. */ readonly tokenHash: string; readonly createdAt: Micros };
+/** Operators by name and by token hash. Durable. */
 export interface OperatorStore {
   create(record: OperatorRecord): Promise<boolean>;
   byTokenHash(tokenHash: string): Promise<OperatorRecord | undefined>;
   list(): Promise<readonly OperatorRecord[]>;
 }
 
+/** One action of an operator or of the service, chained to the entry before it. */
 export type AuditEntry = {
   /** 1, 2, 3... without gaps. */
   readonly seq: number;
@@ -271,6 +288,7 @@ export type AuditEntry = {
   /** SHA-256 over the previous entry's hash and this entry (base64url). */
   readonly hash: string;
 };
+/** The audit chain. Durable; entries cannot be changed or removed. */
 export interface AuditStore {
   /** Appends atomically; `seal` computes the hash from (previous hash, entry without hash). */
   append(entry: Omit<AuditEntry, 'seq' | 'hash'>, seal: (previous: string, entry: Omit<AuditEntry, 'hash'>) => string): Promise<AuditEntry>;
@@ -289,6 +307,7 @@ export type Heartbeat = {
   readonly expiresAt: Micros;
   readonly kind: 'initial' | 'renewal';
 };
+/** Who is watching now. May forget at a restart; adapters say whether they do. */
 export interface HeartbeatStore {
   /** Records it; a second heartbeat of the same session replaces the first. */
   record(heartbeat: Heartbeat): Promise<void>;
@@ -355,6 +374,7 @@ export type ProbedStream = {
   readonly title?: string;
   readonly captions: boolean;
 };
+/** What is in an input. `duration` is absent for streams without an end. */
 export type MediaProbe = { readonly duration?: Micros; readonly streams: readonly ProbedStream[] };
 
 /** How one stream becomes a CMAF track. `copy` keeps the coded samples. */

@@ -9,6 +9,7 @@
 /** When a client may try again. `token` = once, with a fresh token. */
 export type Retry = 'never' | 'later' | 'token' | 'relicense';
 
+/** How one code appears on the outside: HTTP status, when to retry, and what a viewer may read. */
 export type Row = { readonly status: number; readonly retry: Retry; readonly viewer: string };
 const row = (status: number, retry: Retry, viewer: string): Row => ({ status, retry, viewer });
 
@@ -126,6 +127,7 @@ export class SealcastError extends Error {
   }
 }
 
+/** Whether `error` is ours, and of this code if one is given. */
 export const isSealcastError = (error: unknown, code?: ErrorCode): error is SealcastError =>
   error instanceof SealcastError && (code === undefined || error.code === code);
 

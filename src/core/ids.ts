@@ -45,12 +45,14 @@ const parser =
     return text as T;
   };
 
+/** The text as the named id; throws `bad-request` with the rule and the length received, never the text. */
 export const assetId: (text: unknown) => AssetId = parser('asset id', ASSET, '1-40 characters of a-z, 0-9 and -, starting with a letter or digit');
 export const representationId: (text: unknown) => RepresentationId = parser('representation id', REPRESENTATION, '1-32 characters of a-z, 0-9 and -');
 export const accountId: (text: unknown) => AccountId = parser('account id', ACCOUNT, '1-128 visible ASCII characters');
 export const deviceId: (text: unknown) => DeviceId = parser('device id', THUMBPRINT, 'a 43-character base64url SHA-256 thumbprint');
 export const sessionId: (text: unknown) => SessionId = parser('session id', SESSION, '24 base64url characters');
 
+/** Whether a text is such an id, for callers to whom another answer than an error belongs. */
 export const isAssetId = (text: string): text is AssetId => ASSET.test(text);
 export const isRepresentationId = (text: string): text is RepresentationId => REPRESENTATION.test(text);
 export const isDeviceId = (text: string): text is DeviceId => THUMBPRINT.test(text);

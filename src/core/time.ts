@@ -9,6 +9,7 @@
  */
 
 declare const unit: unique symbol;
+/** A value of T that only a named constructor or decoder makes; `Name` keeps one unit or identity from passing for another. */
 export type Branded<T, Name extends string> = T & { readonly [unit]: Name };
 
 /** Microseconds: an instant (UTC) or a duration. Integer, exact up to 2^53 (year 2255). */
@@ -26,10 +27,12 @@ export type CryptoPeriod = Branded<number, 'CryptoPeriod'>;
 /** floor(p / periods per group): the index g of the key ladder, u32. */
 export type GrantGroup = Branded<number, 'GrantGroup'>;
 
+/** The number as microseconds; throws RangeError unless it is a safe integer. */
 export const micros = (value: number): Micros => {
   if (!Number.isSafeInteger(value)) throw new RangeError('micros must be a safe integer');
   return value as Micros;
 };
+/** Conversions, rounded to whole microseconds where they could be fractions. */
 export const microsFromMillis = (value: number): Micros => Math.round(value * 1000) as Micros;
 export const microsFromSeconds = (value: number): Micros => Math.round(value * 1_000_000) as Micros;
 export const millisFromMicros = (value: Micros): Millis => (value / 1000) as Millis;
@@ -43,6 +46,7 @@ export const microsFromTicks = (ticks: MediaTicks, timescale: Timescale): Micros
 export const ticksFromMicros = (at: Micros, timescale: Timescale): MediaTicks =>
   ((BigInt(at) * BigInt(timescale)) / 1_000_000n) as MediaTicks;
 
+/** Number of the segment that contains an instant of media time. */
 export const segmentAt = (at: Micros, segmentDuration: Micros): SegmentNumber =>
   Math.floor(at / segmentDuration) as SegmentNumber;
 
@@ -53,11 +57,15 @@ export type KeySchedule = {
   /** Crypto periods per grant group; the group length G is `period * periodsPerGroup`. */
   readonly periodsPerGroup: number;
 };
+/** Crypto period that contains an instant of media time. */
 export const periodAt = (mediaTime: Micros, schedule: KeySchedule): CryptoPeriod =>
   Math.floor(mediaTime / schedule.period) as CryptoPeriod;
+/** Grant group that a crypto period belongs to. */
 export const groupOf = (period: CryptoPeriod, schedule: KeySchedule): GrantGroup =>
   Math.floor(period / schedule.periodsPerGroup) as GrantGroup;
+/** Grant group that contains an instant of media time. */
 export const groupAt = (mediaTime: Micros, schedule: KeySchedule): GrantGroup => groupOf(periodAt(mediaTime, schedule), schedule);
+/** G: length of one grant group in media time. */
 export const groupLength = (schedule: KeySchedule): Micros => (schedule.period * schedule.periodsPerGroup) as Micros;
 /** First crypto period of a group; the group's periods are [first, first + periodsPerGroup). */
 export const firstPeriodOf = (group: GrantGroup, schedule: KeySchedule): CryptoPeriod => (group * schedule.periodsPerGroup) as CryptoPeriod;
