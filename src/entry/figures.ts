@@ -10,7 +10,7 @@ export const createFigureSource = (metrics: NodeMetrics): (() => { totals: Reado
   const answers = (source: string): number => metrics.total('sealcast_edge_answers_total', { source });
   return () => ({
     totals: {
-      licenses: metrics.total('sealcast_licenses_total'),
+      licenses: metrics.total('sealcast_sessions_started_total') + metrics.total('sealcast_relicenses_total'),
       renewals: metrics.total('sealcast_renewals_total', { act: 'extend' }),
       denials: metrics.total('sealcast_renewals_total', { act: 'end' }),
       edgeRequests: metrics.total('sealcast_edge_answers_total'),

@@ -7,6 +7,7 @@
  * Invariant: with the generated development key the process listens on loopback only, unless `exposeDevelopmentKey` says otherwise.
  */
 import { isIP } from 'node:net';
+import { createFfmpegTool } from '#adapters/ffmpeg/index.ts';
 import { systemClock } from '#adapters/node/clock.ts';
 import { type RunningServer, serve } from '#adapters/node/http-server.ts';
 import { createLog } from '#adapters/node/log.ts';
@@ -17,7 +18,7 @@ import { SealcastError } from '#core/errors.ts';
 import type { Millis } from '#core/time.ts';
 import type { EntitlementKey } from '#license-server/index.ts';
 import { createOperations, createPages, type Operations, type OperationsActions } from '#operations/index.ts';
-import type { Clock, EventSink, Log, OperationalEvent, Random } from '#ports';
+import type { Clock, EventSink, Log, OperationalEvent, Random, VideoTool } from '#ports';
 import type { Config } from './config/index.ts';
 import { createDashboardReader, dashboardFolder } from './dashboard-files.ts';
 import { loadEntitlementKeys } from './entitlement-keys.ts';
@@ -40,6 +41,8 @@ export type PlatformOptions = {
   readonly random?: Random;
   /** Routes and entitlement keys that a demo adds; called once stores and secrets are open. */
   readonly extend?: (parts: { stores: OpenStores; secrets: OwnSecrets; clock: Clock; random: Random }) => Promise<{ readonly demo: PeerHandler; readonly entitlementKeys: readonly EntitlementKey[] }>;
+  /** What reads and converts titles; default ffmpeg. */
+  readonly videoTool?: VideoTool;
   /** Allows other addresses than loopback although the key-encryption key is the generated one. */
   readonly exposeDevelopmentKey?: boolean;
 };
@@ -117,7 +120,7 @@ export const startPlatform = async (options: PlatformOptions): Promise<Platform>
 
     let url = '';
     const { keyServer, licenseServer, packager } = roles;
-    const titles = packager && keyServer ? createTitles({ config, catalogue: stores.catalogue, store: stores.media, keyServer, clock, random, log, events }) : undefined;
+    const titles = packager && keyServer ? createTitles({ config, catalogue: stores.catalogue, store: stores.media, keyServer, tool: options.videoTool ?? createFfmpegTool(), clock, random, log, events }) : undefined;
     await titles?.recover();
     closers.push(() => titles?.stop());
     const actions = keyServer && licenseServer

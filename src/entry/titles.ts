@@ -5,14 +5,13 @@
  * Invariant: a title is `ready` only when all of it is in the store; one whose packing did not end (a fault, a restart) is
  * `failed` and says why in the live feed, never half listed.
  */
-import { createFfmpegTool } from '#adapters/ffmpeg/index.ts';
 import { nodeSampleAes } from '#adapters/node/aes.ts';
 import { isSealcastError, SealcastError } from '#core/errors.ts';
 import { microsFromSeconds } from '#core/time.ts';
 import type { KeyServer } from '#key-server/index.ts';
 import type { OperationsActions } from '#operations/index.ts';
 import { packTitle, titleFolder } from '#packager/index.ts';
-import type { CatalogueEntry, CatalogueStore, Clock, EventSink, Log, ObjectStore, Random } from '#ports';
+import type { CatalogueEntry, CatalogueStore, Clock, EventSink, Log, ObjectStore, Random, VideoTool } from '#ports';
 import type { Config } from './config/index.ts';
 import { schedulesOf } from './operator-actions.ts';
 
@@ -30,13 +29,13 @@ export const createTitles = (options: {
   catalogue: CatalogueStore;
   store: ObjectStore;
   keyServer: KeyServer;
+  tool: VideoTool;
   clock: Clock;
   random: Random;
   log: Log;
   events: EventSink;
 }): Titles => {
-  const { config, catalogue, store, keyServer, clock, random, log, events } = options;
-  const tool = createFfmpegTool();
+  const { config, catalogue, store, keyServer, tool, clock, random, log, events } = options;
   const stopping = new AbortController();
   let queue: Promise<void> = Promise.resolve();
 

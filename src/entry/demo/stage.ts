@@ -11,13 +11,16 @@ import { mkdir, rename } from 'node:fs/promises';
 import { constants, setPriority } from 'node:os';
 import { join, resolve } from 'node:path';
 import { promisify } from 'node:util';
-import { findTool, type LiveSource, startLiveScene, startLoop, startRelay } from '#adapters/ffmpeg/index.ts';
-import { SealcastError } from '#core/errors.ts';
+import { findTool, type LiveSource, readFallbackClip, startLiveScene, startLoop, startRelay } from '#adapters/ffmpeg/index.ts';
+import { isSealcastError, SealcastError } from '#core/errors.ts';
 import { type AssetId, assetId } from '#core/ids.ts';
-import type { CatalogueEntry, Clock } from '#ports';
+import { type Micros, microsFromSeconds } from '#core/time.ts';
+import { createClipLoop } from '#packager/index.ts';
+import type { CatalogueEntry, Clock, Fetch } from '#ports';
 import type { Config, ConfigOverrides } from '../config/index.ts';
 import { type Platform, type PlatformOptions, startPlatform } from '../node.ts';
 import { credentialHash } from '../operator-actions.ts';
+import { createClipTool } from './clip-tool.ts';
 import { createDemoIssuer, type DemoIssuer } from './issuer.ts';
 
 /** Terms of the demo; options given by the user win over them. */
@@ -40,6 +43,15 @@ export type Stage = {
 
 const FILM = 'film' as AssetId;
 const FILM_SECONDS = 60;
+
+const hasFfmpeg = (): boolean => {
+  try {
+    findTool('ffmpeg');
+    return true;
+  } catch {
+    return false;
+  }
+};
 
 /** A calm minute of moving colour with a time code and a chord, coded once into the data folder. */
 const makeFilm = async (folder: string, font: string | undefined): Promise<string> => {
@@ -85,18 +97,25 @@ const addFilm = async (platform: Platform, config: Config, font: string | undefi
   const known = await platform.stores.catalogue.get(FILM);
   if (known?.state === 'ready') return;
   if (known !== undefined) throw new SealcastError('already-exists', 'the film was not packed to its end by an earlier start; remove the data folder to make it again');
-  const source = await makeFilm(config.data, font);
+  const source = hasFfmpeg() ? await makeFilm(config.data, font) : '/bundled-clip';
   await platform.actions?.addTitle?.({ asset: FILM, name: 'Sixty seconds of colour', scheme: 'cbcs', clearKey: 'off', source });
 };
 
-const startSource = async (platform: Platform, options: { asset: AssetId; credential: string; input?: string; clock: Clock; event: (message: string) => void }): Promise<Stage['source']> => {
+const startSource = async (platform: Platform, options: { asset: AssetId; credential: string; input?: string; clock: Clock; segmentDuration: Micros; wrapIngest?: (ingest: Fetch) => Fetch }): Promise<Stage['source']> => {
   const { asset, credential, input, clock } = options;
   const ingest = platform.roles.packager?.ingestHandler;
   if (ingest === undefined) throw new SealcastError('config-invalid', 'the demo needs the packager role');
-  const common = { asset, ingestUrl: `${platform.url}/ingest/${asset}`, credential, send: ingest, clock, log: platform.log, events: platform.operations?.events ?? (() => undefined) };
+  const common = { asset, ingestUrl: `${platform.url}/ingest/${asset}`, credential, send: options.wrapIngest?.(ingest) ?? ingest, clock, log: platform.log, events: platform.operations?.events ?? (() => undefined) };
   if (input !== undefined && /^(rtmps?|srt):/.test(input)) return { kind: 'relay', live: startRelay({ ...common, url: input, listen: true }) };
   if (input !== undefined) return { kind: 'file', live: await startLoop({ ...common, file: input }) };
-  return { kind: 'scene', live: startLiveScene(common) };
+  try {
+    return { kind: 'scene', live: startLiveScene(common) };
+  } catch (error) {
+    if (!isSealcastError(error, 'tool-missing')) throw error;
+    // No encoder here: the bundled clip needs none.
+    const loop = createClipLoop({ ...common, tracks: await readFallbackClip(), segmentDuration: options.segmentDuration });
+    return { kind: 'bundled-clip', live: { restarts: 0, stop: () => loop.stop() } };
+  }
 };
 
 /** Brings the stage up; the film is packed in the background. */
@@ -107,6 +126,10 @@ export const openStage = async (options: {
   input?: string;
   font?: string;
   exposeDevelopmentKey?: boolean;
+  /** False leaves the film out. */
+  film?: boolean;
+  /** For measurements: sees what the source sends to ingest. */
+  wrapIngest?: (ingest: Fetch) => Fetch;
   say: (line: string) => void;
 }): Promise<Stage> => {
   const { config, clock } = options;
@@ -118,12 +141,13 @@ export const openStage = async (options: {
     issuer = createDemoIssuer({ kid: 'sealcast-demo', pair, catalogue: stores.catalogue, clock, random });
     return { demo: issuer.handler, entitlementKeys: [{ kid: issuer.kid, alg: 'ES256', key: pair.publicJwk }] };
   };
-  const platform = await startPlatform({ config, clock, extend, ...(options.exposeDevelopmentKey === true && { exposeDevelopmentKey: true }) });
+  const encoder = hasFfmpeg();
+  const platform = await startPlatform({ config, clock, extend, ...(!encoder && { videoTool: createClipTool() }), ...(options.exposeDevelopmentKey === true && { exposeDevelopmentKey: true }) });
   try {
     const event = await openEvent(platform);
     await giveCredential(platform, event, credential);
-    const source = await startSource(platform, { asset: event, credential, clock, event: options.say, ...(options.input !== undefined && { input: options.input }) });
-    const filming = addFilm(platform, config, options.font).catch((error: unknown) => options.say(`the film is not available: ${error instanceof Error ? error.message : String(error)}`));
+    const source = await startSource(platform, { asset: event, credential, clock, segmentDuration: microsFromSeconds(config.packager.segmentSeconds), ...(options.input !== undefined && { input: options.input }), ...(options.wrapIngest && { wrapIngest: options.wrapIngest }) });
+    const filming = options.film === false ? Promise.resolve() : addFilm(platform, config, options.font).catch((error: unknown) => options.say(`the film is not available: ${error instanceof Error ? error.message : String(error)}`));
     const { licensing, packager } = config;
     return {
       platform,
