@@ -36,6 +36,7 @@ export const sleep = (clock: Clock, delay: Millis, signal?: AbortSignal): Promis
     signal?.addEventListener('abort', done);
   });
 
+/** The servers' time as this client knows it. */
 export type ServerTime = {
   /** The servers' time now. Before the first sample: this device's wall clock. */
   now(): Micros;
@@ -48,6 +49,7 @@ export type ServerTime = {
 /** How much worse a kept sample gets per millisecond of age: two crystal clocks differ by less than 100 ppm. */
 const DRIFT = 1e-4;
 
+/** An estimate without samples; `clock` carries it on between them. */
 export const createServerTime = (clock: Clock): ServerTime => {
   let best: { readonly time: Micros; readonly at: Millis; readonly error: Millis } | undefined;
   const errorOf = (sample: { readonly at: Millis; readonly error: Millis }): Millis =>

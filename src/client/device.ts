@@ -26,6 +26,7 @@ export interface DeviceKeyStorage {
 /** Purposes a device signs for; each is one JOSE `typ`, so that no proof can be used as another. */
 export type ProofType = Extract<JwsType, 'session-proof+jwt' | 'license-proof+jwt' | 'device-proof+jwt' | 'stop+jwt'>;
 
+/** An opened device: what it tells servers, and what it can prove and open. */
 export type Device = {
   readonly id: DeviceId;
   /** Shown to the account's owner; at most 64 characters. */

@@ -5,6 +5,7 @@
  * Invariant: a listener that throws stops neither the other listeners nor the session; its error goes to the runtime, which
  * reports it as it reports every uncaught one.
  */
+/** Listeners of named events; `Events` maps each name to what its listeners get. */
 export type Emitter<Events extends object> = {
   /** Calls `listener` at every event of this name; returns a function that removes it again. */
   on<Name extends keyof Events>(name: Name, listener: (event: Events[Name]) => void): () => void;
@@ -16,6 +17,7 @@ const toRuntime = (error: unknown): void =>
     throw error;
   });
 
+/** An emitter without listeners. `report` is told what listeners throw. */
 export const createEmitter = <Events extends object>(report: (error: unknown) => void = toRuntime): Emitter<Events> => {
   const listeners = new Map<keyof Events, Set<(event: never) => void>>();
   return {

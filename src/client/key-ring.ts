@@ -19,6 +19,7 @@ import type { OpenedKey } from './session-types.ts';
 /** What a ring takes from a licence. */
 export type RingLicense = Pick<LicenseClaims, 'asset' | 'mode' | 'scheme' | 'gen' | 'salt' | 'schedule' | 'keyGroups' | 'horizon'> & Pick<SealedLicense, 'nodes' | 'grants' | 'imported'>;
 
+/** The content keys of one licence, as far as its nodes open them. */
 export type KeyRing = {
   /** The nodes of a renewal. */
   addNodes(nodes: readonly OpenNode[]): void;

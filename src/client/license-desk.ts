@@ -34,6 +34,7 @@ export type Admission = {
 
 type Outcome<T> = { readonly ok: true; readonly value: T } | Failure;
 
+/** The licence server's routes as one device uses them. Expected refusals are values. */
 export type Desk = {
   start(request: { readonly asset: AssetId; readonly entitlement: string; readonly position?: Micros }): Promise<Outcome<Admission>>;
   relicense(request: { readonly sid: SessionId; readonly urls: readonly string[]; readonly position?: Micros }, signal?: AbortSignal): Promise<Outcome<Admission>>;

@@ -11,8 +11,10 @@ import type { RepresentationId } from '#core/ids.ts';
 import { type Micros, microsFromSeconds } from '#core/time.ts';
 import { type XmlElement, parseXml } from './xml.ts';
 
+/** What a track carries. */
 export type TrackKind = 'video' | 'audio' | 'text';
 
+/** One Representation: where its header and segments are. */
 export type MpdTrack = {
   readonly id: RepresentationId;
   readonly kind: TrackKind;
@@ -31,6 +33,7 @@ export type MpdTrack = {
   readonly endNumber: number | undefined;
 };
 
+/** A manifest as far as a client follows it. */
 export type Mpd = {
   readonly kind: 'event' | 'title';
   readonly tracks: readonly MpdTrack[];

@@ -13,6 +13,7 @@ import { type Failure, backoff } from './transport.ts';
 /** What came of one attempt. `over`: the session ended, nothing is to be scheduled any more. */
 export type Attempt = { readonly ok: true; readonly after: Millis } | { readonly ok: false; readonly failure: Failure } | { readonly ok: false; readonly over: true };
 
+/** Plans and runs attempts. Idle until `arm`, `run` or `hurry` is called. */
 export type RenewalTimer = {
   /** Plans the next attempt `delay` from now, in place of any other plan. */
   arm(delay: Millis): void;
@@ -25,6 +26,7 @@ export type RenewalTimer = {
   stop(): void;
 };
 
+/** A timer around `attempt`, which must not be called by anyone else. */
 export const createRenewalTimer = (options: {
   readonly clock: Clock;
   readonly random: Random;

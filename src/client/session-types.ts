@@ -39,6 +39,7 @@ export type SessionDenial = {
 /** One content key and the media time [from, to) it decrypts. Hold it no longer than needed; never log it. */
 export type OpenedKey = { readonly kid: KeyId; readonly key: ContentKey; readonly keyGroup: KeyGroup; readonly from: Micros; readonly to: Micros };
 
+/** What a session tells its listeners, by event name. */
 export type SessionEvents = {
   /** A renewal or a new licence was accepted. */
   renewed: { readonly expiresAt: Micros };
@@ -49,6 +50,7 @@ export type SessionEvents = {
   ended: SessionEnd;
 };
 
+/** A running or ended session. Properties are live: read them again when needed. */
 export type Session = {
   readonly id: SessionId;
   readonly asset: AssetId;

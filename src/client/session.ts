@@ -51,6 +51,7 @@ const CONTENT_MARGIN = 0.9;
 const MAX_RINGS = 3;
 const TOKEN_HEADER = 'sealcast-media-token';
 
+/** A running session from its admission; it renews itself from now on. */
 export const createSession = (parts: SessionParts): Session => {
   const { desk, transport, clock, random, serverTime } = parts;
   const events = createEmitter<SessionEvents>();

@@ -33,6 +33,7 @@ export type ServiceOptions = {
   readonly timeout?: Millis;
 };
 
+/** What a session is asked for; `asset` is checked before anything is sent. */
 export type SessionOptions = ServiceOptions & {
   readonly asset: string;
   /** Titles: media time at which the viewer starts. Default 0. */
@@ -43,6 +44,7 @@ export type SessionOptions = ServiceOptions & {
   readonly attempts?: number;
 };
 
+/** A session, or why there is none. */
 export type StartedSession = { readonly ok: true; readonly session: Session } | { readonly ok: false; readonly denial: SessionDenial };
 
 const DEFAULT_TIMEOUT = 5000 as Millis;

@@ -18,6 +18,7 @@ import type { Session } from './session-types.ts';
 /** One CMAF chunk as it came; `segmentStart` is its segment's nominal media time. */
 export type FedChunk = { readonly bytes: Uint8Array; readonly segment: number; readonly segmentStart: Micros };
 
+/** One track of one session, and whom to tell what happened to its requests. */
 export type FeedOptions = {
   readonly session: Session;
   readonly track: MpdTrack;
@@ -37,6 +38,7 @@ export type FeedOptions = {
 /** Why there is no further chunk. */
 export type FeedEnd = { readonly kind: 'finished' } | { readonly kind: 'refused'; readonly status: number; readonly detail: string } | { readonly kind: 'stopped' };
 
+/** Reads one track once. */
 export type TrackFeed = {
   /** The CMAF header, asked for once. */
   init(): Promise<InitSegment | FeedEnd>;
@@ -52,6 +54,7 @@ const MAX_BEHIND = 3;
 
 type Fetched = { readonly ok: true; readonly response: Response } | { readonly ok: false; readonly status: number; readonly detail: string };
 
+/** A feed that has not asked for anything yet. */
 export const createTrackFeed = (options: FeedOptions): TrackFeed => {
   const { session, track, clock, signal } = options;
   const STOPPED: FeedEnd = { kind: 'stopped' };

@@ -32,8 +32,10 @@ export type Failure = {
 /** A 2xx answer with its whole body; `sent` and `received` are monotonic ms around it. */
 export type Answer = { readonly ok: true; readonly status: number; readonly headers: Headers; readonly body: Uint8Array; readonly sent: Millis; readonly received: Millis; readonly url: string };
 
+/** One request, the same to whichever address answers. */
 export type Exchange = { readonly method: 'GET' | 'POST'; readonly body?: string | Uint8Array; readonly headers?: Readonly<Record<string, string>>; /** Outlives the page. */ readonly keepalive?: boolean };
 
+/** Asks one of several addresses. */
 export type Transport = {
   /**
    * Asks the addresses in turn, those of the host that last answered first, until `read` accepts an answer or a server refuses for good. An
@@ -42,6 +44,7 @@ export type Transport = {
   request<T>(urls: readonly string[], exchange: Exchange, read: (answer: Answer) => T | Promise<T>, signal?: AbortSignal): Promise<{ readonly ok: true; readonly value: T } | Failure>;
 };
 
+/** How requests travel; time is the caller's. */
 export type TransportOptions = {
   readonly fetch: Fetch;
   readonly clock: Clock;
@@ -67,6 +70,7 @@ const failureOf = async (response: Response, url: string): Promise<Failure> => {
   return { ok: false, final, code, retry: ERRORS[code].retry, status, detail: `${detail} ${code}`, extra, ...retryAfter };
 };
 
+/** A transport that remembers which host answered last. */
 export const createTransport = ({ fetch, clock, timeout }: TransportOptions): Transport => {
   let goodHost: string | undefined;
 

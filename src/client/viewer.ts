@@ -18,6 +18,7 @@ import { inspectFragment } from './plausible.ts';
 import type { Session, SessionEnd } from './session-types.ts';
 import { type FeedEnd, type FedChunk, createTrackFeed } from './track-feed.ts';
 
+/** What to watch, and how much like a screen to behave. */
 export type ViewerOptions = {
   readonly session: Session;
   /** Where media is served, e.g. `https://edge.example/`. */
@@ -38,6 +39,7 @@ export type ViewerOptions = {
   readonly inspect?: boolean;
 };
 
+/** Counts since the start; all of what really came out of the decryption. */
 export type ViewerStats = {
   /** Decrypted video frames. */
   readonly frames: number;
@@ -68,6 +70,7 @@ export type ViewerEnd =
   | { readonly kind: 'keys-missing'; readonly kid: string; readonly text: string }
   | { readonly kind: 'refused'; readonly status: number; readonly detail: string };
 
+/** A viewer that watches until something in `ViewerEnd` happens. */
 export type Viewer = {
   stats(): ViewerStats;
   /** Resolves once watching is over, for whatever reason. Never rejects. */

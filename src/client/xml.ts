@@ -8,6 +8,7 @@
  */
 import { SealcastError } from '#core/errors.ts';
 
+/** One element; text of its children is theirs. */
 export type XmlElement = {
   /** Local name; a prefix is cut off. */
   readonly name: string;

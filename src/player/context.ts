@@ -6,6 +6,7 @@
  * machine would otherwise show a blank player.
  */
 
+/** Whether this page can play, and if not what to tell the viewer. */
 export type PlaybackSupport =
   | { readonly ok: true }
   | {

@@ -11,6 +11,7 @@ import { encodeBase64url } from '#core/bytes/base64url.ts';
 import { encodeHex } from '#core/bytes/hex.ts';
 import type { ContentKey, KeyId } from '#core/ids.ts';
 
+/** A content key and the id that samples name it by. */
 export type PublishedKey = { readonly kid: KeyId; readonly key: ContentKey };
 
 /** Keys per MediaKeySession before a new one is opened. */
@@ -19,6 +20,7 @@ const KEY_BYTES = 16;
 
 type Slot = { readonly session: MediaKeySession; readonly kids: Set<string>; used: number };
 
+/** Keys on one MediaKeys object. */
 export type KeyPublisher = {
   readonly mediaKeys: MediaKeys;
   /** Makes exactly these keys available: adds the missing ones, then closes sessions that hold none of them. Calls run one after another. */
@@ -33,6 +35,7 @@ const jwkSet = (keys: readonly PublishedKey[]): BufferSource =>
   new TextEncoder().encode(JSON.stringify({ keys: keys.map(({ kid, key }) => ({ kty: 'oct', kid: encodeBase64url(kid), k: encodeBase64url(key) })), type: 'temporary' }));
 const keyIds = (keys: readonly PublishedKey[]): BufferSource => new TextEncoder().encode(JSON.stringify({ kids: keys.map(({ kid }) => encodeBase64url(kid)) }));
 
+/** A publisher without keys; it opens its first session with the first key. */
 export const createKeyPublisher = (mediaKeys: MediaKeys): KeyPublisher => {
   let slots: Slot[] = [];
   const published = new Set<string>();

@@ -7,6 +7,7 @@
  */
 import type { Session } from '#client/session-types.ts';
 
+/** Addresses of one asset, and the token for the requests that may have it. */
 export type MediaAddress = {
   readonly dash: string;
   readonly hls: string;

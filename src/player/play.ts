@@ -25,6 +25,7 @@ export type DashLibrary = {
   MediaPlayer(): { create(): DashInterceptors & { initialize(video: HTMLMediaElement, address?: string, autoPlay?: boolean, startTime?: number): void; updateSettings(settings: object): void; setProtectionData(data: object): void; destroy(): void } };
 };
 
+/** What to play where, and with which library: `player` says which of the three `library` is. */
 export type PlayOptions = {
   readonly video: HTMLMediaElement;
   readonly session: Session;
@@ -37,6 +38,7 @@ export type PlayOptions = {
   readonly targetLatency?: number;
 } & ({ readonly player: 'shaka'; readonly library: ShakaLibrary } | { readonly player: 'hls'; readonly library: HlsLibrary } | { readonly player: 'dash'; readonly library: DashLibrary });
 
+/** A running playback. */
 export type Playback = {
   /** The stock player's own object. */
   readonly player: unknown;

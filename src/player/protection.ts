@@ -12,6 +12,7 @@ import { type Micros, microsFromSeconds } from '#core/time.ts';
 import { createKeyPublisher } from './key-publisher.ts';
 import type { KeyPublisher } from './key-publisher.ts';
 
+/** How the binding learns the position and tells the viewer. */
 export type ProtectionOptions = {
   /** The playhead on the media timeline (events: Unix time). Default: `video.currentTime`, which is right for DASH. */
   readonly mediaTime?: () => Micros | undefined;
@@ -19,6 +20,7 @@ export type ProtectionOptions = {
   readonly onNotice?: (text: string | undefined) => void;
 };
 
+/** A media element bound to a session. */
 export type Protection = {
   /** Keys the element holds now. */
   readonly keyCount: number;
