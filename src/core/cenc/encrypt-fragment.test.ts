@@ -62,6 +62,27 @@ describe('encrypted fragments', () => {
     expect(hexOf(result.bytes.subarray(0, front.length))).toBe(hexOf(front));
   });
 
+  it('are the same in place and copied; only in place touches the source', () => {
+    for (const name of ['avc', 'aac'] as const) {
+      for (const scheme of ['cenc', 'cbcs'] as const) {
+        const { track, fragments } = smallClip(name);
+        const key = { kid: KID, key: KEY, ...(scheme === 'cenc' ? { firstIv: 7n } : { constantIv: IV }) };
+        const options = { scheme, track, aes: nodeSampleAes, signalling: 'fragment', psshInFragments: true } as const;
+        const [copying, inPlace] = [createFragmentEncrypter(options), createFragmentEncrypter(options)];
+        for (const fragment of fragments) {
+          const before = fragment.slice();
+          const { bytes, ...copied } = copying.encrypt(fragment, key);
+          expect(fragment).toEqual(before);
+          const { parts, ...placed } = inPlace.encryptInPlace(fragment, key);
+          expect(hexOf(concatBytes(...parts))).toBe(hexOf(bytes));
+          expect(placed).toEqual(copied);
+          expect(parts[1].buffer).toBe(fragment.buffer);
+          expect(hexOf(fragment)).not.toBe(hexOf(before));
+        }
+      }
+    }
+  });
+
   it('never wrap the vector, never take a wrong key, never encrypt twice', () => {
     const { track, fragments } = smallClip('aac');
     const fragment = fragments[0] as Uint8Array;

@@ -10,6 +10,7 @@ import { SealcastError } from '#core/errors.ts';
 import type { ContentKey, KeyId, ProtectionScheme } from '#core/ids.ts';
 import { avcConfigurationOf } from '#core/avc/avc-configuration.ts';
 import { createParameterSets } from '#core/avc/parameter-sets.ts';
+import { concatBytes } from '#core/bytes/concat.ts';
 import { ByteWriter } from '#core/bytes/writer.ts';
 import { readBoxes, writeFullBox } from '#core/isobmff/box.ts';
 import type { Fragment, TrackFragment } from '#core/isobmff/fragment.ts';
@@ -19,6 +20,7 @@ import type { Track } from '#core/isobmff/init.ts';
 import { editChildren } from '#core/isobmff/rewrite.ts';
 import { writeSeigDescription, writeSeigRun } from '#core/isobmff/sample-groups.ts';
 import { gatherPattern, patternLength, scatterPattern } from './pattern.ts';
+import type { Pattern } from './pattern.ts';
 import { encryptionParameters } from './protect-init.ts';
 import { writePssh } from './pssh.ts';
 import type { SampleAes } from './sample-aes.ts';
@@ -46,8 +48,8 @@ export type FragmentKey = {
   readonly constantIv?: Uint8Array;
 };
 
-export type EncryptedFragment = {
-  readonly bytes: Uint8Array;
+/** What an encryption did. */
+export type EncryptionResult = {
   readonly samples: number;
   /** `cenc`: the first IV not used; pass it on while the key stays. */
   readonly nextIv: bigint;
@@ -57,8 +59,13 @@ export type EncryptedFragment = {
 };
 
 export type FragmentEncrypter = {
-  /** Encrypts the track's next fragment, in stream order (in-band parameter sets are remembered). The input is not changed. */
-  encrypt(fragment: Uint8Array, key: FragmentKey): EncryptedFragment;
+  /** Encrypts the track's next fragment, in stream order (in-band parameter sets are remembered), into a new array. */
+  encrypt(fragment: Uint8Array, key: FragmentKey): EncryptionResult & { readonly bytes: Uint8Array };
+  /**
+   * The same without a copy: the samples are ciphered inside `fragment`, which the caller gives up. The encrypted
+   * fragment is `parts` one after the other: a new array up to the end of moof, then a view of the rest of `fragment`.
+   */
+  encryptInPlace(fragment: Uint8Array, key: FragmentKey): EncryptionResult & { readonly parts: readonly [Uint8Array, Uint8Array] };
 };
 
 /** Throws `media-unsupported` for a track that cannot be protected. */
@@ -68,38 +75,64 @@ export const createFragmentEncrypter = (options: FragmentEncrypterOptions): Frag
   if (track.kind !== 'video' && track.kind !== 'audio') throw new SealcastError('media-unsupported', `a ${track.kind} track is not encrypted; pass it through`);
   const configuration = track.kind === 'video' ? avcConfigurationOf(track) : undefined;
   const sets = createParameterSets(configuration);
+  const scratch = createScratch();
   const subsamplesOf = (sample: Uint8Array): readonly Subsample[] | undefined =>
     configuration === undefined ? undefined : avcSubsamples(sample, configuration.lengthSize, sets, scheme);
 
+  /** Everything but the cipher: the new head (boxes up to the end of moof), and a function that ciphers the samples in `target`. */
+  const prepare = (bytes: Uint8Array, key: FragmentKey): { head: Uint8Array; restFrom: number; result: EncryptionResult; cipher(target: Uint8Array, shift: number): void } => {
+    if (key.key.length !== 16) throw new RangeError(`a content key has 16 bytes, not ${key.key.length}`);
+    const parameters = encryptionParameters(scheme, track.kind, key.kid, key.constantIv);
+    const fragment = parseFragment(bytes, [track]);
+    const run = onlyTrackFragment(fragment);
+    const firstIv = scheme === 'cenc' ? checkedIv(key.firstIv, run.samples.length) : 0n;
+    const tables = run.samples.map((sample) => subsamplesOf(bytes.subarray(sample.offset, sample.offset + sample.size)));
+    const groups = options.signalling === 'fragment' ? [writeSeigDescription(parameters), writeSeigRun(run.samples.length)] : [];
+    const pssh = options.psshInFragments === true ? [writePssh([key.kid])] : [];
+    const moof = protectMoof(fragment, run, groups, sampleAuxiliary(scheme, tables, firstIv), pssh);
+    let protectedBytes = 0;
+    let total = 0;
+    const work = run.samples.map((sample, i) => {
+      const table = tables[i] ?? [{ clear: 0, protected: sample.size }];
+      for (const subsample of table) protectedBytes += subsample.protected;
+      total += sample.size;
+      return { offset: sample.offset, table };
+    });
+    const pattern = { crypt: parameters.cryptBlocks, skip: parameters.skipBlocks };
+    return {
+      head: concatBytes(bytes.subarray(0, fragment.moof.start), moof),
+      restFrom: fragment.moof.start + fragment.moof.bytes.length,
+      result: { samples: run.samples.length, nextIv: firstIv + BigInt(run.samples.length), protectedBytes, clearBytes: total - protectedBytes },
+      cipher: (target, shift) =>
+        work.forEach(({ offset, table }, i) => {
+          if (scheme === 'cenc') ctrSample(aes, key.key, firstIv + BigInt(i), target, offset + shift, table, scratch);
+          else cbcSample(aes, key.key, key.constantIv as Uint8Array, target, offset + shift, table, pattern, scratch);
+        }),
+    };
+  };
+
   return {
-    encrypt(bytes, key) {
-      if (key.key.length !== 16) throw new RangeError(`a content key has 16 bytes, not ${key.key.length}`);
-      const parameters = encryptionParameters(scheme, track.kind, key.kid, key.constantIv);
-      const fragment = parseFragment(bytes, [track]);
-      const run = onlyTrackFragment(fragment);
-      const firstIv = scheme === 'cenc' ? checkedIv(key.firstIv, run.samples.length) : 0n;
-      const tables = run.samples.map((sample) => subsamplesOf(bytes.subarray(sample.offset, sample.offset + sample.size)));
-      const groups = options.signalling === 'fragment' ? [writeSeigDescription(parameters), writeSeigRun(run.samples.length)] : [];
-      const pssh = options.psshInFragments === true ? [writePssh([key.kid])] : [];
-      const moof = protectMoof(fragment, run, groups, sampleAuxiliary(scheme, tables, firstIv), pssh);
-      const out = new Uint8Array(bytes.length + moof.length - fragment.moof.bytes.length);
-      const moofEnd = fragment.moof.start + fragment.moof.bytes.length;
-      const growth = moof.length - fragment.moof.bytes.length;
-      out.set(bytes.subarray(0, fragment.moof.start));
-      out.set(moof, fragment.moof.start);
-      out.set(bytes.subarray(moofEnd), moofEnd + growth);
-      let protectedBytes = 0;
-      let total = 0;
-      run.samples.forEach((sample, i) => {
-        const table = tables[i] ?? [{ clear: 0, protected: sample.size }];
-        const at = sample.offset + growth;
-        if (scheme === 'cenc') ctrSample(aes, key.key, firstIv + BigInt(i), out, at, table);
-        else cbcSample(aes, key.key, key.constantIv as Uint8Array, out, at, table, { crypt: parameters.cryptBlocks, skip: parameters.skipBlocks });
-        for (const subsample of table) protectedBytes += subsample.protected;
-        total += sample.size;
-      });
-      return { bytes: out, samples: run.samples.length, nextIv: firstIv + BigInt(run.samples.length), protectedBytes, clearBytes: total - protectedBytes };
+    encrypt(fragment, key) {
+      const { head, restFrom, result, cipher } = prepare(fragment, key);
+      const bytes = concatBytes(head, fragment.subarray(restFrom));
+      cipher(bytes, head.length - restFrom);
+      return { ...result, bytes };
     },
+    encryptInPlace(fragment, key) {
+      const { head, restFrom, result, cipher } = prepare(fragment, key);
+      cipher(fragment, 0);
+      return { ...result, parts: [head, fragment.subarray(restFrom)] };
+    },
+  };
+};
+
+/** A buffer used again and again for bytes laid side by side: a fresh one per sample costs more than the cipher. */
+type Scratch = (length: number) => Uint8Array;
+const createScratch = (): Scratch => {
+  let buffer = new Uint8Array(0);
+  return (length) => {
+    if (buffer.length < length) buffer = new Uint8Array(Math.max(length, 2 * buffer.length, 1 << 16));
+    return buffer.subarray(0, length);
   };
 };
 
@@ -156,7 +189,7 @@ const protectMoof = (fragment: Fragment, run: TrackFragment, groups: readonly Ui
 };
 
 /** One cipher for the sample: the counter runs on across its protected ranges. */
-const ctrSample = (aes: SampleAes, key: Uint8Array, iv: bigint, out: Uint8Array, from: number, table: readonly Subsample[]): void => {
+const ctrSample = (aes: SampleAes, key: Uint8Array, iv: bigint, out: Uint8Array, from: number, table: readonly Subsample[], scratch: Scratch): void => {
   const counter = new Uint8Array(16);
   new DataView(counter.buffer).setBigUint64(0, iv);
   let total = 0;
@@ -176,7 +209,7 @@ const ctrSample = (aes: SampleAes, key: Uint8Array, iv: bigint, out: Uint8Array,
     out.set(aes.ctr(key, counter, out.subarray(only, only + total)), only);
     return;
   }
-  const gathered = new Uint8Array(total);
+  const gathered = scratch(total);
   copyRanges(from, table, (start, end, done) => gathered.set(out.subarray(start, end), done));
   const ciphered = aes.ctr(key, counter, gathered);
   copyRanges(from, table, (start, end, done) => out.set(ciphered.subarray(done, done + end - start), start));
@@ -194,13 +227,13 @@ const copyRanges = (from: number, table: readonly Subsample[], copy: (start: num
 };
 
 /** CBC restarts from the constant IV in every subsample. */
-const cbcSample = (aes: SampleAes, key: Uint8Array, iv: Uint8Array, out: Uint8Array, from: number, table: readonly Subsample[], pattern: { crypt: number; skip: number }): void => {
+const cbcSample = (aes: SampleAes, key: Uint8Array, iv: Uint8Array, out: Uint8Array, from: number, table: readonly Subsample[], pattern: Pattern, scratch: Scratch): void => {
   let at = from;
   for (const subsample of table) {
     at += subsample.clear;
     const length = patternLength(subsample.protected, pattern);
     if (length > 0) {
-      const gathered = new Uint8Array(length);
+      const gathered = scratch(length);
       gatherPattern(out, at, subsample.protected, pattern, gathered, 0);
       scatterPattern(aes.cbcEncrypt(key, iv, gathered), 0, out, at, subsample.protected, pattern);
     }
