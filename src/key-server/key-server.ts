@@ -26,6 +26,8 @@ export type KeyServerOptions = {
   readonly credentials: readonly ServiceCredential[];
   /** RS[p] of timed events, 16 bytes. Without it timed events cannot be created. */
   readonly releaseSecret?: (asset: AssetId, period: CryptoPeriod) => Promise<Uint8Array>;
+  /** Hashes of the key ladder; default: the portable ones. `#adapters/node/ladder-hash.ts` is faster. */
+  readonly hash?: LadderHash;
   readonly log: Log;
   readonly events: EventSink;
   readonly metrics: Metrics;
@@ -46,8 +48,7 @@ const GRANT_CACHE_GROUPS = 8192;
 const GRANT_CACHE_ASSETS = 64;
 
 export const createKeyServer = (options: KeyServerOptions): KeyServer => {
-  const { clock, metrics, events, log, releaseSecret } = options;
-  const hash: LadderHash = ladderHash;
+  const { clock, metrics, events, log, releaseSecret, hash = ladderHash } = options;
   const assets = createAssetKeys(options);
   const grants = new Map<string, Map<number, GrantKey>>();
 

@@ -57,7 +57,7 @@ export const createLicenseServer = async (options: LicenseServerOptions): Promis
   const bundles = createBundles({ edges: options.edges ?? (() => undefined), zones, masterSecrets, revocations, singleUse, clock });
   const entitlements = await createEntitlements({ keys: options.entitlementKeys, singleUse });
   const endings = createEndings({ sessions, devices, heartbeats, revocations, changed: bundles.changed, clock, events });
-  const issuer = createIssuer({ issuer: options.issuer, keys, wrapper, random, secrets });
+  const issuer = createIssuer({ issuer: options.issuer, keys, wrapper, random, secrets, ...(options.hash !== undefined && { hash: options.hash }) });
   const licensing = createLicensing({ keys, catalogue, masterSecrets, issuer, policy, liveHorizon, timeShift, renewUrls: given.renewUrls, licenseUrls: given.licenseUrls });
   const { nonceKey } = secrets;
   const start = createStartSession({

@@ -2,6 +2,7 @@
 /** What a licence server is built from, and what others may ask of it. Types only. */
 import type { AccountId, AssetId, DeviceId, SessionId } from '#core/ids.ts';
 import type { EdgeBundle } from '#core/edge-bundle/edge-bundle.ts';
+import type { LadderHash } from '#core/keys/ladder.ts';
 import type { PolicyVersion } from '#core/license/decide.ts';
 import type { PublicJwk } from '#core/license/public-jwk.ts';
 import type { EndReason } from '#core/license/reasons.ts';
@@ -73,6 +74,8 @@ export type LicenseServerOptions = {
   readonly concurrency?: ConcurrencyGate;
   /** Pause between two looks at what other licence servers changed. Default 1 s. */
   readonly refreshEvery?: Millis;
+  /** Hashes of the key ladder; default: the portable ones. `#adapters/node/ladder-hash.ts` is faster. */
+  readonly hash?: LadderHash;
   readonly random: Random;
   readonly clock: Clock;
   readonly log: Log;

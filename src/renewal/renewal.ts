@@ -35,6 +35,7 @@ export type RenewalOptions = {
   readonly flags: (session: SessionId, device: DeviceId) => EndReason | undefined;
   readonly policy: PolicyVersion;
   readonly clock: Clock;
+  /** Hashes of the key ladder; default: the portable ones. `#adapters/node/ladder-hash.ts` is faster. */
   readonly hash?: LadderHash;
   readonly log: Log;
   readonly events: EventSink;

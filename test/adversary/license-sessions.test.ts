@@ -10,7 +10,7 @@ import { importSigningKey, makeKeyPair, openSealed, signJws } from '#crypto/jose
 import { ladderHash as hash } from '#crypto/ladder-hash.ts';
 import { nodeKeyWrapper } from '#adapters/node/key-wrap.ts';
 import type { EnrolledEdge } from '#license-server/options.ts';
-import { createWorld, FILM, FILM_SECONDS, LIVE, liveGroup, makeDevice, SCHEDULE, SECOND, settle, START, type TestDevice, type Viewer, type World } from './license-world.ts';
+import { createWorld, FILM, FILM_SECONDS, LIVE, liveGroup, makeDevice, SCHEDULE, SECOND, START, type TestDevice, type Viewer, until, type World } from './license-world.ts';
 
 const device: TestDevice = await makeDevice();
 const thief: TestDevice = await makeDevice();
@@ -205,15 +205,16 @@ describe('edge bundles', () => {
   it('wait for a change, wake on a revocation, and answer 204 when there was none', async () => {
     const { world: made, request, open } = await enrol();
     const { version } = await open(await request());
+    const quiet = made.clock.pending;
     const waiting = request(`?version=${version}&wait=20`);
-    await settle();
+    await until(() => made.clock.pending > quiet);
     const viewer = await made.start(device, LIVE);
     await made.licenses.endSession(viewer.sid, 'leak');
     const next = await open(await waiting);
     expect(next.version).toBeGreaterThan(version);
     expect(next.revokedSessions).toEqual([{ session: viewer.sid, until: START + (120 + 660) * SECOND, reason: 'leak' }]);
     const idle = request(`?version=${next.version}&wait=20`);
-    await settle();
+    await until(() => made.clock.pending > quiet);
     await made.clock.advance(20);
     expect((await idle).status).toBe(204);
     await made.clock.advance(60);

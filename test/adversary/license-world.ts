@@ -19,6 +19,7 @@ import { importSigningKey, importVerifyKey, type JwsKey, type JwsType, makeKeyPa
 import { ladderHash as hash } from '#crypto/ladder-hash.ts';
 import { createMemoryStores } from '#adapters/memory/index.ts';
 import { nodeKeyWrapper } from '#adapters/node/key-wrap.ts';
+import { nodeLadderHash } from '#adapters/node/ladder-hash.ts';
 import { createSecretBox } from '#adapters/node/secret-box.ts';
 import { createKeyServer, type KeyServer } from '#key-server/key-server.ts';
 import { createLicenseServer } from '#license-server/license-server.ts';
@@ -36,9 +37,19 @@ export const LIVE: AssetId = assetId('match-1');
 export const FILM: AssetId = assetId('film-1');
 export const FILM_SECONDS = 600;
 
-export type ManualClock = Clock & { advance(seconds: number): Promise<void>; set(at: Micros): void };
+export type ManualClock = Clock & {
+  advance(seconds: number): Promise<void>;
+  set(at: Micros): void;
+  /** Timers that wait to be run. */
+  readonly pending: number;
+};
 
-/** Lets promise chains and WebCrypto jobs that are under way come to rest. */
+/** Resolves once `condition` holds: for steps behind WebCrypto, which takes its own time. */
+export const until = async (condition: () => boolean): Promise<void> => {
+  while (!condition()) await new Promise((resolve) => setImmediate(resolve));
+};
+
+/** Lets promise chains that are under way come to rest; not WebCrypto jobs. */
 export const settle = async (): Promise<void> => {
   for (let i = 0; i < 20; i++) await new Promise((resolve) => setImmediate(resolve));
 };
@@ -64,6 +75,9 @@ export const manualClock = (start: Micros = START): ManualClock => {
     },
     set(at) {
       now = at;
+    },
+    get pending() {
+      return timers.size;
     },
   };
 };
@@ -172,6 +186,8 @@ export const createWorld = async (changes: Partial<LicenseServerOptions> & { rel
     ],
     policy: { interval: 20_000, duration: 60_000 },
     timeShift: (30 * SECOND) as Micros,
+    // Server and client on different implementations: each checks the other.
+    hash: nodeLadderHash,
     random,
     clock,
     log,

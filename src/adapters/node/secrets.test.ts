@@ -6,7 +6,9 @@ import fc from 'fast-check';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { encodeBase64url } from '#core/bytes/base64url.ts';
 import { decodeHex, encodeHex } from '#core/bytes/hex.ts';
+import { ladderHash } from '#crypto/ladder-hash.ts';
 import { nodeKeyWrapper } from './key-wrap.ts';
+import { nodeLadderHash } from './ladder-hash.ts';
 import { createSecretBox, loadKeyEncryptionKey } from './secret-box.ts';
 
 const kek = new Uint8Array(32).map((_, i) => i);
@@ -35,6 +37,17 @@ describe('AES key wrap', () => {
     expect(() => nodeKeyWrapper.wrap(new Uint8Array(16), new Uint8Array(32))).toThrow(RangeError);
     expect(() => nodeKeyWrapper.wrap(kek, new Uint8Array(12))).toThrow(RangeError);
     expect(() => nodeKeyWrapper.unwrap(new Uint8Array(16), new Uint8Array(40))).toThrow(RangeError);
+  });
+});
+
+describe('ladder hashes', () => {
+  it('are those of the portable code, byte for byte', () => {
+    const bytes = fc.uint8Array({ maxLength: 300 });
+    fc.assert(fc.property(bytes, bytes, bytes, fc.integer({ min: 1, max: 64 }), (a, b, c, length) => {
+      expect(encodeHex(nodeLadderHash.hmac(a, b))).toBe(encodeHex(ladderHash.hmac(a, b)));
+      expect(encodeHex(nodeLadderHash.sha256(a))).toBe(encodeHex(ladderHash.sha256(a)));
+      expect(encodeHex(nodeLadderHash.hkdf(a, b, c, length))).toBe(encodeHex(ladderHash.hkdf(a, b, c, length)));
+    }));
   });
 });
 
