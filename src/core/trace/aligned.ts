@@ -13,7 +13,8 @@ import { evidenceOf, SINGLE_PRIOR, type Evidence } from './evidence.ts';
 import { mostLikely, symbolProbabilities, type Reading } from './likelihood.ts';
 import { logRatios, modelTables } from './models.ts';
 import { errorRates, patience, requirePopulation, segmentsUntil, type Counts, type TraceReport, type Tracer } from './report.ts';
-import { searchViewers, type EpochScores } from './search.ts';
+import { createScan, SCAN_VIEWERS } from './scan.ts';
+import { searchViewers, type EpochScores, type SearchResult } from './search.ts';
 
 export type AlignedTracerOptions = {
   readonly book: AlignedBook;
@@ -27,9 +28,11 @@ export type AlignedTracerOptions = {
   readonly searchLimit?: number;
 };
 
-const SEARCH_LIMIT = 60_000;
+const SEARCH_LIMIT = 40_000;
 /** Epoch starts tried as the moment of an account change: the latest ones. */
 const RESTARTS = 6;
+/** Least strings tried per search when many offsets or restarts share the limit. */
+const SHARE = 2000;
 
 type Observed = { readonly at: number; readonly probabilities: Float64Array; readonly ratios: Float64Array };
 type Candidate = { readonly viewer: ViewerNumber; readonly evidence: Evidence };
@@ -43,6 +46,7 @@ export const createAlignedTracer = (options: AlignedTracerOptions): Tracer => {
   const { alphabet } = book;
   const bound = Math.log(viewers / eps) + Math.log(offsets.length);
   const tables = modelTables(new Float64Array(alphabet).fill(1 / alphabet));
+  const scan = viewers <= SCAN_VIEWERS ? createScan(book, viewers) : undefined;
   const readings: Observed[] = [];
   const seen = new Set<number>();
   let erased = 0;
@@ -90,6 +94,12 @@ export const createAlignedTracer = (options: AlignedTracerOptions): Tracer => {
     return ceiling;
   };
 
+  const find = (epochs: readonly EpochScores[], sharers: number, exclude: ReadonlySet<number> | undefined): SearchResult => {
+    if (scan !== undefined) return scan(epochs, exclude);
+    const limit = Math.max(SHARE, Math.floor(searchLimit / (sharers * offsets.length)));
+    return searchViewers({ book, viewers, epochs, enough: bound + 1, limit, ...(exclude === undefined ? {} : { exclude }) });
+  };
+
   const investigate = (offset: number, exclude: ReadonlySet<number> | undefined): Outcome => {
     const used = usedAt(offset);
     const epochs = epochsOf(used, offset);
@@ -114,7 +124,7 @@ export const createAlignedTracer = (options: AlignedTracerOptions): Tracer => {
         if (start === 0) exhaustive = false;
         continue;
       }
-      const found = searchViewers({ book, viewers, epochs: part, enough: bound + 1, limit: searchLimit, ...(exclude === undefined ? {} : { exclude }) });
+      const found = find(part, start === 0 ? 1 : RESTARTS, exclude);
       if (start === 0) ({ tied, exhaustive } = found);
       if (found.best !== null) judge(found.best.viewer);
       if (found.second !== null) judge(found.second.viewer);

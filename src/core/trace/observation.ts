@@ -106,11 +106,13 @@ export const parseHeader = (line: string): ObservationHeader => {
   if (offsets !== undefined && !(Array.isArray(offsets) && offsets.length > 0 && offsets.length <= 4096 && offsets.every((offset) => Number.isSafeInteger(offset)) && new Set(offsets).size === offsets.length)) {
     refuse('"offsets" must be 1..4096 distinct integers');
   }
+  const book = bookOf(value['book'], alphabet);
+  if (offsets !== undefined && book.kind !== 'aligned') refuse('"offsets" can be searched with the aligned book only');
   return {
     asset: assetId(value['asset']),
     alphabet,
     slots,
-    book: bookOf(value['book'], alphabet),
+    book,
     viewers,
     eps,
     ...(offsets === undefined ? {} : { offsets: offsets as number[] }),

@@ -37,16 +37,17 @@ export const createTracer = (header: ObservationHeader, keys: EpochKeys): Tracer
   }
 };
 
-/** Readings between two looks of a batch run: evidence that has passed the bound once must not be diluted later. */
-const LOOK = 16;
+/** First look of a batch run; later ones come at one and a half times the length: evidence that has passed the bound must not be diluted later. */
+const FIRST_LOOK = 16;
 
 /** Feeds readings in order and stops at the first accusation; else the report over all of them. */
 export const runTrace = (tracer: Tracer, readings: Iterable<Reading>, options: ReportOptions = {}): TraceReport => {
-  let pending = 0;
+  let count = 0;
+  let look = FIRST_LOOK;
   for (const reading of readings) {
     tracer.observe(reading);
-    if (++pending < LOOK) continue;
-    pending = 0;
+    if (++count < look) continue;
+    look = Math.ceil(look * 1.5);
     const report = tracer.report(options);
     if (report.verdict === 'accuse') return report;
   }

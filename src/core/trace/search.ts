@@ -52,29 +52,30 @@ export const searchViewers = ({ book, viewers, epochs, exclude, enough, limit }:
     }
     return { permutation, pages: Math.ceil(viewers / permutation.domain), scores, strings: stringsByScore(scores, book.alphabet), top, scarcity: book.alphabet ** unread, visited: 0 };
   });
-  const scoreOf = (viewer: number): number => {
-    let score = 0;
-    for (const { permutation, scores } of sources) {
-      permutation.encode(viewer, digits);
-      for (let j = 0; j < scores.length; j++) {
-        const row = scores[j];
-        if (row !== undefined) score += row[digits[j] as number] as number;
-      }
-    }
-    return score;
-  };
+  const totalTop = sources.reduce((sum, { top }) => sum + top, 0);
 
   let best: Found | null = null;
   let second: Found | null = null;
   let visited = 0;
+  /** Scores a viewer epoch by epoch, giving up once even perfect remaining epochs would not beat the second best. */
   const consider = (viewer: number): void => {
     if (viewer >= viewers || exclude?.has(viewer) === true || viewer === best?.viewer || viewer === second?.viewer) return;
-    const score = scoreOf(viewer);
+    const beat = second?.score ?? -Infinity;
+    let score = totalTop;
+    for (const { permutation, scores, top } of sources) {
+      permutation.encode(viewer, digits);
+      score -= top;
+      for (let j = 0; j < scores.length; j++) {
+        const row = scores[j];
+        if (row !== undefined) score += row[digits[j] as number] as number;
+      }
+      if (score <= beat) return;
+    }
     const found = { viewer: viewer as ViewerNumber, score };
     if (best === null || score > best.score) {
       second = best;
       best = found;
-    } else if (second === null || score > second.score) second = found;
+    } else second = found;
   };
   const result = (exhaustive: boolean): SearchResult => ({
     best,

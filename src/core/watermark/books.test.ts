@@ -107,9 +107,10 @@ describe('aligned', () => {
     const book = createAlignedBook({ alphabet: 5, schedule: [{ from: position(0), length: 4 }], keys });
     const epoch = book.epochAt(position(0));
     const page = (number: number): string[] => Array.from({ length: 625 }, (_, i) => formatWord(book.codeword(viewerNumber(number * 625 + i), epoch)));
-    expect(new Set(page(0)).size).toBe(625);
-    expect(new Set(page(1)).size).toBe(625);
-    expect(page(0).filter((word, i) => word === page(1)[i]).length).toBeLessThan(10);
+    const [zero, one] = [page(0), page(1)];
+    expect(new Set(zero).size).toBe(625);
+    expect(new Set(one).size).toBe(625);
+    expect(zero.filter((word, i) => word === one[i]).length).toBeLessThan(10);
   });
   it('does not answer without the epoch key', () => {
     const only = (epoch: number): Uint8Array => {
@@ -201,7 +202,7 @@ describe('epochs', () => {
           left--;
         }
       }),
-      { seed: 9, numRuns: 60 },
+      { seed: 9, numRuns: 25 },
     );
   });
   it.each([
