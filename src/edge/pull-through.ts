@@ -206,20 +206,19 @@ export const createPullThrough = (options: PullThroughOptions): PullThrough => {
         if (answer.kind === 'direct') return fetchOnce(key, undefined, false, keepAlive, () => undefined);
         return answer.kind === 'refused' ? answer : { ...answer, source: 'shared' };
       }
-      // `landed` may run before `flights.set` below would, hence the flag.
-      let over = false;
-      let flight: Promise<CacheAnswer> | undefined;
-      flight = fly(key, keepAlive, () => {
-        over = true;
-        if (flights.get(key) === flight) flights.delete(key);
-      }).catch((cause: unknown): CacheAnswer => {
+      // `land` may run before the flight is known here: then there is nothing to share any more.
+      const own: { flight?: Promise<CacheAnswer>; landed: boolean } = { landed: false };
+      const land = (): void => {
+        own.landed = true;
+        if (own.flight !== undefined && flights.get(key) === own.flight) flights.delete(key);
+      };
+      own.flight = fly(key, keepAlive, land).catch((cause: unknown): CacheAnswer => {
         log.error('cache fault', { key, reason: String(cause) });
-        over = true;
-        if (flights.get(key) === flight) flights.delete(key);
+        land();
         return unavailable('the object could not be fetched');
       });
-      if (!over) flights.set(key, flight);
-      return flight;
+      if (!own.landed) flights.set(key, own.flight);
+      return own.flight;
     },
     close: () => {
       for (const abort of running) abort.abort(new Error('the edge is shutting down'));

@@ -23,7 +23,7 @@ afterEach(async () => {
 const raw = async (server: RunningServer): Promise<{ socket: Socket; say(text: string): void; until(mark: string): Promise<string>; closed: Promise<string> }> => {
   const socket = connect(server.port, '127.0.0.1');
   let heard = '';
-  let wake: (() => void)[] = [];
+  const wake: (() => void)[] = [];
   socket.setEncoding('latin1');
   socket.on('data', (text: string) => {
     heard += text;
