@@ -13,7 +13,9 @@ import { isSealcastError, SealcastError } from '#core/errors.ts';
 import { createSequences, formatWord, lengthForUsers, MAX_ALPHABET, MIN_ALPHABET, parseWord, requireAlphabet, windowForLength } from '#core/watermark/index.ts';
 import { EXIT, type ExitCode, jsonArg, usageError } from '../command.ts';
 
+/** The operations, as typed on the command line. */
 export const OPERATIONS = ['unrank', 'rank', 'next', 'capacity'] as const;
+/** One of OPERATIONS. */
 export type SequenceOperation = (typeof OPERATIONS)[number];
 
 /** Longest line read, in bytes; a longer one is answered as bad without being kept. */
@@ -48,6 +50,7 @@ const objectOf = (line: string): Readonly<Record<string, unknown>> => {
   return value as Record<string, unknown>;
 };
 
+/** The answer to a line that could not be served; the text of unknown faults stays inside. */
 export const failure = (error: unknown): Answer => {
   const known = isSealcastError(error) ? error : new SealcastError('internal', 'unexpected fault');
   return { text: JSON.stringify({ error: { code: known.code, message: known.message } }), failed: true };

@@ -18,6 +18,7 @@ import { stringsByScore } from './best-first.ts';
 import { mostLikely, symbolProbabilities, type Reading } from './likelihood.ts';
 import { errorRates, logSumExp, patience, requirePopulation, segmentsUntil, type TraceReport, type Tracer } from './report.ts';
 
+/** What an adaptive tracer has to know. */
 export type AdaptiveTracerOptions = {
   readonly book: AdaptiveBook;
   /** Viewer numbers given out when the copy was captured: fixes the longest length L in use. */

@@ -16,6 +16,7 @@ import { errorRates, patience, requirePopulation, segmentsUntil, type Counts, ty
 import { createScan, SCAN_VIEWERS } from './scan.ts';
 import { searchViewers, type EpochScores, type SearchResult } from './search.ts';
 
+/** What an aligned tracer has to know. */
 export type AlignedTracerOptions = {
   readonly book: AlignedBook;
   /** N: viewer numbers given out. */

@@ -10,6 +10,7 @@
 
 type Node = { readonly cost: number; readonly place: number; readonly rank: number; readonly parent: Node | undefined };
 
+/** The strings of one epoch, best first; create one per search. */
 export type StringsByScore = {
   /** Score lost against the best string, for the string that `next` would write; Infinity at the end. */
   frontier(): number;

@@ -15,6 +15,7 @@ import { mostLikely, symbolProbabilities, type Reading } from './likelihood.ts';
 import { logRatios, MODELS, modelTables, type ModelTables } from './models.ts';
 import { errorRates, patience, requirePopulation, segmentsUntil, type TraceReport, type Tracer } from './report.ts';
 
+/** What a mixture tracer has to know. */
 export type MixtureTracerOptions = {
   readonly book: BiasedBook | AlignedBook;
   /** N: viewer numbers given out, at most 2^24. */

@@ -15,12 +15,14 @@ import { MODELS } from './models.ts';
 /** Weight of "the same account from the first reading on". */
 export const START = 0.8;
 
+/** Weights of MODELS, with sum 1, fixed before the first reading. */
 export type Prior = readonly number[];
 /** Single leaks first: `aligned`. Costs a single leak 0.1 nats. */
 export const SINGLE_PRIOR: Prior = [0.9, 0.04, ...MODELS.slice(2).map(() => 0.01)];
 /** Coalitions expected: `biased`. */
 export const COALITION_PRIOR: Prior = [0.25, 0.45, ...MODELS.slice(2).map(() => 0.05)];
 
+/** An e-value and where it comes from. */
 export type Evidence = {
   /** ln of the e-value. */
   readonly nats: number;

@@ -10,7 +10,9 @@
  * Invariant: sum over x of p_x Lambda_k(x) = 1 for every model.
  */
 
+/** How colluders choose among their symbols. */
 export type Attack = 'interleaving' | 'plurality' | 'minority';
+/** A coalition of a size with a way to choose. */
 export type Model = { readonly colluders: number; readonly attack: Attack };
 
 /** One leaking viewer first; then coalitions. */

@@ -12,6 +12,7 @@ import { isJsonObject, parseStrictObject, type JsonObject } from '#core/token/st
 import { position, requireAlphabet, requireSchedule, type Bias, type EpochSchedule } from '#core/watermark/index.ts';
 import { requireLikelihoods, type Reading } from './likelihood.ts';
 
+/** First member of every header. */
 export const OBSERVATION_FORMAT = 'sealcast-observation/1';
 /** Readings of one file: eleven days of two-second segments. */
 export const MAX_READINGS = 500_000;
@@ -23,6 +24,7 @@ export type BookDescription =
   | { readonly kind: 'aligned'; readonly schedule: EpochSchedule }
   | { readonly kind: 'biased'; readonly schedule: EpochSchedule; readonly bias: Bias };
 
+/** The first line: what was observed and what the verdict is to hold for. */
 export type ObservationHeader = {
   readonly asset: AssetId;
   readonly alphabet: number;
@@ -38,6 +40,7 @@ export type ObservationHeader = {
   readonly source?: string;
 };
 
+/** A parsed file. */
 export type Observation = { readonly header: ObservationHeader; readonly readings: readonly ObservedReading[] };
 /** `erased` says why nothing was read there, e.g. `lost`, `advertisement`, `no-match`. */
 export type ObservedReading = Reading & { readonly erased?: string };

@@ -11,6 +11,7 @@ import { SealcastError } from '#core/errors.ts';
 import type { Reading } from './likelihood.ts';
 import { informationPerSymbol, type ViewerNumber } from '#core/watermark/index.ts';
 
+/** A verdict with everything needed to judge it; plain JSON except for an evidence of -Infinity (no candidate). */
 export type TraceReport = {
   readonly book: 'adaptive' | 'aligned' | 'biased';
   /** `accuse`: certified; `more`: keep observing; `none`: long past the point where a leaking viewer would stand out. */
@@ -49,6 +50,7 @@ export interface Tracer {
   observe(reading: Reading): void;
   report(options?: ReportOptions): TraceReport;
 }
+/** Limits of one report. */
 export type ReportOptions = {
   /** Viewers accused already (their sessions are cut): not reported again. */
   readonly exclude?: ReadonlySet<number>;
@@ -70,6 +72,7 @@ export const logSumExp = (values: ArrayLike<number>): number => {
   return top + Math.log(sum);
 };
 
+/** How a candidate's copy compares with what was read. */
 export type Counts = { readonly matches: number; readonly mismatches: number; readonly erased: number };
 
 /** Error rates with half a pseudo-count, so that few clean positions do not claim a perfect detector. */

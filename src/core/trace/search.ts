@@ -13,7 +13,9 @@ import { stringsByScore, type StringsByScore } from './best-first.ts';
 /** The readings of one epoch: scores[j][d] of symbol d at its j-th position, undefined where nothing was read. */
 export type EpochScores = { readonly at: EpochAt; readonly scores: readonly (Float64Array | undefined)[] };
 
+/** A viewer and the single-leak score over all readings, in nats. */
 export type Found = { readonly viewer: ViewerNumber; readonly score: number };
+/** What a search found and whether it could rule out the rest. */
 export type SearchResult = {
   readonly best: Found | null;
   readonly second: Found | null;
@@ -24,6 +26,7 @@ export type SearchResult = {
   readonly visited: number;
 };
 
+/** What to search, and when to stop. */
 export type SearchOptions = {
   readonly book: AlignedBook;
   readonly viewers: number;
@@ -40,6 +43,7 @@ const TIE = 1e-9;
 
 type Source = { readonly permutation: Permutation; readonly pages: number; readonly scores: EpochScores['scores']; readonly strings: StringsByScore; readonly top: number; readonly scarcity: number; visited: number };
 
+/** Searches until the result is certain, `enough` is reached or `limit` strings were decrypted. Never throws for readings. */
 export const searchViewers = ({ book, viewers, epochs, exclude, enough, limit }: SearchOptions): SearchResult => {
   const digits = new Uint8Array(64);
   const sources: Source[] = epochs.map(({ at, scores }) => {

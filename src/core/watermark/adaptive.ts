@@ -15,6 +15,7 @@ import type { Word } from './words.ts';
 /** Shortest assigned word: leaves out the constants and everything that repeats within a few segments. */
 export const SHORTEST_ASSIGNED = 4;
 
+/** The paper's book; `viewer` in its methods is the dense viewer number, not the index in the order. */
 export interface AdaptiveBook extends CodeBook {
   readonly kind: 'adaptive';
   readonly sequences: Sequences;

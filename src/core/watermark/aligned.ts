@@ -12,6 +12,7 @@ import { epochAt, requireSchedule, type EpochAt, type EpochSchedule } from './ep
 import { createPermutation, type Permutation } from './permutation.ts';
 import { sipKey } from './siphash.ts';
 
+/** The default book, with what a tracer needs to invert it. */
 export interface AlignedBook extends CodeBook {
   readonly kind: 'aligned';
   readonly schedule: EpochSchedule;

@@ -13,6 +13,7 @@ import { chachaBlock, chachaKey } from './chacha.ts';
 import { requireAlphabet } from './counts.ts';
 import { epochAt, requireSchedule, type EpochSchedule } from './epochs.ts';
 
+/** The collusion code, with the bias vectors a tracer needs. */
 export interface BiasedBook extends CodeBook {
   readonly kind: 'biased';
   readonly schedule: EpochSchedule;

@@ -38,6 +38,7 @@ export const usersForWindow = (alphabet: number, segments: number): bigint => {
 export const adaptiveDetectionTime = (options: { alphabet: number; users: bigint; segmentSeconds: number }): number =>
   windowForLength(lengthForUsers(options.alphabet, options.users)) * requireSeconds(options.segmentSeconds);
 
+/** A population and a detector to plan for. */
 export type AlignedPlan = {
   /** Symbols per position. */
   readonly alphabet: number;

@@ -9,6 +9,7 @@
  */
 import { sipHash, type SipKey } from './siphash.ts';
 
+/** A keyed one-to-one map between viewer numbers and codewords; not safe for concurrent use (scratch space), which synchronous code cannot do. */
 export type Permutation = {
   /** m^K: numbers per page. */
   readonly domain: number;

@@ -12,6 +12,7 @@ import { createWordRanker, type WordRanker } from './rank.ts';
 import { createBigWordRanker, type BigWordRanker } from './rank-big.ts';
 import { advance, firstWord, isPrimitive, leastRotation, type Word } from './words.ts';
 
+/** The numbered sequences of one alphabet. */
 export type Sequences = {
   readonly alphabet: number;
   /** `cumulative[l]` = sequences of length 1..l. */
