@@ -13,6 +13,7 @@ import type { DeviceId } from '#core/ids.ts';
 import type { PublicJwk } from '#core/license/public-jwk.ts';
 import { type JsonObject, parseStrictObject } from '#core/token/strict-json.ts';
 
+/** The signature algorithms of the protocol; HS256 for backends and media tokens only. */
 export type JwsAlgorithm = 'ES256' | 'EdDSA' | 'HS256';
 /** A key and the only algorithm it may be used with. HS256 keys are bytes. */
 export type JwsKey = { readonly alg: JwsAlgorithm; readonly key: CryptoKey | Uint8Array };
@@ -33,6 +34,7 @@ export const signJws = (payload: object, options: { typ: JwsType; key: JwsKey; k
     .setProtectedHeader({ alg: options.key.alg, typ: options.typ, ...(options.kid !== undefined && { kid: options.kid }) })
     .sign(options.key.key);
 
+/** What a verifier accepts. */
 export type VerifyOptions = {
   readonly typ: JwsType;
   /** The key, or how to find it by the header's `kid` (absent in most tokens). */

@@ -3,4 +3,5 @@
 import type { LadderHash } from '#core/keys/ladder.ts';
 import { hkdfSha256, hmacSha256, sha256 } from './hmac.ts';
 
+/** Portable and synchronous; Node has a faster one in `#adapters/node/ladder-hash.ts`. */
 export const ladderHash: LadderHash = { hmac: hmacSha256, sha256, hkdf: hkdfSha256 };

@@ -12,6 +12,7 @@ import { type AssetId, type ContentKey, type KeyGroup, type KeyId, type Protecti
 import type { CryptoPeriod, KeySchedule, Micros } from '#core/time.ts';
 import type { AssetKeying, AssetKeyRecord, AssetKeyStore, Clock, ImportedKey, Random, SecretBox } from '#ports';
 
+/** An asset that gets keys. Period: 20 ms to 1 h in whole ms; groups last at most 1 h. */
 export type NewAsset = {
   readonly asset: AssetId;
   readonly kind: 'event' | 'title';
@@ -23,6 +24,7 @@ export type NewAsset = {
 /** A fixed key as another system made it; sizes are checked here. */
 export type KeyToImport = { readonly kid: Uint8Array; readonly key: Uint8Array; readonly keyGroup: KeyGroup; readonly from: number; readonly to: number };
 
+/** The assets of one key server, over its store. */
 export type AssetKeys = {
   create(asset: NewAsset): Promise<AssetKeying>;
   importKeys(asset: AssetId, keys: readonly KeyToImport[]): Promise<void>;
@@ -41,6 +43,7 @@ const CACHE_LIMIT = 8192;
 const MAX_PERIOD: Micros = 3_600_000_000 as Micros;
 const MIN_PERIOD: Micros = 20_000 as Micros;
 
+/** The public part of a record. */
 export const keyingOf = (record: AssetKeyRecord): AssetKeying => ({
   asset: record.asset,
   kind: record.kind,
@@ -61,6 +64,7 @@ const checkSchedule = ({ period, periodsPerGroup }: KeySchedule): void => {
   if (!Number.isSafeInteger(periodsPerGroup) || periodsPerGroup < 1 || period * periodsPerGroup > MAX_PERIOD) refuse('a grant group holds at least one period and lasts at most 1 h');
 };
 
+/** Opened secrets are cached per returned object. */
 export const createAssetKeys = (options: { store: AssetKeyStore; box: SecretBox; random: Random; clock: Clock }): AssetKeys => {
   const { store, box, random, clock } = options;
   const opened = new Map<string, { readonly sealed: Uint8Array; readonly plain: Uint8Array }>();

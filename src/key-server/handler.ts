@@ -15,6 +15,7 @@ import type { CryptoPeriod, GrantGroup } from '#core/time.ts';
 import { sha256 } from '#crypto/hmac.ts';
 import type { AssetKeying, ContentKeySource, GrantKeySource, Log } from '#ports';
 
+/** What a service credential is for. */
 export type ServiceRole = 'packager' | 'license-server';
 /** A credential as the server keeps it: SHA-256 (base64url) of the bearer token. */
 export type ServiceCredential = { readonly role: ServiceRole; readonly tokenHash: string };
@@ -34,6 +35,7 @@ const ALLOWED: Readonly<Record<ServiceRole, readonly What[]>> = {
 
 type Sources = ContentKeySource & GrantKeySource;
 
+/** The `/v1/keys/` routes over the key server's ports; any other path is `not-found`. */
 export const createKeyServerHandler = (options: { sources: Sources; credentials: readonly ServiceCredential[]; log: Log }): ((request: Request) => Promise<Response>) => {
   const { sources, credentials, log } = options;
   return async (request) => {

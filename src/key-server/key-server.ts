@@ -17,6 +17,7 @@ import { createAssetKeys, keyingOf, type KeyToImport, type NewAsset } from './as
 import { createKeyServerHandler, type ServiceCredential } from './handler.ts';
 import { checkGroups, checkLead, checkRange } from './schedule-bounds.ts';
 
+/** What a key server is built from. */
 export type KeyServerOptions = {
   readonly store: AssetKeyStore;
   readonly box: SecretBox;
@@ -33,6 +34,7 @@ export type KeyServerOptions = {
   readonly metrics: Metrics;
 };
 
+/** Both key ports, asset management and the HTTP handler. */
 export type KeyServer = ContentKeySource &
   GrantKeySource & {
     /** Makes the keys of a new asset. Throws `already-exists`, or `bad-request` naming the rule. */
@@ -47,6 +49,7 @@ export type KeyServer = ContentKeySource &
 const GRANT_CACHE_GROUPS = 8192;
 const GRANT_CACHE_ASSETS = 64;
 
+/** Does nothing until it is asked; throws nothing itself. */
 export const createKeyServer = (options: KeyServerOptions): KeyServer => {
   const { clock, metrics, events, log, releaseSecret, hash = ladderHash } = options;
   const assets = createAssetKeys(options);

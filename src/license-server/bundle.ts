@@ -25,6 +25,7 @@ const REQUEST_AGE = 60_000_000;
 
 type Wait = { readonly version: number; readonly wait: Millis; readonly signal: AbortSignal };
 
+/** Bundles of all edges, and who waits for the next. */
 export type Bundles = {
   /** The edge's bundle at once if its version differs, else at the next change; undefined after `wait`. */
   next(edge: Pick<EnrolledEdge, 'edge' | 'zone' | 'renews'>, request: Wait): Promise<EdgeBundle | undefined>;
@@ -35,6 +36,7 @@ export type Bundles = {
   close(): void;
 };
 
+/** Versions start anew with every call, later than those of any call before. */
 export const createBundles = (options: {
   edges: (edge: string) => EnrolledEdge | undefined | Promise<EnrolledEdge | undefined>;
   zones: readonly Zone[];

@@ -22,6 +22,7 @@ import type { Licensable, Licensing } from './grant-license.ts';
 import type { MasterSecrets } from './master-secrets.ts';
 
 type Jwk = { readonly kty: 'oct'; readonly kid: string; readonly k: string };
+/** A licence of EME, section 9.1.4. */
 export type ClearKeySet = { readonly keys: readonly Jwk[]; readonly type: 'temporary' };
 
 const KEY_GROUPS: readonly KeyGroup[] = ['video', 'audio'];
@@ -29,11 +30,13 @@ const KEY_GROUPS: readonly KeyGroup[] = ['video', 'audio'];
 const MAX_KEYS = 500;
 const jwk = (kid: Uint8Array, key: Uint8Array): Jwk => ({ kty: 'oct', kid: encodeBase64url(kid), k: encodeBase64url(key) });
 
+/** Answers to players without our client. */
 export type ClearKey = {
   answer(asset: AssetId, token: string | undefined, body: unknown): Promise<ClearKeySet>;
   entryKey(asset: AssetId): Promise<Uint8Array>;
 };
 
+/** Needs the stores, since a token alone does not say that its session still runs. */
 export const createClearKey = (options: {
   keys: GrantKeySource;
   catalogue: Pick<CatalogueStore, 'get'>;

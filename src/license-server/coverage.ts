@@ -12,6 +12,7 @@ import { openedRange } from '#core/license/opened-range.ts';
 import { type GrantGroup, groupAt, groupLength, type Micros } from '#core/time.ts';
 import type { AssetKeying, CatalogueEntry } from '#ports';
 
+/** What a licence covers, in grant groups. */
 export type Coverage = {
   /** Groups [from, to) that the licence carries wrapped. */
   readonly horizon: { readonly from: GrantGroup; readonly to: GrantGroup };
@@ -22,6 +23,7 @@ export type Coverage = {
   readonly opened: GrantGroup;
 };
 
+/** What the coverage depends on; times in µs. */
 export type CoverageInput = {
   readonly keying: AssetKeying;
   readonly title: Pick<CatalogueEntry, 'duration' | 'state'>;

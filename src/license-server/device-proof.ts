@@ -16,6 +16,7 @@ import type { JsonObject } from '#core/token/strict-json.ts';
 import { sha256 } from '#crypto/hmac.ts';
 import { importVerifyKey, type JwsType, thumbprint, verifyJws } from '#crypto/jose.ts';
 
+/** A device whose sign key has signed the request. */
 export type ProvenDevice = { readonly device: DeviceId; readonly sign: PublicJwk; readonly agree: PublicJwk; readonly name: string };
 
 /** Control characters would let a name forge log lines and tables. */

@@ -14,6 +14,7 @@ import type { Clock, DeviceStore, EventSink, HeartbeatStore, SessionRecord, Sess
 import { proveStop } from './device-proof.ts';
 import type { Revocations } from './revocations.ts';
 
+/** Every way a session ends; each is durable when it resolves. */
 export type Endings = {
   endSession(session: SessionId, reason: EndReason): Promise<boolean>;
   endAccount(account: AccountId, reason: EndReason): Promise<number>;
@@ -25,6 +26,7 @@ export type Endings = {
 /** Sessions ended at a time; the store's list is asked again until it is empty. */
 const PAGE = 500;
 
+/** `changed` is called after an end was recorded, to wake waiting edges. */
 export const createEndings = (options: {
   sessions: SessionStore;
   devices: DeviceStore;

@@ -17,6 +17,7 @@ import { parseStrictObject } from '#core/token/strict-json.ts';
 import type { SingleUseStore } from '#ports';
 import type { EntitlementKey } from './options.ts';
 
+/** Entitlements of the configured backends. */
 export type Entitlements = {
   /** Verified claims. `asset` undefined: any coverage will do. Throws `entitlement-invalid`, `entitlement-expired`, `token-wrong-asset`. */
   verify(token: string, asset: AssetId | undefined, now: Micros): Promise<Entitlement>;
@@ -41,6 +42,7 @@ const importKey = async ({ kid, alg, key }: EntitlementKey): Promise<JwsKey> => 
   }
 };
 
+/** Imports the keys. Throws `config-invalid` for one that is unusable, private, too short or configured twice. */
 export const createEntitlements = async (options: { keys: readonly EntitlementKey[]; singleUse: SingleUseStore }): Promise<Entitlements> => {
   const keys = new Map<string, { readonly key: JwsKey; readonly issuer: string | undefined }>();
   for (const entry of options.keys) {

@@ -35,6 +35,7 @@ export type AdmittedSession = {
   readonly terms: { readonly interval?: number; readonly duration?: number };
 };
 
+/** Body of the 201 answer. */
 export type LicenseAnswer = {
   readonly sid: SessionId;
   readonly license: string;
@@ -45,14 +46,17 @@ export type LicenseAnswer = {
   readonly licenses: { readonly urls: readonly string[] };
 };
 
+/** A licence and the heartbeat that counts it. */
 export type GrantedLicense = { readonly answer: LicenseAnswer; readonly heartbeat: Heartbeat };
 
+/** From an admitted session to a licence. */
 export type Licensing = {
   /** Throws `not-found` unless catalogue and key server know the asset. */
   find(asset: AssetId): Promise<Licensable>;
   grant(session: AdmittedSession, asset: Licensable, now: Micros): Promise<GrantedLicense>;
 };
 
+/** Holds no state of its own. */
 export const createLicensing = (options: {
   keys: GrantKeySource;
   catalogue: Pick<CatalogueStore, 'get'>;

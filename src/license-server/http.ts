@@ -10,12 +10,15 @@ import { jsonObject } from '#core/license/shape.ts';
 import type { JsonObject } from '#core/token/strict-json.ts';
 import type { Log } from '#ports';
 
+/** CORS headers of routes that pages of any origin may call. */
 export const PUBLIC_HEADERS: Readonly<Record<string, string>> = { 'Access-Control-Allow-Origin': '*', 'Access-Control-Expose-Headers': 'Sealcast-Media-Token, Date' };
 const COMMON = { 'Cache-Control': 'no-store', 'X-Content-Type-Options': 'nosniff', 'Referrer-Policy': 'no-referrer' };
 
+/** A JSON answer that nobody caches. */
 export const json = (body: unknown, status: number = 200, headers: Readonly<Record<string, string>> = {}): Response =>
   new Response(JSON.stringify(body), { status, headers: { ...COMMON, 'Content-Type': 'application/json', ...headers } });
 
+/** Answer to a CORS preflight of a public route. */
 export const preflight = (): Response =>
   new Response(null, {
     status: 204,

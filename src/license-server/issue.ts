@@ -40,8 +40,10 @@ export type Issue = {
 
 const KEY_GROUPS: readonly KeyGroup[] = ['video', 'audio'];
 
+/** Makes one licence: a compact JWS. Throws `key-unavailable` if the key server gives too little. */
 export type Issuer = (issue: Issue) => Promise<string>;
 
+/** `issuer` is the `iss` of the licences. */
 export const createIssuer = (options: { issuer: string; keys: GrantKeySource; wrapper: KeyWrapper; random: Random; secrets: ServerSecrets; hash?: LadderHash }): Issuer => {
   const { keys, wrapper, random, secrets, hash = ladderHash } = options;
 

@@ -13,8 +13,10 @@ import { ladderHash } from '#crypto/ladder-hash.ts';
 import type { Clock, EventSink, Log, MasterSecretRecord, MasterSecretStore, Random, SecretBox } from '#ports';
 import type { Zone } from './options.ts';
 
+/** An epoch without its secret. */
 export type Epoch = Omit<MasterSecretRecord, 'sealed'>;
 
+/** The epochs that this server knows. */
 export type MasterSecrets = {
   /** Loads, rotates what is due, removes what is over. */
   refresh(): Promise<void>;
@@ -30,6 +32,7 @@ export type MasterSecrets = {
 /** The next secret is made this share of an epoch ahead, so that every edge has it in time. */
 const LEAD = 0.25;
 
+/** Knows no epoch before the first `refresh`. */
 export const createMasterSecrets = (options: {
   store: MasterSecretStore;
   box: SecretBox;

@@ -20,6 +20,7 @@ const MAC_LENGTH = 16;
 
 const mac = (key: Uint8Array, body: Uint8Array): Uint8Array => hmacSha256(key, msg('nonce', body)).subarray(0, MAC_LENGTH);
 
+/** A nonce good for 60 s at every server with this key. */
 export const makeNonce = (key: Uint8Array, random: Random, now: Micros): string => {
   const body = concatBytes(u64(now + LIFETIME), random.bytes(16));
   return encodeBase64url(concatBytes(body, mac(key, body)));

@@ -19,6 +19,7 @@ export type EntitlementKey = {
   readonly issuer?: string;
 };
 
+/** A zone as configured; `name` goes into the key ladder, so renaming one ends its sessions. */
 export type Zone = { readonly index: number; readonly name: string };
 
 /** An edge that may ask for bundles. */
@@ -38,6 +39,7 @@ export type ConcurrencyVerdict = { readonly ok: true } | { readonly ok: false; r
 /** Asked before a licence is issued to a new session. */
 export type ConcurrencyGate = (start: { readonly account: AccountId; readonly device: DeviceId; readonly session: SessionId; readonly asset: AssetId; readonly now: Micros }) => Promise<ConcurrencyVerdict>;
 
+/** What a licence server is built from. */
 export type LicenseServerOptions = {
   /** `iss` of licences. */
   readonly issuer: string;
@@ -83,6 +85,7 @@ export type LicenseServerOptions = {
   readonly metrics: Metrics;
 };
 
+/** A running licence server. */
 export type LicenseServer = {
   readonly handler: (request: Request) => Promise<Response>;
   /** Ends a session: no new licence, no renewal, no media. False if it is unknown or was over. */

@@ -13,8 +13,10 @@ import { parseDevice, proveDevice } from './device-proof.ts';
 import type { Entitlements } from './entitlements.ts';
 import { checkNonce } from './nonce.ts';
 
+/** `created` is false if the account had the device already. */
 export type Registration = { readonly device: DeviceId; readonly created: boolean };
 
+/** Answers the body of POST /v1/devices. Throws `device-limit`, `device-revoked`, `already-exists` and what proof and entitlement throw. */
 export const createRegisterDevice = (options: { nonceKey: Uint8Array; entitlements: Entitlements; devices: DeviceStore; limit: number; clock: Clock; events: EventSink }): ((body: unknown) => Promise<Registration>) => {
   const { nonceKey, entitlements, devices, limit, clock, events } = options;
   return async (body) => {

@@ -18,6 +18,7 @@ import type { LicenseAnswer, Licensing } from './grant-license.ts';
 import type { Epoch, MasterSecrets } from './master-secrets.ts';
 import { checkNonce } from './nonce.ts';
 
+/** Answers the body of POST /v1/licenses. Throws `session-ended`, `nonce-invalid`, `proof-invalid`, `device-revoked`, `epoch-unknown`. */
 export const createRelicense = (options: {
   nonceKey: Uint8Array;
   sessions: SessionStore;

@@ -12,6 +12,7 @@ import { type EndReason, isEndReason } from '#core/license/reasons.ts';
 import type { Micros } from '#core/time.ts';
 import type { SessionStore } from '#ports';
 
+/** Who may not go on, and until when that has to be said. */
 export type Revocations = {
   addSession(session: SessionId, at: Micros, reason: EndReason): void;
   addDevice(device: DeviceId, at: Micros): void;

@@ -26,6 +26,7 @@ const BODY_LIMIT = 32 * 1024;
 const BATCH_BODY_LIMIT = 1024 * 1024;
 const BATCH_ITEMS = 64;
 
+/** The steps that the routes lead to. */
 export type RouteOptions = {
   readonly secrets: ServerSecrets;
   readonly entitlements: Entitlements;
@@ -45,6 +46,7 @@ type Route = (request: Request, url: URL, id: string) => Promise<Response>;
 const ENTRY_KEY = /^\/v1\/events\/([^/]+)\/entry-key$/;
 const BUNDLE = /^\/v1\/edges\/([A-Za-z0-9._-]{1,64})\/bundle$/;
 
+/** Never rejects: faults become problem documents. */
 export const createRoutes = (options: RouteOptions): ((request: Request) => Promise<Response>) => {
   const { secrets, entitlements, start, relicense, register, endings, clearKey, bundles, clock, random, log } = options;
 

@@ -10,6 +10,7 @@ import type { PublicJwk } from '#core/license/public-jwk.ts';
 import { importSigningKey, type JwsKey, makeKeyPair, thumbprint } from '#crypto/jose.ts';
 import type { Random, SecretBox, SecretStore } from '#ports';
 
+/** Keys of the installation's licence servers. */
 export type ServerSecrets = {
   readonly signing: JwsKey;
   /** Published at /v1/licenses/keys. */
@@ -22,6 +23,7 @@ export type ServerSecrets = {
 const SIGNING = 'license-signing-key';
 const NONCE = 'license-nonce-key';
 
+/** Makes what is missing; servers that start at once end up with the same keys. */
 export const loadServerSecrets = async ({ secrets, box, random }: { secrets: SecretStore; box: SecretBox; random: Random }): Promise<ServerSecrets> => {
   const keep = async (name: string, make: () => Promise<Uint8Array>): Promise<Uint8Array> => {
     const stored = (await secrets.get(name)) ?? (await secrets.putIfAbsent(name, await box.seal(await make(), name)));

@@ -19,6 +19,7 @@ import type { MasterSecrets } from './master-secrets.ts';
 import { checkNonce } from './nonce.ts';
 import type { ConcurrencyGate, Zone } from './options.ts';
 
+/** What the steps of a start need. */
 export type StartOptions = {
   readonly nonceKey: Uint8Array;
   readonly entitlements: Entitlements;
@@ -48,6 +49,7 @@ type StartRequest = {
 /** How an entitlement is used up: at once, or shared by the items of one batch. */
 export type Claim = (entitlement: Entitlement, now: Micros) => Promise<void>;
 
+/** Answers the body of POST /v1/sessions or one batch item. Throws the refusals of docs/wire/session.md. */
 export type StartSession = (body: unknown, claim?: Claim) => Promise<LicenseAnswer>;
 
 const parse = (body: unknown): StartRequest => {
@@ -62,6 +64,7 @@ const parse = (body: unknown): StartRequest => {
   };
 };
 
+/** Holds no state of its own. */
 export const createStartSession = (options: StartOptions): StartSession => {
   const { nonceKey, entitlements, devices, sessions, heartbeats, licensing, masterSecrets, zone, unregisteredDevices, concurrency, random, clock, events, metrics } = options;
 

@@ -8,7 +8,7 @@
 import { type ErrorCode, problemOf, SealcastError } from '#core/errors.ts';
 import { MAX_REQUEST_LENGTH } from '#core/license/renewal-message.ts';
 import type { Log } from '#ports';
-import type { RenewalOutcome } from './renewal.ts';
+import type { RenewalOutcome } from './outcome.ts';
 
 const PATH = '/v1/renew';
 const TOKEN_HEADER = 'Sealcast-Media-Token';
@@ -20,6 +20,7 @@ const HEADERS = {
 };
 const PREFLIGHT = { 'Access-Control-Allow-Methods': 'POST', 'Access-Control-Allow-Headers': 'Content-Type', 'Access-Control-Max-Age': '86400' };
 
+/** Never rejects: refusals and faults become problem documents. */
 export const createRenewalHandler = (renew: (bytes: Uint8Array) => RenewalOutcome, log: Log): ((request: Request) => Promise<Response>) => {
   return async (request) => {
     try {

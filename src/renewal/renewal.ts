@@ -19,13 +19,15 @@ import { type DecodedRequest, decodeRequest, encodeAnswer, type RenewalAct, requ
 import { encodeStateBody, type RenewalState, stateMac } from '#core/license/renewal-state.ts';
 import { placeOf, sessionIdBytes } from '#core/license/session-id.ts';
 import type { ZoneKeys, ZoneKeysFinder } from '#core/license/zone-keys.ts';
-import type { GrantGroup, Micros } from '#core/time.ts';
+import type { Micros } from '#core/time.ts';
 import { ladderHash } from '#crypto/ladder-hash.ts';
 import { mintMediaToken } from '#crypto/media-token.ts';
 import type { Clock, EventSink, HeartbeatStore, Log, Metrics } from '#ports';
 import { createRenewalHandler } from './handler.ts';
+import type { RenewalOutcome } from './outcome.ts';
 import { createReplays } from './replays.ts';
 
+/** What a renewal node is built from. */
 export type RenewalOptions = {
   /** Keys of the zones this node serves: from the licence server in process, or from the edge bundle. */
   readonly zones: ZoneKeysFinder;
@@ -42,21 +44,7 @@ export type RenewalOptions = {
   readonly metrics: Metrics;
 };
 
-/** What became of one request. A refusal is not authentic, so it gets no answer that a client could take for one. */
-export type RenewalOutcome =
-  | {
-      readonly kind: 'answered';
-      readonly bytes: Uint8Array;
-      readonly act: RenewalAct;
-      readonly reason: Reason;
-      readonly session: SessionId;
-      /** First group not opened after this answer. */
-      readonly opened: GrantGroup;
-      /** A fresh media token for the session; absent unless `act` is extend. */
-      readonly mediaToken?: string;
-    }
-  | { readonly kind: 'refused'; readonly code: 'renewal-invalid' | 'epoch-unknown'; readonly detail: string };
-
+/** A renewal node. */
 export type Renewal = {
   /** POST /v1/renew. */
   readonly handler: (request: Request) => Promise<Response>;
@@ -67,6 +55,7 @@ export type Renewal = {
 type Verified = DecodedRequest & { readonly zone: ZoneKeys; readonly sessionKey: Uint8Array; readonly renewalKey: Uint8Array; readonly stateKey: Uint8Array };
 type Grant = { readonly act: RenewalAct; readonly reason: Reason; readonly state: RenewalState; readonly after: number };
 
+/** Remembers no session; only the last request of each, so as not to count it twice. */
 export const createRenewal = (options: RenewalOptions): Renewal => {
   const { zones, heartbeats, flags, policy, clock, hash = ladderHash, log, events, metrics } = options;
   const replays = createReplays();

@@ -7,6 +7,7 @@
 import { equalBytes } from '#core/bytes/equal.ts';
 import type { SessionId } from '#core/ids.ts';
 
+/** The last request of every session. */
 export type Replays = {
   /** False if this request's MAC was the session's last one. */
   isNew(session: SessionId, mac: Uint8Array): boolean;

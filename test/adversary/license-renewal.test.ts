@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+/** Renewals against a client that lies, replays, forges and clones itself (docs/wire/renewal.md), and the published bound. */
 import fc from 'fast-check';
 import { beforeEach, describe, expect, it } from 'vitest';
 import { decodeBase64url, encodeBase64url } from '#core/bytes/base64url.ts';

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+/** New licences, secure stops, Clear Key, imported keys and edge bundles (docs/wire/session.md, docs/wire/edge-bundle.md). */
 import { beforeEach, describe, expect, it } from 'vitest';
 import { encodeBase64url } from '#core/bytes/base64url.ts';
 import { encodeHex } from '#core/bytes/hex.ts';

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+/** Session starts, devices and batches against a client that lies, replays and forges (docs/wire/session.md). */
 import { beforeAll, describe, expect, it } from 'vitest';
 import type { Micros } from '#core/time.ts';
 import { encodeUtf8 } from '#core/bytes/utf8.ts';

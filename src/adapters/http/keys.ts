@@ -12,6 +12,7 @@ import { jsonObject, type Members, membersOf } from '#core/license/shape.ts';
 import type { CryptoPeriod, GrantGroup, Micros } from '#core/time.ts';
 import type { AssetKeying, ContentKeySource, Fetch, GrantKeySource } from '#ports';
 
+/** Where the key server is and who asks. */
 export type HttpKeysOptions = {
   /** Origin of the key server, e.g. `https://keys.example`. */
   readonly baseUrl: string;

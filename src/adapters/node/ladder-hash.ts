@@ -6,6 +6,7 @@
 import { createHmac, hash, hkdfSync } from 'node:crypto';
 import type { LadderHash } from '#core/keys/ladder.ts';
 
+/** For the `hash` option of key server, licence server and renewal nodes that run in Node. */
 export const nodeLadderHash: LadderHash = {
   hmac: (key, data) => createHmac('sha256', key).update(data).digest(),
   sha256: (data) => hash('sha256', data, 'buffer'),

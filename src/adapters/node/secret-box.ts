@@ -42,6 +42,7 @@ export const createSecretBox = (kek: Uint8Array): SecretBox => {
   };
 };
 
+/** Where the key-encryption key comes from; at most one of `file` and `environment`. */
 export type KekSource = {
   /** File with the key: 32 raw bytes, or 64 hex or 43 base64url characters. */
   readonly file?: string;

@@ -27,6 +27,7 @@ export type PolicyVersion = {
   readonly level: EnforcementLevel;
 };
 
+/** Renew every 3 min, for 5 min at a time: the strict terms of facts B059, for everybody. */
 export const DEFAULT_POLICY: PolicyVersion = { version: 1, interval: 180_000, duration: 300_000, maxLiveGrant: 900_000, level: 1 };
 
 const MAX_TERM = 7 * 24 * 3600 * 1000;
@@ -46,6 +47,7 @@ export const policyVersion = (options: Partial<PolicyVersion> = {}): PolicyVersi
   return policy;
 };
 
+/** Everything that may ever matter to a decision; what this policy does not look at yet is here already. */
 export type DecideInput = {
   readonly policyVersion: PolicyVersion;
   /** What is known of the account here; a renewal node knows its level from the state alone. */
@@ -70,6 +72,7 @@ export type DecideInput = {
 /** One thing worth logging about a decision. */
 export type DecisionEvent = { readonly kind: string; readonly level: EnforcementLevel };
 
+/** What is granted, for the answer and the next state. */
 export type Decision = {
   readonly act: RenewalAct;
   readonly reason: Reason;
@@ -109,6 +112,7 @@ const isTooOld = (state: RenewalState | undefined, now: Micros): boolean => stat
 
 const least = (...values: readonly (number | undefined)[]): number => Math.min(...values.filter((value) => value !== undefined));
 
+/** The decision on one licence (no `state`) or one renewal. Pure: the same input gives the same decision on every node. */
 export const decide = ({ policyVersion: policy, account, title, session, state, now }: DecideInput): Decision => {
   const duration = least(policy.duration, session.terms?.duration, state?.duration, title.live ? policy.maxLiveGrant : undefined);
   const interval = least(policy.interval, session.terms?.interval, state?.interval, duration);

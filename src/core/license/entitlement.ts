@@ -10,6 +10,7 @@ import { type AccountId, accountId, type AssetId, isAssetId } from '#core/ids.ts
 import type { Micros } from '#core/time.ts';
 import { membersOf } from './shape.ts';
 
+/** Claims of a parsed entitlement; its signature is the verifier's business. */
 export type Entitlement = {
   readonly issuer: string;
   readonly account: AccountId;
@@ -24,7 +25,9 @@ export type Entitlement = {
   readonly terms: { readonly interval?: number; readonly duration?: number };
 };
 
+/** The JOSE `typ` of entitlements. */
 export const ENTITLEMENT_TYPE = 'entitlement+jwt';
+/** The `aud` that backends must name. */
 export const ENTITLEMENT_AUDIENCE = 'sealcast';
 /** An entitlement is a ticket for now, not a subscription. */
 const MAX_LIFETIME = 300;

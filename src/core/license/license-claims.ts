@@ -13,6 +13,7 @@ import type { CryptoPeriod, GrantGroup, KeySchedule, Micros } from '#core/time.t
 import { MAX_STATE_LENGTH } from './renewal-state.ts';
 import { jsonObject, membersOf } from './shape.ts';
 
+/** The JOSE `typ` of licences. */
 export const LICENSE_TYPE = 'license+jwt';
 /** Groups of one licence at most; a longer title is licensed in parts. */
 export const MAX_HORIZON_GROUPS = 4096;
@@ -24,6 +25,7 @@ const LATEST_SECOND = 2 ** 42;
 const MAX_TERM_MILLIS = 2 ** 32 - 1;
 const MAX_GROUP = 2 ** 32 - 1;
 
+/** What a licence says in the open, signed. */
 export type LicenseClaims = {
   readonly issuer: string;
   readonly device: DeviceId;
@@ -123,6 +125,7 @@ const horizonOf = ([from, to]: readonly unknown[]): LicenseClaims['horizon'] => 
 /** A fixed key of another key system, wrapped under the grant key of its first period. */
 export type WrappedImport = { readonly kid: KeyId; readonly keyGroup: KeyGroup; readonly from: CryptoPeriod; readonly to: CryptoPeriod; readonly wrapped: Uint8Array };
 
+/** What only the device can read. Holds keys: never log it. */
 export type SealedLicense = {
   /** RK. */
   readonly renewalKey: Uint8Array;

@@ -8,6 +8,7 @@
  */
 import type { GrantGroup, Micros } from '#core/time.ts';
 
+/** What the opened range depends on. Groups are u32, `term` is D, `now` is server time. */
 export type OpenedRangeInput = {
   /** First group not opened so far. */
   readonly opened: GrantGroup;

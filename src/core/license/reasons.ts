@@ -4,6 +4,7 @@
  *
  * docs/wire/renewal.md, "reason". Invariant: numbers are never reused.
  */
+/** Why an answer is what it is; `state-old` and `horizon` ask for a new licence. */
 export type Reason = 'none' | 'state-old' | 'horizon' | EndReason;
 /** Reasons that end a session for good. */
 export type EndReason = 'viewer' | 'concurrency' | 'operator' | 'leak' | 'entitlement' | 'device-revoked' | 'content-ended';
@@ -24,6 +25,7 @@ const ROWS: Readonly<Record<Reason, readonly [number: number, text: string]>> = 
 const NAMES = Object.keys(ROWS) as Reason[];
 const ENDS: readonly string[] = ['viewer', 'concurrency', 'operator', 'leak', 'entitlement', 'device-revoked', 'content-ended'] satisfies EndReason[];
 
+/** The number of a reason on the wire. */
 export const reasonNumber = (reason: Reason): number => ROWS[reason][0];
 /** The reason of a wire number, or undefined for a number this version does not know. */
 export const reasonOf = (number: number): Reason | undefined => NAMES.find((name) => ROWS[name][0] === number);

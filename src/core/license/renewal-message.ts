@@ -17,6 +17,7 @@ import type { GrantGroup, Micros } from '#core/time.ts';
 import { type Reason, reasonNumber, reasonOf } from './reasons.ts';
 import { decodeState, type EnforcementLevel, encodeStateBody, instantOf, joinState, type RenewalState } from './renewal-state.ts';
 
+/** Bytes of a request at most. */
 export const MAX_REQUEST_LENGTH = 256;
 const MAC_LENGTH = 16;
 const VERSION = 1;
@@ -29,6 +30,7 @@ const tag = (hash: LadderHash, key: Uint8Array, ...parts: [label: string, ...Uin
 
 // ---- request ------------------------------------------------------------------------------------------------------
 
+/** What a client says in a renewal. */
 export type RenewalRequest = {
   /** Group the playhead is in: a hint. */
   readonly position: GrantGroup;
@@ -51,6 +53,7 @@ export const encodeRequest = (hash: LadderHash, renewalKey: Uint8Array, request:
   return { bytes: joinState(body, mac), mac };
 };
 
+/** A request taken apart; views of the request's bytes. */
 export type DecodedRequest = {
   readonly position: GrantGroup;
   readonly clientTime: Micros;
@@ -83,9 +86,11 @@ export const requestMac = (hash: LadderHash, renewalKey: Uint8Array, body: Uint8
 
 // ---- answer -------------------------------------------------------------------------------------------------------
 
+/** What a client has to do: go on, stop, or ask for a new licence. */
 export type RenewalAct = 'extend' | 'end' | 'relicense';
 const ACTS: readonly RenewalAct[] = ['extend', 'end', 'relicense'];
 
+/** A renewal answer. Times in ms where not said otherwise. */
 export type RenewalAnswer = {
   readonly act: RenewalAct;
   readonly reason: Reason;
@@ -109,6 +114,7 @@ export type RenewalAnswer = {
   readonly nodes: readonly OpenNode[];
 };
 
+/** Answer bytes; `request` is the MAC of the request it answers. */
 export const encodeAnswer = (hash: LadderHash, renewalKey: Uint8Array, request: Uint8Array, answer: RenewalAnswer): Uint8Array => {
   const writer = new ByteWriter(96 + answer.nodes.length * 38)
     .u8(VERSION)

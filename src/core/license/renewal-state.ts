@@ -15,8 +15,10 @@ import type { LadderHash } from '#core/keys/ladder.ts';
 import { sessionIdBytes, sessionIdOf, SESSION_ID_LENGTH } from './session-id.ts';
 import type { GrantGroup, Micros } from '#core/time.ts';
 
+/** How strictly a session is held: 1 detects, 2 is light, 3 is strict. */
 export type EnforcementLevel = 1 | 2 | 3;
 
+/** Fields of a renewal state, in wire order. */
 export type RenewalState = {
   readonly sid: SessionId;
   /** SHA-256 of the account id. */
@@ -49,9 +51,11 @@ export type RenewalState = {
   readonly spent: number;
 };
 
+/** Bytes of the MAC at the end of a state. */
 export const STATE_MAC_LENGTH = 16;
 /** Bytes of a state whose asset id has one byte, and of the longest one. */
 const FIXED_LENGTH = 1 + SESSION_ID_LENGTH + 32 + 32 + 1 + 2 + 1 + 2 + 4 + 4 + 4 + 1 + 4 + 4 + 8 + 4 + 8 + 2 + STATE_MAC_LENGTH;
+/** Bytes of a state with the longest asset id. */
 export const MAX_STATE_LENGTH: number = FIXED_LENGTH + 40;
 
 const VERSION = 1;
@@ -88,6 +92,7 @@ export const stateMac = (hash: LadderHash, stateKey: Uint8Array, body: Uint8Arra
 
 const broken = (rule: string): SealcastError => new SealcastError('renewal-invalid', `renewal state: ${rule}`);
 
+/** An instant of the wire; throws `renewal-invalid` above 2^53. */
 export const instantOf = (value: bigint): Micros => {
   if (value > BigInt(Number.MAX_SAFE_INTEGER)) throw broken('an instant must be below 2^53 microseconds');
   return Number(value) as Micros;

@@ -11,6 +11,7 @@ import type { AccountId, SessionId } from '#core/ids.ts';
 import { sessionId } from '#core/ids.ts';
 import { accountHash, type LadderHash } from '#core/keys/ladder.ts';
 
+/** Bytes of a session id. */
 export const SESSION_ID_LENGTH = 18;
 const RANDOM_LENGTH = 16;
 

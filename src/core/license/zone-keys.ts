@@ -6,6 +6,7 @@
  */
 import type { Micros } from '#core/time.ts';
 
+/** Keys of one zone and epoch. Secret: whoever holds them can renew and admit every session of the zone. */
 export type ZoneKeys = {
   /** Full epoch number; session ids carry its low byte. */
   readonly epoch: number;
