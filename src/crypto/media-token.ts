@@ -26,6 +26,7 @@ export const mintMediaToken = (options: { key: Uint8Array; kid: MediaTokenKeyId;
   return `${signed}.${encodeBase64url(hmacSha256(key, encodeUtf8(signed)))}`;
 };
 
+/** What a verifier says of a token: its claims, or the code and rule of its refusal. */
 export type MediaTokenVerdict =
   | { readonly ok: true; readonly claims: TokenClaims; readonly kid: MediaTokenKeyId }
   /** `detail` names the rule that failed and no part of the token. */

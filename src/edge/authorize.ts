@@ -13,12 +13,15 @@ import type { TokenClaims } from '#core/token/media-claims.ts';
 import { checkTokenTimes, type MediaTokenKeyId, verifyMediaToken } from '#crypto/media-token.ts';
 import type { KeyRing } from '#edge/key-ring.ts';
 
+/** A refusal to be answered as a problem document; `detail` is for the developer and holds no secret. */
 export type Denial = { readonly ok: false; readonly code: ErrorCode; readonly detail: string };
+/** What `authorize` says of a request. */
 export type Authorization = { readonly ok: true; readonly claims: TokenClaims } | Denial;
 
 /** Where a request may carry its token. The path wins over the query, the query over the header. */
 export type TokenCarriage = { readonly path?: string | undefined; readonly query?: string | undefined; readonly header?: string | null | undefined };
 
+/** Checks tokens and remembers good ones. */
 export type Authorizer = {
   authorize(request: { readonly token: string | undefined; readonly asset: AssetId; readonly keys: KeyRing; readonly now: Micros }): Authorization;
   /** Tokens remembered now. */

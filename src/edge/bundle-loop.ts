@@ -16,6 +16,7 @@ import type { Clock, Log, Random } from '#ports';
  */
 export type BundleSource = (request: { readonly version: number; readonly wait: Millis; readonly signal: AbortSignal }) => Promise<EdgeBundle | undefined>;
 
+/** The holder of the newest bundle. */
 export type BundleLoop = {
   /** Keys to work with at `now`; undefined before the first bundle and after the last one's end. */
   current(now: Micros): KeyRing | undefined;
@@ -30,6 +31,7 @@ export const LONGEST_WAIT: Millis = 25_000 as Millis;
 const FIRST_PAUSE = 250;
 const LONGEST_PAUSE = 10_000;
 
+/** `onUpdate` runs for each new bundle, `onLost` once when the source begins to fail. */
 export const createBundleLoop = (options: {
   source: BundleSource;
   clock: Clock;

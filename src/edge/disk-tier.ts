@@ -13,6 +13,7 @@ import { isJsonObject } from '#core/token/strict-json.ts';
 import type { StoredObject } from '#edge/memory-tier.ts';
 import type { Log, ObjectStore } from '#ports';
 
+/** The second level of the cache. Never rejects. */
 export type DiskTier = {
   get(key: string): Promise<StoredObject | undefined>;
   put(key: string, object: StoredObject): Promise<void>;

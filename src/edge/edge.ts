@@ -21,6 +21,7 @@ import { createResponder, type Wish } from '#edge/respond.ts';
 import { createTally } from '#edge/tally.ts';
 import type { Clock, EventSink, Fetch, Log, Metrics, ObjectStore, Random, ResponseFactory } from '#ports';
 
+/** What an edge is made of. Sizes are bytes. */
 export type EdgeOptions = {
   /** How the origin is reached: a packager's handler in process, or `fetch`. */
   readonly origin: Fetch;
@@ -55,6 +56,7 @@ export type EdgeOptions = {
 /** What a runtime may hand along with a request. */
 export type EdgeContext = { readonly waitUntil?: KeepAlive };
 
+/** The edge role. */
 export type Edge = {
   /** GET, HEAD and OPTIONS of `/media/...`. Never rejects for anything a client or an origin does. */
   handler(request: Request, context?: EdgeContext): Promise<Response>;
@@ -86,6 +88,7 @@ const wishOf = (request: Request): Wish => ({
   ifNoneMatch: request.headers.get('if-none-match'),
 });
 
+/** An edge without a bundle yet: call `start()`, or `refresh()` where there is no background. */
 export const createEdge = (options: EdgeOptions): Edge => {
   const { clock, log, metrics, events, cache = {} } = options;
   const memory = createMemoryTier(cache.memoryBytes ?? 256 * MEGABYTE);

@@ -8,6 +8,7 @@
  */
 import { type Micros, microsFromSeconds } from '#core/time.ts';
 
+/** What an origin's answer says about keeping it. */
 export type Freshness = {
   /** May be kept at all. */
   readonly storable: boolean;

@@ -7,6 +7,7 @@
  * Invariant: a reader sees the written bytes in order, without a gap, and then the end or the fault, never both.
  */
 
+/** An object on its way. */
 export type GrowingBytes = {
   /** Bytes there are now. */
   readonly length: number;

@@ -14,6 +14,7 @@ import type { MediaTokenKeyId } from '#crypto/media-token.ts';
 /** A zone key for a renewal role mounted beside the edge. */
 export type RenewalKey = { readonly epoch: number; readonly zone: number; readonly zoneKey: Uint8Array; readonly notBefore: Micros; readonly notAfter: Micros };
 
+/** The keys and revocations of one bundle. */
 export type KeyRing = {
   readonly version: number;
   readonly validUntil: Micros;

@@ -8,8 +8,10 @@
  */
 import { type AssetId, isAssetId, isRepresentationId } from '#core/ids.ts';
 
+/** What an address names; the label of metrics. */
 export type MediaKind = 'manifest' | 'init' | 'segment' | 'part' | 'subtitle' | 'keys';
 
+/** A well-formed address. `pathToken` is not verified. */
 export type MediaAddress = {
   /** Token of the virtual path, if there is one. */
   readonly pathToken: string | undefined;

@@ -7,6 +7,7 @@
 import type { Micros } from '#core/time.ts';
 import type { OriginHead } from '#edge/origin.ts';
 
+/** A whole object with what is needed to answer it. `body` must not be changed. */
 export type StoredObject = {
   readonly head: OriginHead;
   readonly body: Uint8Array;
@@ -19,6 +20,7 @@ export type StoredObject = {
   turn?: number;
 };
 
+/** The first level of the cache. */
 export type MemoryTier = {
   /** Counts as a use. Stale objects are answered too: they may be revalidated. */
   get(key: string): StoredObject | undefined;

@@ -19,6 +19,7 @@ export type OriginHead = {
   readonly lastModified: string | null;
 };
 
+/** An origin's answer in checked parts; `refused` holds the code the client gets. */
 export type OriginAnswer =
   | {
       readonly kind: 'object';
@@ -32,6 +33,7 @@ export type OriginAnswer =
   | { readonly kind: 'unchanged'; readonly freshness: Freshness; readonly age: number }
   | { readonly kind: 'refused'; readonly code: ErrorCode; readonly detail: string };
 
+/** Asks for `key`; `etag` makes it conditional. Rejects when the origin cannot be reached. */
 export type Origin = (request: { readonly key: string; readonly etag: string | null; readonly signal: AbortSignal; readonly now: () => Micros }) => Promise<OriginAnswer>;
 
 const MAX_HEADER = 512;

@@ -15,7 +15,9 @@ import type { MemoryTier, StoredObject } from '#edge/memory-tier.ts';
 import type { Origin, OriginAnswer, OriginHead } from '#edge/origin.ts';
 import type { Clock, Log } from '#ports';
 
+/** Where an answer's bytes came from; the label of metrics. */
 export type CacheSource = 'memory' | 'disk' | 'revalidated' | 'origin' | 'shared' | 'direct';
+/** An object, whole or on its way, or the code of a refusal. */
 export type CacheAnswer =
   | { readonly kind: 'stored'; readonly source: CacheSource; readonly object: StoredObject }
   | {
@@ -40,6 +42,7 @@ export type CacheAnswer =
 /** Keeps the runtime from ending a shared fetch with the request that started it (`waitUntil` in workerd). */
 export type KeepAlive = (work: Promise<unknown>) => void;
 
+/** The cache as the edge uses it. */
 export type PullThrough = {
   /** A fresh object in memory; the path nearly every request takes. */
   peek(key: string, now: Micros): StoredObject | undefined;
@@ -51,6 +54,7 @@ export type PullThrough = {
   readonly arriving: number;
 };
 
+/** Tiers, origin and bounds of the cache. */
 export type PullThroughOptions = {
   readonly origin: Origin;
   readonly memory: MemoryTier;
@@ -68,6 +72,7 @@ export type PullThroughOptions = {
 
 const unavailable = (detail: string): CacheAnswer => ({ kind: 'refused', code: 'origin-unavailable', detail });
 
+/** A cache over `origin`, with nothing on its way. */
 export const createPullThrough = (options: PullThroughOptions): PullThrough => {
   const { origin, memory, disk, clock, log, maxObjectBytes, maxArrivingBytes, idleTimeout } = options;
   const flights = new Map<string, Promise<CacheAnswer>>();

@@ -7,6 +7,7 @@
  * Invariant: 0 <= start < end <= length for every `part`.
  */
 
+/** What to answer to a Range field. */
 export type RangeVerdict = { readonly kind: 'whole' } | { readonly kind: 'part'; readonly start: number; readonly end: number } | { readonly kind: 'unsatisfiable' };
 
 const WHOLE: RangeVerdict = { kind: 'whole' };

@@ -36,6 +36,7 @@ const PREFLIGHT: HeaderList = [
 /** What of a request decides the form of its answer. */
 export type Wish = { readonly head: boolean; readonly range: string | null; readonly ifRange: string | null; readonly ifNoneMatch: string | null };
 
+/** Makes the edge's responses. */
 export type Responder = {
   object(answer: Exclude<CacheAnswer, { kind: 'refused' }>, wish: Wish, now: Micros): Response;
   refusal(code: ErrorCode, detail: string, now: Micros, head: boolean): Response;
@@ -51,6 +52,7 @@ const objectHeaders = (head: OriginHead): HeaderList => {
   return list;
 };
 
+/** `respond` makes the response objects; everything about their fields is decided here. */
 export const createResponder = (respond: ResponseFactory): Responder => {
   let second = -1;
   let date = '';

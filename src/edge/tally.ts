@@ -7,6 +7,7 @@
  */
 import type { Metrics } from '#ports';
 
+/** Counters of answers. */
 export type Tally = {
   /** One answer: what was asked for, how it ended, where the bytes came from. */
   answer(kind: string, status: number, source: string): void;
@@ -14,6 +15,7 @@ export type Tally = {
   flush(): void;
 };
 
+/** Counters that report to `metrics` when flushed. */
 export const createTally = (metrics: Metrics): Tally => {
   const answers = new Map<string, { kind: string; status: string; source: string; count: number }>();
   return {

@@ -3,6 +3,7 @@
  * What an edge does, whatever runtime it is in: docs/wire/media.md and docs/wire/edge-bundle.md, seen from outside.
  *
  * Each runtime starts its edge on the same environment and runs this suite unchanged.
+ * Length: one contract in one place; cut in two, a runtime could pass half of it.
  */
 import type { ServerResponse } from 'node:http';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';

@@ -17,6 +17,7 @@ const BODYLESS = new Set(['GET', 'HEAD', 'OPTIONS', 'DELETE']);
 /** fetch forbids making such requests. */
 const FORBIDDEN_METHODS = new Set(['CONNECT', 'TRACE', 'TRACK']);
 
+/** A request that is answered before it reaches a handler. */
 export type Refused = { readonly status: 400 | 405 | 414; readonly detail: string };
 
 const targetUrl = (message: IncomingMessage, scheme: string, maxUrl: number): string | Refused => {

@@ -8,6 +8,7 @@
  * Invariant: every standard member answers as the real request would.
  */
 
+/** What is known of a request when it arrives. */
 export type RequestSource = {
   readonly method: string;
   readonly url: string;

@@ -15,8 +15,10 @@ import type { Millis } from '#core/time.ts';
 import type { Log } from '#ports';
 import { toRequest, writeResponse } from '#adapters/node/http-message.ts';
 
+/** A role's handler, or the router over several. `peer.address` is the socket's, whatever X-Forwarded-For says. */
 export type ServerHandler = (request: Request, peer: { readonly address: string }) => Response | Promise<Response>;
 
+/** Where to listen and what to accept. */
 export type ServeOptions = {
   readonly host: string;
   /** 0 takes a free port. */
@@ -34,6 +36,7 @@ export type ServeOptions = {
   readonly onUpgrade?: (request: IncomingMessage, socket: Duplex, head: Buffer) => boolean;
 };
 
+/** A server that listens. */
 export type RunningServer = {
   readonly port: number;
   /** `http://host:port`, for messages and tests. */

@@ -17,6 +17,7 @@ export const workerClock: Clock = {
   },
 };
 
+/** WebCrypto's generator; only inside a request. */
 export const workerRandom: Random = { bytes: (length) => crypto.getRandomValues(new Uint8Array(length)) };
 
 const line =

@@ -28,6 +28,7 @@ export type EdgeEpoch = {
 export type RevokedSession = { readonly session: SessionId; readonly until: Micros; readonly reason: string };
 export type RevokedDevice = { readonly device: DeviceId; readonly until: Micros };
 
+/** Everything one edge works with. Holds keys: never log it. */
 export type EdgeBundle = {
   /** Rises with every change; 0 is before the first. */
   readonly version: number;

@@ -13,6 +13,7 @@ export const MAX_DEPTH = 8;
 /** A JSON object whose members have not been checked yet. */
 export type JsonObject = { readonly [name: string]: unknown };
 
+/** Whether a parsed JSON value is an object, not a list or null. */
 export const isJsonObject = (value: unknown): value is JsonObject => typeof value === 'object' && value !== null && !Array.isArray(value);
 
 /** End of the string literal that starts at `at`, behind its closing quote. */
