@@ -119,6 +119,16 @@ describe('start', () => {
   });
 });
 
+test('an answer whose body never ends counts as a failure after the deadline', async () => {
+  const { service, start, clock } = await setUp();
+  service.intercept = (request) => (new URL(request.url).host === 'drip.example' ? Object.assign(new Response(), { arrayBuffer: () => new Promise<ArrayBuffer>(() => undefined) }) : undefined);
+  const pending = started(start({ servers: ['https://drip.example', SERVER] }));
+  await clock.advance(1001);
+  const session = await pending;
+  expect(service.seen.map(({ url }) => new URL(url).host)).toEqual(['drip.example', 'tv.example', 'tv.example', 'tv.example']);
+  await session.stop();
+});
+
 describe('renewals', () => {
   test('follow the newest answer, extend what is open and refresh the token', async () => {
     const { service, start, clock } = await setUp();

@@ -2,7 +2,9 @@
 /** The headless viewer on the real platform: live and title, both schemes, rotation, a stopped renewal, a denied session, no session. */
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { createViewer } from '#client/viewer.ts';
+import type { ContentKey } from '#core/ids.ts';
 import type { Micros, Millis } from '#core/time.ts';
+import { sha256 } from '#crypto/hmac.ts';
 import { GROUP_SECONDS, type Stack, startStack, TERMS, TITLE_SECONDS } from './stack.ts';
 
 let stack: Stack;
@@ -35,6 +37,18 @@ describe.each(['cenc', 'cbcs'] as const)('%s', (scheme) => {
     expect(viewer.stats()).toMatchObject({ errors: 0, missingKeys: 0, implausible: 0, frames: TITLE_SECONDS * 25 });
     await session.stop();
   });
+});
+
+test.each(['cenc', 'cbcs'] as const)('a wrong key is noticed, %s', async (scheme) => {
+  const session = await stack.session(await stack.event(scheme));
+  const key = async (kid: Uint8Array): Promise<ContentKey> => sha256(kid).subarray(0, 16) as ContentKey;
+  const viewer = createViewer({ session: { ...session, key, get mediaToken() { return session.mediaToken; }, get end() { return session.end; } }, baseUrl: stack.url });
+  await seconds(2);
+  await viewer.stop();
+  const { audioSamples, implausible } = viewer.stats();
+  expect(audioSamples).toBeGreaterThan(20);
+  expect(implausible / audioSamples).toBeGreaterThan(0.2);
+  await session.stop();
 });
 
 describe('endings', () => {
