@@ -67,7 +67,7 @@ const renditions = (stream: ProbedStream, options: { segmentDuration: Micros; he
   return heights.map((value) => {
     // 4:2:0 pictures have even sides.
     const even = value - (value % 2);
-    const wide = Math.max(2, Math.round((width * even) / height / 2) * 2);
+    const wide = Math.max(2, Math.floor((width * even) / height / 2) * 2);
     return { stream: stream.index, kind: 'video', copy: false, width: wide, height: even, bitRate: Math.max(150_000, Math.round(wide * even * Math.min(60, fps) * BITS_PER_PIXEL)), keyFrameEvery: options.segmentDuration };
   });
 };
