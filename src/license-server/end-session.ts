@@ -23,8 +23,8 @@ export type Endings = {
   stop(body: unknown): Promise<{ readonly stopped: true }>;
 };
 
-/** Sessions ended at a time; the store's list is asked again until it is empty. */
-const PAGE = 500;
+/** Sessions looked at first; an account with more running ones is looked at again, deeper. */
+const FIRST_PAGE = 500;
 
 /** `changed` is called after an end was recorded, to wake waiting edges. */
 export const createEndings = (options: {
@@ -50,12 +50,13 @@ export const createEndings = (options: {
 
   const endAll = async (account: AccountId, reason: EndReason, matches: (record: SessionRecord) => boolean): Promise<number> => {
     let ended = 0;
-    for (;;) {
-      const page = (await sessions.list({ account, live: true, limit: PAGE })).filter(matches);
-      const results = await Promise.all(page.map(({ session }) => end(session, reason)));
-      const now = results.filter(Boolean).length;
-      ended += now;
-      if (now === 0) return ended;
+    for (let limit = FIRST_PAGE; ; limit *= 4) {
+      const page = await sessions.list({ account, live: true, limit });
+      // Sessions whose entitlement is over need no ending: nothing of theirs is good any more.
+      const running = page.filter((record) => record.entitledUntil > clock.now() && matches(record));
+      const results = await Promise.all(running.map(({ session }) => end(session, reason)));
+      ended += results.filter(Boolean).length;
+      if (page.length < limit) return ended;
     }
   };
 

@@ -234,7 +234,15 @@ describe('denials', () => {
     expect(world.told.filter(({ kind }) => kind === 'renewal.denied')).toHaveLength(1);
     expect(await world.stores.heartbeats.live({}, world.clock.now())).toEqual([]);
   });
-  it('ends all sessions of an account', async () => {
+  it('ends all sessions of an account, however many there were before', async () => {
+    const first = await world.start(device, LIVE);
+    const record = await world.stores.sessions.get(first.sid);
+    if (record === undefined) throw new Error('no session');
+    for (let i = 0; i < 1200; i++) await world.stores.sessions.create({ ...record, session: `old-${i}` as SessionId, entitledUntil: START, startedAt: (START + 1 + i) as Micros });
+    expect(await world.licenses.endAccount('account-1' as never, 'operator')).toBe(1);
+    expect(world.renewOn(world.renewal, first, 0).act).toBe('end');
+  });
+  it('ends the sessions of one account only', async () => {
     const viewers = await Promise.all([world.start(device, LIVE), world.start(device, FILM)]);
     const other = await world.start(device, LIVE, { entitlement: await world.entitlement({ sub: 'account-2' }) });
     expect(await world.licenses.endAccount('account-1' as never, 'leak')).toBe(2);

@@ -20,7 +20,7 @@ export type PolicyVersion = {
   readonly version: number;
   /** Renew this often. */
   readonly interval: number;
-  /** The term D: how long a right lasts, and how much content it opens ahead. At least the interval. */
+  /** The term D: how long a right lasts, and how much content it opens ahead. Longer than the interval. */
   readonly duration: number;
   /** No grant of a live event opens more than this ahead. */
   readonly maxLiveGrant: number;
@@ -41,7 +41,7 @@ export const policyVersion = (options: Partial<PolicyVersion> = {}): PolicyVersi
   const whole = (value: number, least: number, most: number): boolean => Number.isInteger(value) && value >= least && value <= most;
   rule(whole(policy.version, 0, 0xffff), 'version must be 0-65535');
   rule(whole(policy.interval, 100, MAX_TERM), 'interval must be 100 ms to 7 days, in whole milliseconds');
-  rule(whole(policy.duration, policy.interval, MAX_TERM), 'duration must be between the interval and 7 days, in whole milliseconds');
+  rule(whole(policy.duration, policy.interval + 1, MAX_TERM), 'duration must be longer than the interval and at most 7 days, in whole milliseconds');
   rule(whole(policy.maxLiveGrant, policy.interval, MAX_TERM), 'maxLiveGrant must be between the interval and 7 days, in whole milliseconds');
   rule([1, 2, 3].includes(policy.level), 'level must be 1, 2 or 3');
   return policy;
@@ -115,7 +115,9 @@ const least = (...values: readonly (number | undefined)[]): number => Math.min(.
 /** The decision on one licence (no `state`) or one renewal. Pure: the same input gives the same decision on every node. */
 export const decide = ({ policyVersion: policy, account, title, session, state, now }: DecideInput): Decision => {
   const duration = least(policy.duration, session.terms?.duration, state?.duration, title.live ? policy.maxLiveGrant : undefined);
-  const interval = least(policy.interval, session.terms?.interval, state?.interval, duration);
+  const wanted = least(policy.interval, session.terms?.interval, state?.interval);
+  // A tightened term must still leave time for a second try before it is over.
+  const interval = wanted < duration ? wanted : Math.ceil(duration / 2);
   const [act, reason]: [RenewalAct, Reason] =
     session.ended !== undefined ? ['end', session.ended] : isTooOld(state, now) ? ['relicense', 'state-old'] : ['extend', 'none'];
   return {

@@ -182,7 +182,7 @@ describe('decide', () => {
     const long = policyVersion({ interval: 300_000, duration: 7_200_000 });
     expect(decide({ ...given, policyVersion: long }).duration).toBe(900_000);
     expect(decide({ ...given, policyVersion: long, title: { ...given.title, live: false } }).duration).toBe(7_200_000);
-    expect(decide({ ...given, session: { ...given.session, terms: { duration: 10_000, interval: 50_000 } } })).toMatchObject({ duration: 10_000, interval: 10_000 });
+    expect(decide({ ...given, session: { ...given.session, terms: { duration: 10_000, interval: 50_000 } } })).toMatchObject({ duration: 10_000, interval: 5000 });
   });
   it('ends what was ended and renews no state older than two terms', () => {
     const [old] = fc.sample(state, { seed: 4, numRuns: 1 }) as [RenewalState];
@@ -192,7 +192,7 @@ describe('decide', () => {
     expect(decide({ ...given, state: held, session: { ...given.session, ended: 'leak' } })).toMatchObject({ act: 'end', reason: 'leak', grant: 0 });
   });
   it('refuses policies that cannot work', () => {
-    for (const broken of [{ interval: 99 }, { interval: 1.5 }, { interval: 300_001 }, { duration: 8 * 24 * 3_600_000 }, { version: 65_536 }, { maxLiveGrant: 1000 }, { level: 4 as 3 }]) {
+    for (const broken of [{ interval: 300_000 }, { interval: 99 }, { interval: 1.5 }, { interval: 300_001 }, { duration: 8 * 24 * 3_600_000 }, { version: 65_536 }, { maxLiveGrant: 1000 }, { level: 4 as 3 }]) {
       expect(() => policyVersion(broken)).toThrow(expect.objectContaining({ code: 'config-invalid' }));
     }
     expect(policyVersion()).toEqual(DEFAULT_POLICY);
