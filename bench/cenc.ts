@@ -78,16 +78,18 @@ const ctrBaseline = (work: readonly Work[]): (() => void) => {
   };
 };
 
-const cbcBaseline = (work: readonly Work[], pattern: { crypt: number; skip: number }): (() => void) => () => {
-  for (const { data, ranges } of work) {
-    for (const { offset, length } of ranges) {
-      const gathered = new Uint8Array(patternLength(length, pattern));
-      gatherPattern(data, offset, length, pattern, gathered, 0);
-      const ciphered = createCipheriv('aes-128-cbc', KEY, IV).setAutoPadding(false).update(gathered);
-      scatterPattern(ciphered, 0, data, offset, length, pattern);
+const cbcBaseline =
+  (work: readonly Work[], pattern: { crypt: number; skip: number }): (() => void) =>
+  () => {
+    for (const { data, ranges } of work) {
+      for (const { offset, length } of ranges) {
+        const gathered = new Uint8Array(patternLength(length, pattern));
+        gatherPattern(data, offset, length, pattern, gathered, 0);
+        const ciphered = createCipheriv('aes-128-cbc', KEY, IV).setAutoPadding(false).update(gathered);
+        scatterPattern(ciphered, 0, data, offset, length, pattern);
+      }
     }
-  }
-};
+  };
 
 /** Processor time in ms of `times` runs. */
 const spent = (run: () => unknown, times: number): number => {
@@ -128,12 +130,20 @@ export const bench: { name: string; run(options: { full: boolean; log(line: stri
     const rounds = full ? 41 : 9;
     const scene = ['-f', 'lavfi', '-i', 'testsrc2=s=1280x720:r=25,noise=alls=20:allf=t:all_seed=3', '-t', String(seconds)];
     const clips: readonly [string, Cmaf][] = [
-      ['720p25 at 4 Mb/s', makeCmaf(scene, ['-c:v', 'libx264', '-preset', 'ultrafast', '-profile:v', 'high', '-coder', '1', '-g', '50', '-b:v', '4M', '-pix_fmt', 'yuv420p'], 2000)],
+      [
+        '720p25 at 4 Mb/s',
+        makeCmaf(scene, ['-c:v', 'libx264', '-preset', 'ultrafast', '-profile:v', 'high', '-coder', '1', '-g', '50', '-b:v', '4M', '-pix_fmt', 'yuv420p'], 2000),
+      ],
       ['AAC at 128 kb/s', makeCmaf(['-f', 'lavfi', '-i', 'anoisesrc=r=48000:c=pink', '-t', '60'], ['-c:a', 'aac', '-b:a', '128k'], 2000)],
     ];
     const figures: Figure[] = [];
     for (const [name, clip] of clips) {
-      for (const [scheme, inPlace] of [['cenc', true], ['cenc', false], ['cbcs', true], ['cbcs', false]] as const) {
+      for (const [scheme, inPlace] of [
+        ['cenc', true],
+        ['cenc', false],
+        ['cbcs', true],
+        ['cbcs', false],
+      ] as const) {
         const { ratio, megabytesPerSecond } = compare(clip, scheme, inPlace, rounds);
         const goal = clip.track.kind === 'video';
         const label = `${scheme} ${inPlace ? 'in place' : 'into a new array'}, ${name}`;
@@ -143,7 +153,8 @@ export const bench: { name: string; run(options: { full: boolean; log(line: stri
           name: label,
           value: Math.round(ratio * 100) / 100,
           unit: 'x',
-          baseline: scheme === 'cenc' ? 'one AES-CTR cipher per sample over the same protected bytes' : 'gather, one AES-CBC cipher per subsample, scatter over the same protected bytes',
+          baseline:
+            scheme === 'cenc' ? 'one AES-CTR cipher per sample over the same protected bytes' : 'gather, one AES-CBC cipher per subsample, scatter over the same protected bytes',
           goal: goal ? `>= ${GOAL}x` : 'none, for information',
           ok,
           ...(ok ? {} : { reason: `${ratio.toFixed(2)}x in the median of ${rounds} rounds` }),

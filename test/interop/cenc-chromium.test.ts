@@ -47,8 +47,11 @@ const play = async ({ tracks, keys, scheme }: { tracks: readonly Sealed[]; keys:
   const video = document.createElement('video');
   video.muted = true;
   document.body.append(video);
-  const capability = (kind: string): MediaKeySystemMediaCapability[] => tracks.filter((track) => track.type.startsWith(kind)).map((track) => ({ contentType: track.type, encryptionScheme: scheme }));
-  const access = await navigator.requestMediaKeySystemAccess('org.w3.clearkey', [{ initDataTypes: ['keyids'], videoCapabilities: capability('video'), audioCapabilities: capability('audio') }]);
+  const capability = (kind: string): MediaKeySystemMediaCapability[] =>
+    tracks.filter((track) => track.type.startsWith(kind)).map((track) => ({ contentType: track.type, encryptionScheme: scheme }));
+  const access = await navigator.requestMediaKeySystemAccess('org.w3.clearkey', [
+    { initDataTypes: ['keyids'], videoCapabilities: capability('video'), audioCapabilities: capability('audio') },
+  ]);
   const mediaKeys = await access.createMediaKeys();
   await video.setMediaKeys(mediaKeys);
   const session = mediaKeys.createSession();

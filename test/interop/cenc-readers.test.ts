@@ -52,11 +52,18 @@ const packets = async (file: Uint8Array): Promise<readonly { at: number; data: U
 /** MD5 of every decoded frame, by ffmpeg reading a pipe. */
 const frameHashes = (file: Uint8Array, key?: Uint8Array): string => {
   const { stdout } = ffmpeg(['-v', 'error', ...(key === undefined ? [] : ['-decryption_key', encodeHex(key)]), '-i', 'pipe:0', '-f', 'framemd5', '-'], file);
-  return stdout.toString('latin1').split('\n').filter((line) => !line.startsWith('#')).join('\n');
+  return stdout
+    .toString('latin1')
+    .split('\n')
+    .filter((line) => !line.startsWith('#'))
+    .join('\n');
 };
 
 const clips: readonly { name: string; load(): Cmaf }[] = [
-  ...['main, CABAC, B frames', 'baseline, CAVLC, four slices', 'high, CABAC, slices of 200 bytes', 'high, interlaced MBAFF'].map((name) => ({ name, load: () => generatedVideo(name) })),
+  ...['main, CABAC, B frames', 'baseline, CAVLC, four slices', 'high, CABAC, slices of 200 bytes', 'high, interlaced MBAFF'].map((name) => ({
+    name,
+    load: () => generatedVideo(name),
+  })),
   ...naturalClips(),
   { name: 'AAC audio', load: () => generatedAudio() },
 ];

@@ -88,7 +88,11 @@ const expectRoundTrip = async (clip: Cmaf, scheme: ProtectionScheme): Promise<vo
 
 /** Protected ranges lie in slice data only, start and end where the scheme says, and leave no slice of a block or more readable. */
 const expectConforming = (
-  sample: Uint8Array, subsamples: readonly { clear: number; protected: number }[], scheme: ProtectionScheme, clip: Cmaf, sets: ReturnType<typeof createParameterSets>,
+  sample: Uint8Array,
+  subsamples: readonly { clear: number; protected: number }[],
+  scheme: ProtectionScheme,
+  clip: Cmaf,
+  sets: ReturnType<typeof createParameterSets>,
 ): void => {
   let at = 0;
   const ranges = new Map<number, number>();

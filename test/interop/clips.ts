@@ -17,10 +17,14 @@ export type { Cmaf };
 
 /** Runs ffmpeg; answers stdout and stderr. Throws with ffmpeg's own last words if it fails. */
 export const ffmpeg = (args: readonly string[], input?: Uint8Array): { stdout: Buffer; stderr: string } => {
-  const run = spawnSync(process.env['SEALCAST_FFMPEG'] ?? 'ffmpeg', ['-nostdin', '-hide_banner', ...args].filter((arg) => input === undefined || arg !== '-nostdin'), {
-    maxBuffer: 1 << 28,
-    ...(input === undefined ? {} : { input }),
-  });
+  const run = spawnSync(
+    process.env['SEALCAST_FFMPEG'] ?? 'ffmpeg',
+    ['-nostdin', '-hide_banner', ...args].filter((arg) => input === undefined || arg !== '-nostdin'),
+    {
+      maxBuffer: 1 << 28,
+      ...(input === undefined ? {} : { input }),
+    },
+  );
   if (run.error !== undefined) throw new Error('ffmpeg is missing; install it with: apt-get install ffmpeg', { cause: run.error });
   const stderr = run.stderr.toString('latin1');
   if (run.status !== 0) throw new Error(`ffmpeg failed (${run.status}): ${stderr.slice(-2000)}`);
@@ -56,7 +60,18 @@ export const VIDEO_CODINGS: Readonly<Record<string, readonly string[]>> = {
   'high, CABAC, slices of 200 bytes': x264('-profile:v', 'high', '-b:v', '2M', '-x264-params', 'slice-max-size=200'),
   'high, interlaced MBAFF': x264('-profile:v', 'high', '-flags', '+ilme+ildct', '-x264-params', 'tff=1:bframes=2:weightp=0'),
   'high, custom scaling lists': x264('-profile:v', 'high', '-x264-params', 'cqm=jvt:8x8dct=1'),
-  'high, buffering model and deblocking offsets': x264('-profile:v', 'high', '-b:v', '500k', '-maxrate', '500k', '-bufsize', '500k', '-x264-params', 'nal-hrd=cbr:deblock=2,-3:open-gop=1'),
+  'high, buffering model and deblocking offsets': x264(
+    '-profile:v',
+    'high',
+    '-b:v',
+    '500k',
+    '-maxrate',
+    '500k',
+    '-bufsize',
+    '500k',
+    '-x264-params',
+    'nal-hrd=cbr:deblock=2,-3:open-gop=1',
+  ),
   'high 4:4:4 predictive': ['-c:v', 'libx264', '-preset', 'fast', '-threads', '1', '-g', '25', '-pix_fmt', 'yuv444p', '-bf', '2'],
   'high 4:2:2, ten bits': ['-c:v', 'libx264', '-preset', 'fast', '-threads', '1', '-g', '25', '-pix_fmt', 'yuv422p10le', '-bf', '2'],
 };

@@ -8,6 +8,7 @@ import { SealcastError } from '#core/errors.ts';
 import { ByteReader } from '#core/bytes/reader.ts';
 import { ByteWriter } from '#core/bytes/writer.ts';
 
+/** Decoded decoder configuration record; the arrays are NAL units, views of the box. */
 export type AvcConfiguration = {
   readonly profile: number;
   readonly compatibility: number;
@@ -42,7 +43,12 @@ export const parseAvcConfiguration = (body: Uint8Array): AvcConfiguration => {
 /** The body of an `avcC` box. */
 export const writeAvcConfiguration = (configuration: AvcConfiguration): Uint8Array => {
   const writer = new ByteWriter(64);
-  writer.u8(1).u8(configuration.profile).u8(configuration.compatibility).u8(configuration.level).u8(0xfc | (configuration.lengthSize - 1));
+  writer
+    .u8(1)
+    .u8(configuration.profile)
+    .u8(configuration.compatibility)
+    .u8(configuration.level)
+    .u8(0xfc | (configuration.lengthSize - 1));
   const units = (prefix: number, list: readonly Uint8Array[]): void => {
     writer.u8(prefix | list.length);
     for (const unit of list) writer.u16(unit.length).bytes(unit);
@@ -52,7 +58,10 @@ export const writeAvcConfiguration = (configuration: AvcConfiguration): Uint8Arr
   units(0, configuration.pps);
   const { chroma } = configuration;
   if (chroma !== undefined) {
-    writer.u8(0xfc | chroma.format).u8(0xf8 | (chroma.bitDepthLuma - 8)).u8(0xf8 | (chroma.bitDepthChroma - 8));
+    writer
+      .u8(0xfc | chroma.format)
+      .u8(0xf8 | (chroma.bitDepthLuma - 8))
+      .u8(0xf8 | (chroma.bitDepthChroma - 8));
     units(0, chroma.spsExtensions);
   }
   return writer.finish();

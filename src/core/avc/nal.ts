@@ -17,10 +17,15 @@ export type NalUnit = {
   readonly refIdc: number;
 };
 
+/** nal_unit_type of a slice of a non-IDR picture. */
 export const NAL_SLICE = 1;
+/** nal_unit_type of a slice of an IDR picture. */
 export const NAL_IDR = 5;
+/** nal_unit_type of supplemental enhancement information. */
 export const NAL_SEI = 6;
+/** nal_unit_type of a sequence parameter set. */
 export const NAL_SPS = 7;
+/** nal_unit_type of a picture parameter set. */
 export const NAL_PPS = 8;
 
 const unit = (bytes: Uint8Array, start: number, end: number): NalUnit => {

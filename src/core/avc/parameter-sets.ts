@@ -12,6 +12,7 @@ import type { PictureParameters } from './pps.ts';
 import { parseSps } from './sps.ts';
 import type { SequenceParameters } from './sps.ts';
 
+/** Sequence and picture parameter sets by id, the newest of each. One per track: it changes while the stream is read. */
 export type ParameterSets = {
   /** Takes a NAL unit of type 7 or 8 (header byte included); others are ignored. Bytes are copied. */
   accept(nal: Uint8Array): void;
@@ -19,6 +20,7 @@ export type ParameterSets = {
   get(ppsId: number): { readonly pps: PictureParameters; readonly sps: SequenceParameters };
 };
 
+/** Starts with the sets of `configuration`; throws `media-malformed` or `media-truncated` where one of them is damaged. */
 export const createParameterSets = (configuration?: AvcConfiguration): ParameterSets => {
   const spsById = new Map<number, SequenceParameters>();
   const ppsById = new Map<number, { readonly nal: Uint8Array; readonly spsId: number }>();

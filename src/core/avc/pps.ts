@@ -10,6 +10,7 @@ import { NAL_PPS, unescapeNal } from './nal.ts';
 import { bounded, skipScalingLists } from './sps.ts';
 import type { SequenceParameters } from './sps.ts';
 
+/** Fields of a PPS under readable names; counts and QPs without the "minus" of their syntax elements. */
 export type PictureParameters = {
   readonly id: number;
   readonly spsId: number;
@@ -74,8 +75,25 @@ export const parsePps = (nal: Uint8Array, sps: SequenceParameters): PictureParam
     secondChromaQpOffset = r.se();
   }
   return {
-    id, spsId, entropyCodingMode, bottomFieldPicOrderPresent, sliceGroups, ...groups, numRefIdxL0Default, numRefIdxL1Default, weightedPred, weightedBipredIdc, picInitQp,
-    picInitQs, chromaQpOffset, secondChromaQpOffset, deblockingControlPresent, constrainedIntraPred, redundantPicCntPresent, transform8x8, scalingMatrix,
+    id,
+    spsId,
+    entropyCodingMode,
+    bottomFieldPicOrderPresent,
+    sliceGroups,
+    ...groups,
+    numRefIdxL0Default,
+    numRefIdxL1Default,
+    weightedPred,
+    weightedBipredIdc,
+    picInitQp,
+    picInitQs,
+    chromaQpOffset,
+    secondChromaQpOffset,
+    deblockingControlPresent,
+    constrainedIntraPred,
+    redundantPicCntPresent,
+    transform8x8,
+    scalingMatrix,
   };
 };
 

@@ -97,31 +97,35 @@ const writePps = (t: PpsTools, sps: SpsTools): Uint8Array => {
     if (t.mapType === 6) bits += ue(3) + u(0, (t.groups === 2 ? 1 : 2) * 4);
   }
   bits += ue(t.l0 - 1) + ue(t.l1 - 1) + u(Number(t.weighted), 1) + u(t.bipred, 2) + se(4) + se(-4) + se(2) + u(Number(t.deblocking), 1) + '0' + u(Number(t.redundant), 1);
-  if (t.transform8x8 !== undefined) bits += u(Number(t.transform8x8), 1) + '1' + '0'.repeat(6 + (t.transform8x8 ? (sps.profile >= 100 && sps.chromaFormat === 3 ? 6 : 2) : 0)) + se(-1);
+  if (t.transform8x8 !== undefined)
+    bits += u(Number(t.transform8x8), 1) + '1' + '0'.repeat(6 + (t.transform8x8 ? (sps.profile >= 100 && sps.chromaFormat === 3 ? 6 : 2) : 0)) + se(-1);
   return rbsp(0x68, bits);
 };
 
 const sliceTools = fc
   .record({
-  type: fc.integer({ min: 0, max: 9 }),
-  idr: fc.boolean(),
-  refIdc: fc.integer({ min: 0, max: 3 }),
-  firstMb: fc.nat({ max: 5000 }),
-  frameNum: fc.nat(),
-  field: fc.boolean(),
-  bottom: fc.boolean(),
-  poc: fc.nat(),
-  delta: fc.tuple(fc.integer({ min: -9999, max: 9999 }), fc.integer({ min: -99, max: 99 })),
-  override: fc.option(fc.tuple(fc.integer({ min: 1, max: 16 }), fc.integer({ min: 1, max: 16 })), { nil: undefined }),
-  modifications: fc.tuple(fc.array(fc.tuple(fc.integer({ min: 0, max: 2 }), fc.nat({ max: 70000 })), { maxLength: 8 }), fc.array(fc.tuple(fc.integer({ min: 0, max: 2 }), fc.nat({ max: 9 })), { maxLength: 3 })),
-  weightFlags: fc.infiniteStream(fc.boolean()).map((stream) => () => stream.next().value as boolean),
-  weight: fc.integer({ min: -128, max: 127 }),
-  marking: fc.option(fc.array(fc.integer({ min: 1, max: 6 }), { maxLength: 5 }), { nil: undefined }),
-  cabacInit: fc.integer({ min: 0, max: 2 }),
-  qpDelta: fc.integer({ min: -30, max: 21 }),
-  deblocking: fc.integer({ min: 0, max: 2 }),
-  offsets: fc.tuple(fc.integer({ min: -6, max: 6 }), fc.integer({ min: -6, max: 6 })),
-  tail: fc.uint8Array({ minLength: 1, maxLength: 30 }),
+    type: fc.integer({ min: 0, max: 9 }),
+    idr: fc.boolean(),
+    refIdc: fc.integer({ min: 0, max: 3 }),
+    firstMb: fc.nat({ max: 5000 }),
+    frameNum: fc.nat(),
+    field: fc.boolean(),
+    bottom: fc.boolean(),
+    poc: fc.nat(),
+    delta: fc.tuple(fc.integer({ min: -9999, max: 9999 }), fc.integer({ min: -99, max: 99 })),
+    override: fc.option(fc.tuple(fc.integer({ min: 1, max: 16 }), fc.integer({ min: 1, max: 16 })), { nil: undefined }),
+    modifications: fc.tuple(
+      fc.array(fc.tuple(fc.integer({ min: 0, max: 2 }), fc.nat({ max: 70000 })), { maxLength: 8 }),
+      fc.array(fc.tuple(fc.integer({ min: 0, max: 2 }), fc.nat({ max: 9 })), { maxLength: 3 }),
+    ),
+    weightFlags: fc.infiniteStream(fc.boolean()).map((stream) => () => stream.next().value as boolean),
+    weight: fc.integer({ min: -128, max: 127 }),
+    marking: fc.option(fc.array(fc.integer({ min: 1, max: 6 }), { maxLength: 5 }), { nil: undefined }),
+    cabacInit: fc.integer({ min: 0, max: 2 }),
+    qpDelta: fc.integer({ min: -30, max: 21 }),
+    deblocking: fc.integer({ min: 0, max: 2 }),
+    offsets: fc.tuple(fc.integer({ min: -6, max: 6 }), fc.integer({ min: -6, max: 6 })),
+    tail: fc.uint8Array({ minLength: 1, maxLength: 30 }),
   })
   .map((tools) => ({ ...tools, refIdc: tools.idr ? Math.max(1, tools.refIdc) : tools.refIdc }));
 type SliceTools = typeof sliceTools extends fc.Arbitrary<infer T> ? T : never;
@@ -212,13 +216,31 @@ describe('parameter sets', () => {
         const sps = parseSps(writeSps(tools));
         const high = tools.profile >= 100;
         expect(sps).toMatchObject({
-          id: 3, profile: tools.profile, frameNumBits: tools.frameNumBits, pocType: tools.pocType, widthInMbs: tools.width, heightInMapUnits: tools.height, frameMbsOnly: tools.frameMbsOnly,
-          width: tools.width * 16, height: tools.height * (tools.frameMbsOnly ? 16 : 32), chromaFormat: high ? tools.chromaFormat : 1, scalingMatrix: high && tools.scaling,
+          id: 3,
+          profile: tools.profile,
+          frameNumBits: tools.frameNumBits,
+          pocType: tools.pocType,
+          widthInMbs: tools.width,
+          heightInMapUnits: tools.height,
+          frameMbsOnly: tools.frameMbsOnly,
+          width: tools.width * 16,
+          height: tools.height * (tools.frameMbsOnly ? 16 : 32),
+          chromaFormat: high ? tools.chromaFormat : 1,
+          scalingMatrix: high && tools.scaling,
         });
         expect(frameRateOf(sps)).toBe(tools.vui ? 60000 / 2002 : undefined);
         expect(parsePps(writePps(picture, tools), sps)).toMatchObject({
-          id: 7, spsId: 3, entropyCodingMode: picture.cabac, sliceGroups: picture.groups, numRefIdxL0Default: picture.l0, numRefIdxL1Default: picture.l1, weightedPred: picture.weighted,
-          weightedBipredIdc: picture.bipred, picInitQp: 30, transform8x8: picture.transform8x8 ?? false, secondChromaQpOffset: picture.transform8x8 === undefined ? 2 : -1,
+          id: 7,
+          spsId: 3,
+          entropyCodingMode: picture.cabac,
+          sliceGroups: picture.groups,
+          numRefIdxL0Default: picture.l0,
+          numRefIdxL1Default: picture.l1,
+          weightedPred: picture.weighted,
+          weightedBipredIdc: picture.bipred,
+          picInitQp: 30,
+          transform8x8: picture.transform8x8 ?? false,
+          secondChromaQpOffset: picture.transform8x8 === undefined ? 2 : -1,
         });
       }),
       { numRuns: 500 },
@@ -236,20 +258,66 @@ describe('parameter sets', () => {
   });
 
   it('and slice headers survive hostile variations', () => {
-    const sps: SpsTools = { profile: 100, chromaFormat: 1, separatePlanes: false, scaling: true, frameNumBits: 8, pocType: 0, pocLsbBits: 8, deltaAlwaysZero: false, width: 20, height: 12, frameMbsOnly: false, mbaff: true, vui: true };
-    const pps = { cabac: true, bottomOrder: true, groups: 3, mapType: 6, changeRate: 7, l0: 3, l1: 2, weighted: true, bipred: 1, deblocking: true, redundant: false, transform8x8: true };
+    const sps: SpsTools = {
+      profile: 100,
+      chromaFormat: 1,
+      separatePlanes: false,
+      scaling: true,
+      frameNumBits: 8,
+      pocType: 0,
+      pocLsbBits: 8,
+      deltaAlwaysZero: false,
+      width: 20,
+      height: 12,
+      frameMbsOnly: false,
+      mbaff: true,
+      vui: true,
+    };
+    const pps = {
+      cabac: true,
+      bottomOrder: true,
+      groups: 3,
+      mapType: 6,
+      changeRate: 7,
+      l0: 3,
+      l1: 2,
+      weighted: true,
+      bipred: 1,
+      deblocking: true,
+      redundant: false,
+      transform8x8: true,
+    };
     const [spsNal, ppsNal] = [writeSps(sps), writePps(pps, sps)];
-    fc.assert(fc.property(hostile(spsNal), (nal) => expectTypedOutcome(() => parseSps(nal))), { numRuns: 1000 });
-    fc.assert(fc.property(hostile(ppsNal), (nal) => expectTypedOutcome(() => parsePps(nal, parseSps(spsNal)))), { numRuns: 1000 });
+    fc.assert(
+      fc.property(hostile(spsNal), (nal) => expectTypedOutcome(() => parseSps(nal))),
+      { numRuns: 1000 },
+    );
+    fc.assert(
+      fc.property(hostile(ppsNal), (nal) => expectTypedOutcome(() => parsePps(nal, parseSps(spsNal)))),
+      { numRuns: 1000 },
+    );
     const sets = createParameterSets();
     for (const nal of [spsNal, ppsNal]) sets.accept(nal);
-    fc.assert(fc.property(fc.uint8Array({ maxLength: 300 }), fc.constantFrom(0x65, 0x41, 0x01, 0x21), (payload, header) => expectTypedOutcome(() => parseSliceHeader(concatBytes(Uint8Array.of(header, 0x88, 0x84), payload), sets))), { numRuns: 2000 });
-    fc.assert(fc.property(sliceTools, fc.nat({ max: 200 }), (tools, cut) => expectTypedOutcome(() => parseSliceHeader(nalOf(0x41, bytesOf(writeHeader(tools, sps, pps).bits)).subarray(0, cut), sets))), { numRuns: 500 });
+    fc.assert(
+      fc.property(fc.uint8Array({ maxLength: 300 }), fc.constantFrom(0x65, 0x41, 0x01, 0x21), (payload, header) =>
+        expectTypedOutcome(() => parseSliceHeader(concatBytes(Uint8Array.of(header, 0x88, 0x84), payload), sets)),
+      ),
+      { numRuns: 2000 },
+    );
+    fc.assert(
+      fc.property(sliceTools, fc.nat({ max: 200 }), (tools, cut) =>
+        expectTypedOutcome(() => parseSliceHeader(nalOf(0x41, bytesOf(writeHeader(tools, sps, pps).bits)).subarray(0, cut), sets)),
+      ),
+      { numRuns: 500 },
+    );
   });
 });
 
 describe('NAL units', () => {
-  const units = fc.array(fc.uint8Array({ minLength: 1, maxLength: 60 }).map((payload) => nalOf(0x65, concatBytes(payload, Uint8Array.of(0x80)))), { maxLength: 6 });
+  const units = fc.array(
+    fc.uint8Array({ minLength: 1, maxLength: 60 }).map((payload) => nalOf(0x65, concatBytes(payload, Uint8Array.of(0x80)))),
+    { maxLength: 6 },
+  );
   const contents = (bytes: Uint8Array, found: readonly NalUnit[]): number[][] => found.map((nal) => [...bytes.subarray(nal.start, nal.end)]);
 
   it('are found in both packagings', () => {

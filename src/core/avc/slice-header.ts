@@ -14,6 +14,7 @@ import type { PictureParameters } from './pps.ts';
 import { bounded } from './sps.ts';
 import type { SequenceParameters } from './sps.ts';
 
+/** slice_type modulo 5. */
 export type SliceType = 'P' | 'B' | 'I' | 'SP' | 'SI';
 
 /** One step of ref_pic_list_modification: operation 0-2 and its value. */
@@ -29,6 +30,7 @@ export type PredictionWeights = {
 /** One memory management control operation with its one or two operands. */
 export type MemoryOperation = { readonly op: number; readonly a?: number; readonly b?: number };
 
+/** All fields of a slice header with the parameter sets they were read with, and where it ends. */
 export type SliceHeader = {
   readonly nalType: number;
   readonly nalRefIdc: number;
@@ -132,9 +134,30 @@ const parse = (nal: Uint8Array, sets: ParameterSets, limit: number): SliceHeader
   const sliceGroupChangeCycle = pps.sliceGroupChangeRate === undefined ? undefined : r.bits(changeCycleBits(sps, pps.sliceGroupChangeRate));
   const headerBits = r.position;
   return {
-    nalType, nalRefIdc, idr, sps, pps, firstMb, type, typeForWholePicture: typeCode >= 5, frameNum, fieldPicture, bottomField,
-    mbaffFrame: sps.mbAdaptiveFrameField && !fieldPicture, redundantPicCnt, directSpatialMvPred, numRefIdxL0, numRefIdxL1, refListModificationsL0, refListModificationsL1,
-    ...marking, sliceQp, sliceQpDelta, disableDeblockingIdc, alphaOffsetDiv2, betaOffsetDiv2,
+    nalType,
+    nalRefIdc,
+    idr,
+    sps,
+    pps,
+    firstMb,
+    type,
+    typeForWholePicture: typeCode >= 5,
+    frameNum,
+    fieldPicture,
+    bottomField,
+    mbaffFrame: sps.mbAdaptiveFrameField && !fieldPicture,
+    redundantPicCnt,
+    directSpatialMvPred,
+    numRefIdxL0,
+    numRefIdxL1,
+    refListModificationsL0,
+    refListModificationsL1,
+    ...marking,
+    sliceQp,
+    sliceQpDelta,
+    disableDeblockingIdc,
+    alphaOffsetDiv2,
+    betaOffsetDiv2,
     ...(colourPlane === undefined ? {} : { colourPlane }),
     ...(idrPicId === undefined ? {} : { idrPicId }),
     ...(picOrderCntLsb === undefined ? {} : { picOrderCntLsb }),
@@ -180,7 +203,13 @@ const predictionWeights = (r: BitReader, sps: SequenceParameters, numL0: number,
     const entries: PredictionWeight[] = [];
     for (let i = 0; i < count; i++) {
       const luma: [number, number] | undefined = r.flag() ? [r.se(), r.se()] : undefined;
-      const both: [[number, number], [number, number]] | undefined = chroma && r.flag() ? [[r.se(), r.se()], [r.se(), r.se()]] : undefined;
+      const both: [[number, number], [number, number]] | undefined =
+        chroma && r.flag()
+          ? [
+              [r.se(), r.se()],
+              [r.se(), r.se()],
+            ]
+          : undefined;
       entries.push({ ...(luma === undefined ? {} : { luma }), ...(both === undefined ? {} : { chroma: both }) });
     }
     return entries;

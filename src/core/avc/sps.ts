@@ -8,6 +8,7 @@ import { SealcastError } from '#core/errors.ts';
 import { BitReader } from '#core/bytes/bit-reader.ts';
 import { NAL_SPS, unescapeNal } from './nal.ts';
 
+/** Fields of an SPS under readable names; counts and depths without the "minus" of their syntax elements. */
 export type SequenceParameters = {
   readonly id: number;
   readonly profile: number;
@@ -42,6 +43,7 @@ export type SequenceParameters = {
   readonly vui?: VideoUsability;
 };
 
+/** The parts of the VUI that manifests and players ask for. */
 export type VideoUsability = {
   readonly sampleAspect?: { readonly width: number; readonly height: number };
   readonly fullRange?: boolean;
@@ -57,7 +59,22 @@ const HIGH_PROFILES = new Set([100, 110, 122, 244, 44, 83, 86, 118, 128, 138, 13
 
 /** Table E-1: sample aspect ratios 1-16. */
 const ASPECTS: readonly (readonly [number, number])[] = [
-  [1, 1], [12, 11], [10, 11], [16, 11], [40, 33], [24, 11], [20, 11], [32, 11], [80, 33], [18, 11], [15, 11], [64, 33], [160, 99], [4, 3], [3, 2], [2, 1],
+  [1, 1],
+  [12, 11],
+  [10, 11],
+  [16, 11],
+  [40, 33],
+  [24, 11],
+  [20, 11],
+  [32, 11],
+  [80, 33],
+  [18, 11],
+  [15, 11],
+  [64, 33],
+  [160, 99],
+  [4, 3],
+  [3, 2],
+  [2, 1],
 ];
 
 /** Parses an SPS NAL unit (header byte included). Throws `media-malformed`, `media-truncated`. */
@@ -68,7 +85,9 @@ export const parseSps = (nal: Uint8Array): SequenceParameters => {
   const constraints = r.bits(8);
   const level = r.bits(8);
   const id = bounded(r.ue(), 31, 'seq_parameter_set_id');
-  const high = HIGH_PROFILES.has(profile) ? highFields(r) : { chromaFormat: 1, separateColourPlanes: false, bitDepthLuma: 8, bitDepthChroma: 8, losslessBypass: false, scalingMatrix: false };
+  const high = HIGH_PROFILES.has(profile)
+    ? highFields(r)
+    : { chromaFormat: 1, separateColourPlanes: false, bitDepthLuma: 8, bitDepthChroma: 8, losslessBypass: false, scalingMatrix: false };
   const frameNumBits = 4 + bounded(r.ue(), 12, 'log2_max_frame_num_minus4');
   const pocType = bounded(r.ue(), 2, 'pic_order_cnt_type');
   const pocLsbBits = pocType === 0 ? 4 + bounded(r.ue(), 12, 'log2_max_pic_order_cnt_lsb_minus4') : 0;
@@ -97,8 +116,26 @@ export const parseSps = (nal: Uint8Array): SequenceParameters => {
   if (width <= 0 || height <= 0) throw new SealcastError('media-malformed', 'SPS crops the whole picture away');
   const vui = r.flag() ? parseVui(r) : undefined;
   return {
-    id, profile, constraints, level, ...high, chromaArrayType, frameNumBits, pocType, pocLsbBits, deltaPicOrderAlwaysZero, maxRefFrames, gapsInFrameNum,
-    widthInMbs, heightInMapUnits, frameMbsOnly, mbAdaptiveFrameField, direct8x8Inference, width, height, ...(vui === undefined ? {} : { vui }),
+    id,
+    profile,
+    constraints,
+    level,
+    ...high,
+    chromaArrayType,
+    frameNumBits,
+    pocType,
+    pocLsbBits,
+    deltaPicOrderAlwaysZero,
+    maxRefFrames,
+    gapsInFrameNum,
+    widthInMbs,
+    heightInMapUnits,
+    frameMbsOnly,
+    mbAdaptiveFrameField,
+    direct8x8Inference,
+    width,
+    height,
+    ...(vui === undefined ? {} : { vui }),
   };
 };
 
@@ -108,6 +145,7 @@ export const frameRateOf = (sps: SequenceParameters): number | undefined => {
   return timing === undefined || timing.unitsInTick === 0 || timing.timeScale === 0 ? undefined : timing.timeScale / (2 * timing.unitsInTick);
 };
 
+/** `value`, or `media-malformed` naming the field if it is above `max`. */
 export const bounded = (value: number, max: number, name: string): number => {
   if (value > max) throw new SealcastError('media-malformed', `${name} must be at most ${max}, is ${value}`);
   return value;

@@ -11,6 +11,7 @@ const ALPHABET = 'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789
 const VALUES: Int8Array = new Int8Array(128).fill(-1);
 for (let i = 0; i < ALPHABET.length; i++) VALUES[ALPHABET.charCodeAt(i)] = i;
 
+/** Unpadded base64url text of `bytes`. */
 export const encodeBase64url = (bytes: Uint8Array): string => {
   let text = '';
   const char = (bits: number): string => ALPHABET.charAt(bits & 63);

@@ -20,13 +20,17 @@ describe('BitReader', () => {
 
   it('reads back any mix of fields at any alignment', () => {
     const field = fc.oneof(
-      fc.integer({ min: 0, max: 32 }).chain((width) => fc.record({ kind: fc.constant('u' as const), width: fc.constant(width), value: fc.integer({ min: 0, max: 2 ** width - 1 }) })),
+      fc
+        .integer({ min: 0, max: 32 })
+        .chain((width) => fc.record({ kind: fc.constant('u' as const), width: fc.constant(width), value: fc.integer({ min: 0, max: 2 ** width - 1 }) })),
       fc.record({ kind: fc.constant('ue' as const), width: fc.constant(0), value: fc.integer({ min: 0, max: 0xfffffffe }) }),
       fc.record({ kind: fc.constant('se' as const), width: fc.constant(0), value: fc.integer({ min: -0x7fffffff, max: 0x7fffffff }) }),
     );
     fc.assert(
       fc.property(fc.array(field, { maxLength: 30 }), (fields) => {
-        const bits = fields.map(({ kind, width, value }) => (kind === 'ue' ? ueBits(value) : kind === 'se' ? seBits(value) : width === 0 ? '' : value.toString(2).padStart(width, '0'))).join('');
+        const bits = fields
+          .map(({ kind, width, value }) => (kind === 'ue' ? ueBits(value) : kind === 'se' ? seBits(value) : width === 0 ? '' : value.toString(2).padStart(width, '0')))
+          .join('');
         const reader = new BitReader(bytesOf(bits));
         for (const { kind, width, value } of fields) expect(kind === 'u' ? reader.bits(width) : reader[kind]()).toBe(value);
         expect(reader.position).toBe(bits.length);

@@ -7,6 +7,7 @@
  */
 import { SealcastError } from '#core/errors.ts';
 
+/** Reads bits most significant first; `position` counts them. Throws `media-truncated` and `media-malformed`. */
 export class BitReader {
   readonly #bytes: Uint8Array;
   readonly #end: number;

@@ -1,5 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-/** Joins byte arrays into one new array; the inputs are copied, never aliased. */
+/**
+ * Joining byte arrays.
+ *
+ * Invariant: the result never shares memory with an input.
+ */
+
+/** A new array with the bytes of all `parts` in order. */
 export const concatBytes = (...parts: readonly Uint8Array[]): Uint8Array => {
   let length = 0;
   for (const part of parts) length += part.length;

@@ -4,6 +4,8 @@
  *
  * Invariant: the time depends on the lengths only, not on where the first difference is.
  */
+
+/** Whether both arrays hold the same bytes. */
 export const equalBytes = (a: Uint8Array, b: Uint8Array): boolean => {
   if (a.length !== b.length) return false;
   let difference = 0;

@@ -8,15 +8,16 @@ import { SealcastError } from '#core/errors.ts';
 
 const PAIRS: readonly string[] = Array.from({ length: 256 }, (_, value) => value.toString(16).padStart(2, '0'));
 
+/** Lower-case hex text, two characters a byte. */
 export const encodeHex = (bytes: Uint8Array): string => {
   let text = '';
   for (const byte of bytes) text += PAIRS[byte] as string;
   return text;
 };
 
-const nibble = (code: number): number =>
-  code >= 48 && code <= 57 ? code - 48 : code >= 97 && code <= 102 ? code - 87 : code >= 65 && code <= 70 ? code - 55 : -1;
+const nibble = (code: number): number => (code >= 48 && code <= 57 ? code - 48 : code >= 97 && code <= 102 ? code - 87 : code >= 65 && code <= 70 ? code - 55 : -1);
 
+/** Bytes of a hex text in either case; throws `bad-request` for anything else. */
 export const decodeHex = (text: string): Uint8Array => {
   if (text.length % 2 !== 0) throw new SealcastError('bad-request', `hex text of odd length ${text.length}`);
   const out = new Uint8Array(text.length / 2);

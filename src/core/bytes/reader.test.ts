@@ -40,7 +40,10 @@ describe('ByteReader', () => {
   it('never reads past the end, whatever is asked of it', () => {
     const call = fc.oneof(
       fc.constantFrom('u8', 'u16', 'u24', 'u32', 'u64', 'i16', 'i32', 'i64').map((name) => ({ name, n: 0 })),
-      fc.record({ name: fc.constantFrom('take', 'skip', 'seek'), n: fc.oneof(fc.integer({ min: -3, max: 40 }), fc.constantFrom(Number.NaN, 1.5, Number.MAX_SAFE_INTEGER, -0, Infinity)) }),
+      fc.record({
+        name: fc.constantFrom('take', 'skip', 'seek'),
+        n: fc.oneof(fc.integer({ min: -3, max: 40 }), fc.constantFrom(Number.NaN, 1.5, Number.MAX_SAFE_INTEGER, -0, Infinity)),
+      }),
     );
     fc.assert(
       fc.property(fc.uint8Array({ maxLength: 24 }), fc.array(call, { maxLength: 12 }), (bytes, calls) => {

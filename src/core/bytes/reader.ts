@@ -8,6 +8,7 @@
 import { SealcastError } from '#core/errors.ts';
 import type { ErrorCode } from '#core/errors.ts';
 
+/** Reads big-endian fields one after the other; `offset` is where it stands. A failed read does not move it. */
 export class ByteReader {
   readonly bytes: Uint8Array;
   readonly #view: DataView;

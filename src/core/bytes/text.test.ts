@@ -12,7 +12,15 @@ const bytes = fc.uint8Array({ maxLength: 80 });
 
 describe('base64url', () => {
   it('RFC 4648 section 10 vectors, without padding', () => {
-    for (const [text, encoded] of [['', ''], ['f', 'Zg'], ['fo', 'Zm8'], ['foo', 'Zm9v'], ['foob', 'Zm9vYg'], ['fooba', 'Zm9vYmE'], ['foobar', 'Zm9vYmFy']] as const) {
+    for (const [text, encoded] of [
+      ['', ''],
+      ['f', 'Zg'],
+      ['fo', 'Zm8'],
+      ['foo', 'Zm9v'],
+      ['foob', 'Zm9vYg'],
+      ['fooba', 'Zm9vYmE'],
+      ['foobar', 'Zm9vYmFy'],
+    ] as const) {
       expect(encodeBase64url(encodeUtf8(text))).toBe(encoded);
       expect(decodeUtf8(decodeBase64url(encoded))).toBe(text);
     }
@@ -61,7 +69,9 @@ describe('UTF-8', () => {
   });
   it('takes exactly the bytes a strict TextDecoder takes', () => {
     const strict = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
-    const nearly = fc.array(fc.constantFrom(0x00, 0x41, 0x7f, 0x80, 0x8f, 0x90, 0x9f, 0xa0, 0xbf, 0xc0, 0xc1, 0xc2, 0xdf, 0xe0, 0xed, 0xef, 0xf0, 0xf4, 0xf5, 0xff), { maxLength: 6 });
+    const nearly = fc.array(fc.constantFrom(0x00, 0x41, 0x7f, 0x80, 0x8f, 0x90, 0x9f, 0xa0, 0xbf, 0xc0, 0xc1, 0xc2, 0xdf, 0xe0, 0xed, 0xef, 0xf0, 0xf4, 0xf5, 0xff), {
+      maxLength: 6,
+    });
     fc.assert(
       fc.property(nearly, (list) => {
         const input = Uint8Array.from(list);

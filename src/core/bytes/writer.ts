@@ -7,6 +7,7 @@
  */
 import { encodeUtf8 } from './utf8.ts';
 
+/** Appends big-endian fields; every method returns the writer, `finish` the bytes. Throws RangeError for values that do not fit. */
 export class ByteWriter {
   #bytes: Uint8Array;
   #view: DataView;

@@ -50,7 +50,10 @@ const plans: fc.Arbitrary<Plan> = fc
     subsamples: fc.boolean(),
     storage: fc.constantFrom<Plan['storage']>('senc', 'saiz'),
     groups: fc.constantFrom<Plan['groups']>('none', 'fragment', 'table'),
-    samples: fc.array(fc.record({ parts: fc.array(fc.tuple(fc.nat({ max: 40 }), fc.nat({ max: 400 })), { minLength: 1, maxLength: 4 }), group: fc.nat({ max: 3 }) }), { minLength: 1, maxLength: 6 }),
+    samples: fc.array(fc.record({ parts: fc.array(fc.tuple(fc.nat({ max: 40 }), fc.nat({ max: 400 })), { minLength: 1, maxLength: 4 }), group: fc.nat({ max: 3 }) }), {
+      minLength: 1,
+      maxLength: 6,
+    }),
   })
   .map((plan) => (plan.scheme === 'cenc' && plan.ivSize === 0 ? { ...plan, ivSize: 8 as const } : plan));
 
@@ -104,7 +107,10 @@ const clearFragment = (plan: Plan): Uint8Array =>
     trackId: 1,
     baseMediaDecodeTime: 5n as MediaTicks,
     samples: plan.samples.map(({ parts }, i) => ({
-      data: Uint8Array.from({ length: parts.reduce((sum, [clear, length]) => sum + clear + length, 0) }, (_, n) => (n * 7 + i * 13) & 255), duration: 1, flags: 0, compositionOffset: 0,
+      data: Uint8Array.from({ length: parts.reduce((sum, [clear, length]) => sum + clear + length, 0) }, (_, n) => (n * 7 + i * 13) & 255),
+      duration: 1,
+      flags: 0,
+      compositionOffset: 0,
     })),
   });
 
@@ -138,29 +144,59 @@ const encryptNaively = (plan: Plan): Uint8Array => {
   const senc = writeFullBox('senc', 0, plan.subsamples ? 2 : 0, new ByteWriter().u32(entries.length).finish(), ...entries);
   // Auxiliary information in another place than senc is what a reader of saiz and saio has to find.
   const hidden = writeBox('skip', new Uint8Array(8), ...entries);
-  const saiz = writeFullBox('saiz', 0, 0, new ByteWriter().u8(0).u32(entries.length).bytes(Uint8Array.from(entries, (entry) => entry.length)).finish());
+  const saiz = writeFullBox(
+    'saiz',
+    0,
+    0,
+    new ByteWriter()
+      .u8(0)
+      .u32(entries.length)
+      .bytes(Uint8Array.from(entries, (entry) => entry.length))
+      .finish(),
+  );
   const before = moof.bytes.length + groups.reduce((sum, box) => sum + box.length, 0) + saiz.length + 20;
-  const saio = writeFullBox('saio', 0, 0, new ByteWriter().u32(1).u32(before + 16).finish());
+  const saio = writeFullBox(
+    'saio',
+    0,
+    0,
+    new ByteWriter()
+      .u32(1)
+      .u32(before + 16)
+      .finish(),
+  );
   const added = [...groups, ...(plan.storage === 'senc' ? [senc] : [saiz, saio, hidden])];
   const growth = added.reduce((sum, box) => sum + box.length, 0);
   const grown = editChildren(moof, 0, (traf) =>
-    traf.type !== 'traf' ? undefined : editChildren(traf, 0, (box) => {
-      if (box.type !== 'trun') return undefined;
-      const copy = box.bytes.slice();
-      const view = new DataView(copy.buffer);
-      view.setInt32(16, view.getInt32(16) + growth);
-      return copy;
-    }, added),
+    traf.type !== 'traf'
+      ? undefined
+      : editChildren(
+          traf,
+          0,
+          (box) => {
+            if (box.type !== 'trun') return undefined;
+            const copy = box.bytes.slice();
+            const view = new DataView(copy.buffer);
+            view.setInt32(16, view.getInt32(16) + growth);
+            return copy;
+          },
+          added,
+        ),
   );
   return concatBytes(grown, writeBox('mdat', data));
 };
 
 /** `sgpd` with the entries of groups 1-3, each with its own length. */
 const description = (plan: Plan): Uint8Array =>
-  writeFullBox('sgpd', 1, 0, new ByteWriter().text('seig').u32(0).u32(3).finish(), ...[1, 2, 3].flatMap((group) => {
-    const entry = writeEncryptionParameters(parametersOf(plan, group));
-    return [new ByteWriter().u32(entry.length).finish(), entry];
-  }));
+  writeFullBox(
+    'sgpd',
+    1,
+    0,
+    new ByteWriter().text('seig').u32(0).u32(3).finish(),
+    ...[1, 2, 3].flatMap((group) => {
+      const entry = writeEncryptionParameters(parametersOf(plan, group));
+      return [new ByteWriter().u32(entry.length).finish(), entry];
+    }),
+  );
 
 const trackOf = (plan: Plan): Track => ({
   ...smallClip('aac').track,
@@ -212,15 +248,25 @@ describe('decryptFragment', () => {
 
   it('names what does not fit', () => {
     const { bytes, tracks } = sealed('avc', 'cenc');
-    const change = (type: string, edit: (view: DataView) => void): Uint8Array => editBoxes(bytes, (moof) =>
-      moof.type !== 'moof' ? undefined : editChildren(moof, 0, (traf) => traf.type !== 'traf' ? undefined : editChildren(traf, 0, (box) => {
-        if (box.type !== type) return undefined;
-        const copy = box.bytes.slice();
-        edit(new DataView(copy.buffer));
-        return copy;
-      })),
-    );
-    const open = (changed: Uint8Array, of: readonly Track[] = tracks): (() => unknown) => () => decryptFragment(changed, of, keyOf, nodeSampleAes);
+    const change = (type: string, edit: (view: DataView) => void): Uint8Array =>
+      editBoxes(bytes, (moof) =>
+        moof.type !== 'moof'
+          ? undefined
+          : editChildren(moof, 0, (traf) =>
+              traf.type !== 'traf'
+                ? undefined
+                : editChildren(traf, 0, (box) => {
+                    if (box.type !== type) return undefined;
+                    const copy = box.bytes.slice();
+                    edit(new DataView(copy.buffer));
+                    return copy;
+                  }),
+            ),
+      );
+    const open =
+      (changed: Uint8Array, of: readonly Track[] = tracks): (() => unknown) =>
+      () =>
+        decryptFragment(changed, of, keyOf, nodeSampleAes);
     const failing = (code: string): unknown => expect.objectContaining({ code });
     expect(open(change('senc', (view) => view.setUint32(12, 4)))).toThrow(failing('media-malformed'));
     expect(open(change('senc', (view) => view.setUint32(26, 7)))).toThrow(failing('media-malformed'));
@@ -232,11 +278,18 @@ describe('decryptFragment', () => {
   });
 
   it('survives hostile variations', () => {
-    for (const [name, scheme] of [['avc', 'cenc'], ['avc', 'cbcs'], ['aac', 'cenc'], ['aac', 'cbcs']] as const) {
+    for (const [name, scheme] of [
+      ['avc', 'cenc'],
+      ['avc', 'cbcs'],
+      ['aac', 'cenc'],
+      ['aac', 'cbcs'],
+    ] as const) {
       const { bytes, tracks } = sealed(name, scheme);
       const headSize = readBoxes(bytes).find((box) => box.type === 'moof')?.bytes.length ?? 0;
       fc.assert(
-        fc.property(hostile(bytes.subarray(0, headSize)), (head) => expectTypedOutcome(() => decryptFragment(concatBytes(head, bytes.subarray(headSize)), tracks, keyOf, nodeSampleAes))),
+        fc.property(hostile(bytes.subarray(0, headSize)), (head) =>
+          expectTypedOutcome(() => decryptFragment(concatBytes(head, bytes.subarray(headSize)), tracks, keyOf, nodeSampleAes)),
+        ),
         { numRuns: 400 },
       );
     }

@@ -25,8 +25,9 @@ import type { SampleAes } from './sample-aes.ts';
 /** Content key of a KID; undefined where the client does not have it (yet). */
 export type KeyLookup = (kid: KeyId) => ContentKey | undefined;
 
+/** The fragment without encryption and its boxes, or the key that has to be there first. */
 export type DecryptedFragment =
-  | { readonly clear: Uint8Array; /** Samples in the fragment. */ readonly samples: number }
+  | { readonly clear: Uint8Array /** Samples in the fragment. */; readonly samples: number }
   | { /** The first key that is not there. */ readonly missing: KeyId };
 
 /** Bytes [offset, offset + length) of the fragment, of which the pattern ciphers some; `iv` starts a CBC chain anew. */
@@ -44,6 +45,7 @@ export type CipherCall = {
   output(clear: Uint8Array, target: Uint8Array): void;
 };
 
+/** The cipher calls of a fragment, in any order, and the keys they need (each KID once). */
 export type DecryptionPlan = { readonly fragment: Fragment; readonly calls: readonly CipherCall[]; readonly kids: readonly KeyId[]; readonly samples: number };
 
 /** What it takes to decrypt a fragment of `tracks` (one or more, from `parseInit`). */

@@ -49,7 +49,11 @@ describe('encrypted fragments', () => {
     expect(traf.map((box) => box.type)).toEqual(['tfhd', 'tfdt', 'trun', 'sgpd', 'sbgp']);
     expect(hexOf(traf[3]?.body)).toBe(`01000000${'73656967'}0000002500000001${'00000100'}${encodeHex(KID)}10${encodeHex(IV)}`);
     const video = smallClip('avc');
-    const sealed = createFragmentEncrypter({ scheme: 'cbcs', track: video.track, aes: nodeSampleAes, signalling: 'track' }).encrypt(video.fragments[0] as Uint8Array, { kid: KID, key: KEY, constantIv: IV });
+    const sealed = createFragmentEncrypter({ scheme: 'cbcs', track: video.track, aes: nodeSampleAes, signalling: 'track' }).encrypt(video.fragments[0] as Uint8Array, {
+      kid: KID,
+      key: KEY,
+      constantIv: IV,
+    });
     expect(readBoxes(descend(moofOf(sealed.bytes), 'traf').body).map((box) => box.type)).toEqual(['tfhd', 'tfdt', 'trun', 'saiz', 'saio', 'senc']);
     expect(sealed.protectedBytes).toBeGreaterThan(sealed.clearBytes);
   });
@@ -99,7 +103,10 @@ describe('encrypted fragments', () => {
 
   it('are refused for what cannot be protected, saying what to do', () => {
     const { track } = smallClip('avc');
-    const create = (change: object): (() => unknown) => () => createFragmentEncrypter({ scheme: 'cenc', track: { ...track, ...change }, aes: nodeSampleAes, signalling: 'fragment' });
+    const create =
+      (change: object): (() => unknown) =>
+      () =>
+        createFragmentEncrypter({ scheme: 'cenc', track: { ...track, ...change }, aes: nodeSampleAes, signalling: 'fragment' });
     expect(create({ format: 'hvc1' })).toThrow(/libx264/);
     expect(create({ kind: 'text' })).toThrow(failing('media-unsupported'));
     expect(create({ protection: { scheme: 'cenc', defaults: {} } })).toThrow(/encrypted already/);
@@ -109,10 +116,12 @@ describe('encrypted fragments', () => {
     for (const name of ['avc', 'aac'] as const) {
       const { track, fragments } = smallClip(name);
       fc.assert(
-        fc.property(hostile((fragments[0] as Uint8Array).subarray(0, 900)), (head) => expectTypedOutcome(() => {
-          const encrypter = createFragmentEncrypter({ scheme: 'cenc', track, aes: nodeSampleAes, signalling: 'fragment' });
-          encrypter.encrypt(concatBytes(head, (fragments[0] as Uint8Array).subarray(900)), { kid: KID, key: KEY, firstIv: 0n });
-        })),
+        fc.property(hostile((fragments[0] as Uint8Array).subarray(0, 900)), (head) =>
+          expectTypedOutcome(() => {
+            const encrypter = createFragmentEncrypter({ scheme: 'cenc', track, aes: nodeSampleAes, signalling: 'fragment' });
+            encrypter.encrypt(concatBytes(head, (fragments[0] as Uint8Array).subarray(900)), { kid: KID, key: KEY, firstIv: 0n });
+          }),
+        ),
         { numRuns: 500 },
       );
     }
@@ -139,8 +148,14 @@ describe('protected init segments', () => {
     for (const name of ['avc', 'aac'] as const) {
       const { init } = smallClip(name);
       const sealed = protectInit(init, { scheme: 'cenc', defaultKid: KID });
-      fc.assert(fc.property(hostile(init), (bytes) => expectTypedOutcome(() => protectInit(bytes, { scheme: 'cenc', defaultKid: KID }))), { numRuns: 400 });
-      fc.assert(fc.property(hostile(sealed), (bytes) => expectTypedOutcome(() => [unprotectInit(bytes), parseInit(bytes)])), { numRuns: 400 });
+      fc.assert(
+        fc.property(hostile(init), (bytes) => expectTypedOutcome(() => protectInit(bytes, { scheme: 'cenc', defaultKid: KID }))),
+        { numRuns: 400 },
+      );
+      fc.assert(
+        fc.property(hostile(sealed), (bytes) => expectTypedOutcome(() => [unprotectInit(bytes), parseInit(bytes)])),
+        { numRuns: 400 },
+      );
     }
   });
 });
@@ -149,9 +164,15 @@ describe('pssh', () => {
   it('is read as written, in a list, and version 0 too', () => {
     const other = new Uint8Array(16).fill(1) as KeyId;
     const list = concatBytes(writePssh([KID, other]), writeBox('pssh', new Uint8Array(4), new Uint8Array(16).fill(7), Uint8Array.of(0, 0, 0, 2, 5, 6)));
-    expect(parsePssh(list)).toEqual([{ systemId: W3C_COMMON_SYSTEM_ID, kids: [KID, other], data: new Uint8Array(0) }, { systemId: new Uint8Array(16).fill(7), kids: [], data: Uint8Array.of(5, 6) }]);
+    expect(parsePssh(list)).toEqual([
+      { systemId: W3C_COMMON_SYSTEM_ID, kids: [KID, other], data: new Uint8Array(0) },
+      { systemId: new Uint8Array(16).fill(7), kids: [], data: Uint8Array.of(5, 6) },
+    ]);
     expect(() => parsePssh(writeBox('free'))).toThrow(failing('media-malformed'));
-    fc.assert(fc.property(hostile(list), (bytes) => expectTypedOutcome(() => parsePssh(bytes))), { numRuns: 500 });
+    fc.assert(
+      fc.property(hostile(list), (bytes) => expectTypedOutcome(() => parsePssh(bytes))),
+      { numRuns: 500 },
+    );
   });
 });
 

@@ -27,6 +27,7 @@ import type { SampleAes } from './sample-aes.ts';
 import { avcSubsamples } from './subsamples.ts';
 import type { Subsample } from './subsamples.ts';
 
+/** What stays the same for all fragments of a track. */
 export type FragmentEncrypterOptions = {
   readonly scheme: ProtectionScheme;
   /** The clear track, from `parseInit`. */
@@ -58,6 +59,7 @@ export type EncryptionResult = {
   readonly clearBytes: number;
 };
 
+/** Encrypts the fragments of one track. Both methods throw RangeError for wrong key sizes and the `media-*` codes for damaged fragments. */
 export type FragmentEncrypter = {
   /** Encrypts the track's next fragment, in stream order (in-band parameter sets are remembered), into a new array. */
   encrypt(fragment: Uint8Array, key: FragmentKey): EncryptionResult & { readonly bytes: Uint8Array };

@@ -19,6 +19,7 @@ import { writeEncryptionParameters } from '#core/isobmff/sample-groups.ts';
 import { avcConfigurationOf } from '#core/avc/avc-configuration.ts';
 import { writePssh } from './pssh.ts';
 
+/** What the protected init segment says about keys. */
 export type ProtectInitOptions = {
   readonly scheme: ProtectionScheme;
   /** The entry key's id with key rotation; the content key's own id with a single key. */
@@ -50,7 +51,12 @@ export const protectInit = (bytes: Uint8Array, options: ProtectInitOptions): Uin
   const kids = options.psshKids ?? [options.defaultKid];
   return editBoxes(bytes, (box) => {
     if (box.type !== 'moov') return undefined;
-    return editChildren(box, 0, (trak) => (trak.type === 'trak' ? editSampleEntries(trak, (kind, entry) => protectEntry(kind, entry, options)) : undefined), kids.length > 0 ? [writePssh(kids)] : []);
+    return editChildren(
+      box,
+      0,
+      (trak) => (trak.type === 'trak' ? editSampleEntries(trak, (kind, entry) => protectEntry(kind, entry, options)) : undefined),
+      kids.length > 0 ? [writePssh(kids)] : [],
+    );
   });
 };
 
@@ -90,9 +96,7 @@ const unprotectEntry = (kind: TrackKind, entry: Box): Uint8Array | undefined => 
 const editSampleEntries = (trak: Box, edit: (kind: TrackKind, entry: Box) => Uint8Array | undefined): Uint8Array => {
   const kind = kindOf(trak);
   const inside = (box: Box, path: readonly string[]): Uint8Array =>
-    path.length === 0
-      ? editChildren(box, 8, (entry) => edit(kind, entry))
-      : editChildren(box, 0, (child) => (child.type === path[0] ? inside(child, path.slice(1)) : undefined));
+    path.length === 0 ? editChildren(box, 8, (entry) => edit(kind, entry)) : editChildren(box, 0, (child) => (child.type === path[0] ? inside(child, path.slice(1)) : undefined));
   return inside(trak, ['mdia', 'minf', 'stbl', 'stsd']);
 };
 

@@ -16,6 +16,7 @@ import { readBoxes, readFullBox, writeFullBox } from '#core/isobmff/box.ts';
 /** 1077efec-c0b2-4d02-ace3-3c1e52e2fb4b, the W3C common system id, as raw bytes. */
 export const W3C_COMMON_SYSTEM_ID: Uint8Array = decodeHex('1077efecc0b24d02ace33c1e52e2fb4b');
 
+/** One parsed `pssh` box; version 0 boxes name no KIDs. */
 export type Pssh = { readonly systemId: Uint8Array; readonly kids: readonly KeyId[]; readonly data: Uint8Array };
 
 /** A version 1 `pssh` box that names `kids`. */

@@ -115,10 +115,12 @@ const saizEntries = (fragment: Fragment, saiz: Box, saio: Box, run: TrackFragmen
   const offsetCount = offsets.reader.u32();
   const offset = (): number => Number(offsets.version === 0 ? offsets.reader.u32() : offsets.reader.u64());
   // One offset for all, or one per trun of the fragment.
-  const runs = readBoxes(run.traf.body).filter((box) => box.type === 'trun').map((box) => {
-    const { reader } = readFullBox(box);
-    return reader.u32();
-  });
+  const runs = readBoxes(run.traf.body)
+    .filter((box) => box.type === 'trun')
+    .map((box) => {
+      const { reader } = readFullBox(box);
+      return reader.u32();
+    });
   if (offsetCount !== 1 && offsetCount !== runs.length) throw new SealcastError('media-malformed', `saio has ${offsetCount} offsets for ${runs.length} runs`);
   const entries: Entry[] = [];
   const parts = offsetCount === 1 ? [parameters.length] : runs;

@@ -33,20 +33,33 @@ const sei = (length: number): Uint8Array => new Uint8Array(length).fill(6);
 describe('avcSubsamples', () => {
   it('keeps everything but slice data clear, cenc in whole blocks, cbcs from the first byte', () => {
     const sample = prefixed(sei(30), sliceOf(HEADER + 100), sliceOf(HEADER + 48));
-    expect(avcSubsamples(sample, 4, fresh(), 'cenc')).toEqual([{ clear: 34 + 4 + HEADER + 4, protected: 96 }, { clear: 4 + HEADER, protected: 48 }]);
-    expect(avcSubsamples(sample, 4, fresh(), 'cbcs')).toEqual([{ clear: 34 + 4 + HEADER, protected: 100 }, { clear: 4 + HEADER, protected: 48 }]);
+    expect(avcSubsamples(sample, 4, fresh(), 'cenc')).toEqual([
+      { clear: 34 + 4 + HEADER + 4, protected: 96 },
+      { clear: 4 + HEADER, protected: 48 },
+    ]);
+    expect(avcSubsamples(sample, 4, fresh(), 'cbcs')).toEqual([
+      { clear: 34 + 4 + HEADER, protected: 100 },
+      { clear: 4 + HEADER, protected: 48 },
+    ]);
   });
 
   it('joins slices without a whole block to the clear bytes around them', () => {
     const sample = prefixed(sliceOf(HEADER + 15), sliceOf(HEADER + 16), sei(5), sliceOf(HEADER));
     for (const scheme of ['cenc', 'cbcs'] as const) {
-      expect(avcSubsamples(sample, 4, fresh(), scheme)).toEqual([{ clear: 4 + HEADER + 15 + 4 + HEADER, protected: 16 }, { clear: 9 + 4 + HEADER, protected: 0 }]);
+      expect(avcSubsamples(sample, 4, fresh(), scheme)).toEqual([
+        { clear: 4 + HEADER + 15 + 4 + HEADER, protected: 16 },
+        { clear: 9 + 4 + HEADER, protected: 0 },
+      ]);
     }
   });
 
   it('splits clear counts above 16 bits', () => {
     const sample = prefixed(sei(0x20000), sliceOf(HEADER + 32));
-    expect(avcSubsamples(sample, 4, fresh(), 'cbcs')).toEqual([{ clear: 0xffff, protected: 0 }, { clear: 0xffff, protected: 0 }, { clear: 0x20000 + 4 + 4 + HEADER - 2 * 0xffff, protected: 32 }]);
+    expect(avcSubsamples(sample, 4, fresh(), 'cbcs')).toEqual([
+      { clear: 0xffff, protected: 0 },
+      { clear: 0xffff, protected: 0 },
+      { clear: 0x20000 + 4 + 4 + HEADER - 2 * 0xffff, protected: 32 },
+    ]);
     expect(avcSubsamples(prefixed(sei(9)), 4, fresh(), 'cenc')).toEqual([{ clear: 13, protected: 0 }]);
     expect(avcSubsamples(new Uint8Array(0), 4, fresh(), 'cenc')).toEqual([{ clear: 0, protected: 0 }]);
   });
@@ -81,11 +94,14 @@ describe('avcSubsamples', () => {
 
   it('survives hostile samples, and what it accepts adds up', () => {
     fc.assert(
-      fc.property(hostile(prefixed(...configuration.sps, sei(10), sliceOf(120), ...configuration.pps, sliceOf(60))), fc.constantFrom('cenc' as const, 'cbcs' as const), (sample, scheme) =>
-        expectTypedOutcome(() => {
-          const table = avcSubsamples(sample, 4, fresh(), scheme);
-          expect(table.reduce((sum, { clear, protected: length }) => sum + clear + length, 0)).toBe(sample.length);
-        }),
+      fc.property(
+        hostile(prefixed(...configuration.sps, sei(10), sliceOf(120), ...configuration.pps, sliceOf(60))),
+        fc.constantFrom('cenc' as const, 'cbcs' as const),
+        (sample, scheme) =>
+          expectTypedOutcome(() => {
+            const table = avcSubsamples(sample, 4, fresh(), scheme);
+            expect(table.reduce((sum, { clear, protected: length }) => sum + clear + length, 0)).toBe(sample.length);
+          }),
       ),
       { numRuns: 1000 },
     );
@@ -105,6 +121,9 @@ describe('avcC', () => {
     const bytes = clip.track.avcC ?? new Uint8Array();
     expect(() => parseAvcConfiguration(Uint8Array.of(2, ...bytes.subarray(1)))).toThrow(expect.objectContaining({ code: 'media-unsupported' }));
     expect(() => avcConfigurationOf({ format: 'hev1' })).toThrow(/"hev1".*libx264/);
-    fc.assert(fc.property(hostile(bytes), (changed) => expectTypedOutcome(() => createParameterSets(parseAvcConfiguration(changed)))), { numRuns: 700 });
+    fc.assert(
+      fc.property(hostile(bytes), (changed) => expectTypedOutcome(() => createParameterSets(parseAvcConfiguration(changed)))),
+      { numRuns: 700 },
+    );
   });
 });

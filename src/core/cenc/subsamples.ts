@@ -25,7 +25,12 @@ export const maxSubsamples = (scheme: ProtectionScheme): number => Math.floor((2
 
 /** Coding tools whose slices would stay readable, because they are no slices of type 1 or 5. */
 const REFUSED: Readonly<Record<number, string>> = {
-  2: 'data partitioning', 3: 'data partitioning', 4: 'data partitioning', 19: 'auxiliary pictures', 20: 'scalable or multiview coding', 21: 'depth views',
+  2: 'data partitioning',
+  3: 'data partitioning',
+  4: 'data partitioning',
+  19: 'auxiliary pictures',
+  20: 'scalable or multiview coding',
+  21: 'depth views',
 };
 
 /**
@@ -45,7 +50,8 @@ export const avcSubsamples = (sample: Uint8Array, lengthSize: number, sets: Para
     } else if (nal.type === NAL_SPS || nal.type === NAL_PPS) sets.accept(sample.subarray(nal.start, nal.end));
     else {
       const tool = REFUSED[nal.type];
-      if (tool !== undefined) throw new SealcastError('media-unsupported', `the H.264 stream uses ${tool} (NAL unit type ${nal.type}); transcode it to Main or High profile (ffmpeg -c:v libx264)`);
+      if (tool !== undefined)
+        throw new SealcastError('media-unsupported', `the H.264 stream uses ${tool} (NAL unit type ${nal.type}); transcode it to Main or High profile (ffmpeg -c:v libx264)`);
     }
   }
   const limit = maxSubsamples(scheme);
@@ -55,7 +61,10 @@ export const avcSubsamples = (sample: Uint8Array, lengthSize: number, sets: Para
     for (let keep = Math.min(bySize.length, limit); subsamples.length > limit; keep--) {
       if (keep < 0) throw new SealcastError('media-too-large', `a sample of ${sample.length} bytes has more clear bytes than its subsample table can describe`);
       const kept = new Set(bySize.slice(0, keep));
-      subsamples = layOut(ranges.filter((range) => kept.has(range)), sample.length);
+      subsamples = layOut(
+        ranges.filter((range) => kept.has(range)),
+        sample.length,
+      );
     }
   }
   return subsamples;

@@ -33,7 +33,10 @@ describe('BoxSplitter', () => {
 
   it('does so wherever the reads fall', () => {
     expect(feed(file, [1])).toEqual(whole);
-    fc.assert(fc.property(fc.array(fc.integer({ min: 1, max: 3000 }), { minLength: 1, maxLength: 6 }), (reads) => void expect(feed(file, reads)).toEqual(whole)), { numRuns: 60 });
+    fc.assert(
+      fc.property(fc.array(fc.integer({ min: 1, max: 3000 }), { minLength: 1, maxLength: 6 }), (reads) => void expect(feed(file, reads)).toEqual(whole)),
+      { numRuns: 60 },
+    );
   });
 
   it('keeps its own copy of what it was fed', () => {
@@ -46,7 +49,13 @@ describe('BoxSplitter', () => {
 
   it('keeps styp, prft, emsg and uuid with their chunk, drops sidx, free and mfra, takes a new init segment', () => {
     const { init, fragments } = smallClip('avc');
-    const chunk = concatBytes(writeBrands('styp', 'cmfs', ['msdh']), writeBox('prft', new Uint8Array(24)), writeBox('emsg', new Uint8Array(9)), writeBox('uuid', new Uint8Array(20)), fragments[0] as Uint8Array);
+    const chunk = concatBytes(
+      writeBrands('styp', 'cmfs', ['msdh']),
+      writeBox('prft', new Uint8Array(24)),
+      writeBox('emsg', new Uint8Array(9)),
+      writeBox('uuid', new Uint8Array(20)),
+      fragments[0] as Uint8Array,
+    );
     const stream = concatBytes(init, writeBox('sidx', new Uint8Array(50)), chunk, writeBox('free', new Uint8Array(3)), init, fragments[1] as Uint8Array, writeBox('mfra'));
     expect(feed(stream, [100])).toEqual([
       { kind: 'init', bytes: init },
@@ -67,7 +76,12 @@ describe('BoxSplitter', () => {
     const progressive = concatBytes(writeBrands('ftyp', 'isom', []), writeBox('mdat', new Uint8Array(9)));
     expect(() => feed(writeBox('mdat', new Uint8Array(9)), [64])).toThrow(failing('media-unsupported'));
     expect(() => feed(progressive, [64])).toThrow(/movflags/);
-    expect(() => feed(Uint8Array.from('#EXTM3U\n#EXT-X-VERSION:3\n', (c) => c.charCodeAt(0)), [64])).toThrow(failing('media-unsupported'));
+    expect(() =>
+      feed(
+        Uint8Array.from('#EXTM3U\n#EXT-X-VERSION:3\n', (c) => c.charCodeAt(0)),
+        [64],
+      ),
+    ).toThrow(failing('media-unsupported'));
     expect(() => feed(concatBytes(writeBox('moof'), writeBox('moof')), [64])).toThrow(failing('media-malformed'));
     expect(() => feed(Uint8Array.of(0, 0, 0, 0, 0x6d, 0x6f, 0x6f, 0x66), [64])).toThrow(failing('media-unsupported'));
   });
@@ -87,14 +101,17 @@ describe('BoxSplitter', () => {
   });
 
   it('says so where the stream ends inside a piece', () => {
-    for (const cut of [3, 20, (whole[0] as CmafPiece).bytes.length + 60, file.length - 1]) expect(() => feed(file.subarray(0, cut), [file.length]), String(cut)).toThrow(failing('media-truncated'));
+    for (const cut of [3, 20, (whole[0] as CmafPiece).bytes.length + 60, file.length - 1])
+      expect(() => feed(file.subarray(0, cut), [file.length]), String(cut)).toThrow(failing('media-truncated'));
   });
 
   it('survives hostile variations in any reads', () => {
     fc.assert(
-      fc.property(hostile(file), fc.integer({ min: 1, max: 5000 }), (bytes, size) => expectTypedOutcome(() => {
-        for (const piece of feed(bytes, [size])) expect(readBoxes(piece.bytes).length).toBeGreaterThan(0);
-      })),
+      fc.property(hostile(file), fc.integer({ min: 1, max: 5000 }), (bytes, size) =>
+        expectTypedOutcome(() => {
+          for (const piece of feed(bytes, [size])) expect(readBoxes(piece.bytes).length).toBeGreaterThan(0);
+        }),
+      ),
       { numRuns: 300 },
     );
   });

@@ -11,6 +11,7 @@ import { MAX_BOX_HEADER, printable, readBoxHeader } from './box.ts';
 /** A complete piece: `[ftyp] moov`, or `[styp] [prft] [emsg]* [uuid]* moof mdat`. `bytes` is the caller's own copy. */
 export type CmafPiece = { readonly kind: 'init' | 'chunk'; readonly bytes: Uint8Array };
 
+/** One per stream; after a throw it must not be used any more. */
 export type BoxSplitter = {
   /** Feeds the next bytes (copied); answers the pieces they completed. Throws `media-malformed`, `media-unsupported`, `media-too-large`. */
   push(bytes: Uint8Array): readonly CmafPiece[];
@@ -18,6 +19,7 @@ export type BoxSplitter = {
   end(): void;
 };
 
+/** Limits that bound the memory one source can take. */
 export type BoxSplitterOptions = {
   /** Largest init segment in bytes. Default 1 MiB. */
   readonly maxInit?: number;
@@ -28,6 +30,7 @@ export type BoxSplitterOptions = {
 const HEADER_BOXES = new Set(['styp', 'prft', 'emsg', 'uuid']);
 const IGNORED = new Set(['sidx', 'ssix', 'free', 'skip', 'mfra', 'pdin', 'meta', 'udta']);
 
+/** A splitter at the start of a stream. */
 export const createBoxSplitter = (options: BoxSplitterOptions = {}): BoxSplitter => {
   const maxInit = options.maxInit ?? 1 << 20;
   const maxChunk = options.maxChunk ?? 1 << 26;
@@ -84,7 +87,8 @@ export const createBoxSplitter = (options: BoxSplitterOptions = {}): BoxSplitter
     } else throw new SealcastError(stage === 'between' && held === 0 ? 'media-unsupported' : 'media-malformed', `box ${printable(type)} is not expected ${WHERE[stage]}`);
     dropped = 0;
     const limit = stage === 'ftyp' ? maxInit : maxChunk;
-    if (size > limit - held) throw new SealcastError('media-too-large', `${stage === 'ftyp' ? 'an init segment' : 'a chunk'} of ${held + size} bytes or more; the limit is ${limit}`);
+    if (size > limit - held)
+      throw new SealcastError('media-too-large', `${stage === 'ftyp' ? 'an init segment' : 'a chunk'} of ${held + size} bytes or more; the limit is ${limit}`);
   };
 
   return {

@@ -63,7 +63,10 @@ describe('reading boxes', () => {
     const deep = (bytes: Uint8Array, depth: number): void => {
       for (const box of readBoxes(bytes)) if (depth < 8 && ['moov', 'trak', 'mdia', 'minf', 'stbl', 'moof', 'traf', 'mvex'].includes(box.type)) deep(box.body, depth + 1);
     };
-    fc.assert(fc.property(hostile(clipBytes('aac')), (bytes) => expectTypedOutcome(() => deep(bytes, 0))), { numRuns: 500 });
+    fc.assert(
+      fc.property(hostile(clipBytes('aac')), (bytes) => expectTypedOutcome(() => deep(bytes, 0))),
+      { numRuns: 500 },
+    );
   });
 });
 
@@ -82,7 +85,10 @@ describe('rewriting boxes', () => {
     const [ftyp, moov] = readBoxes(edited);
     expect(encodeHex(ftyp?.bytes ?? new Uint8Array())).toBe(encodeHex(tree.subarray(0, 9)));
     expect(moov?.headerSize).toBe(16);
-    expect(readBoxes(moov?.body ?? new Uint8Array()).map((box) => [box.type, [...box.body]])).toEqual([['trak', [7, 8]], ['pssh', []]]);
+    expect(readBoxes(moov?.body ?? new Uint8Array()).map((box) => [box.type, [...box.body]])).toEqual([
+      ['trak', [7, 8]],
+      ['pssh', []],
+    ]);
   });
 
   it('removes top-level boxes and refuses a prefix longer than the box', () => {

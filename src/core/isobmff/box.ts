@@ -63,6 +63,7 @@ export const readBoxes = (bytes: Uint8Array, from: number = 0): readonly Box[] =
   return found;
 };
 
+/** The first box of that type; undefined where there is none. */
 export const findBox = (boxes: readonly Box[], type: string): Box | undefined => boxes.find((box) => box.type === type);
 
 /** The one box of that type; `media-malformed` if it is missing or there several times. */
@@ -74,8 +75,7 @@ export const onlyBox = (boxes: readonly Box[], type: string, inside: string): Bo
 };
 
 /** Follows a path of plain container boxes, e.g. `descend(trak, 'mdia/minf/stbl')`; each must be there once. */
-export const descend = (box: Box, path: string): Box =>
-  path.split('/').reduce((inside, type) => onlyBox(readBoxes(inside.body), type, inside.type), box);
+export const descend = (box: Box, path: string): Box => path.split('/').reduce((inside, type) => onlyBox(readBoxes(inside.body), type, inside.type), box);
 
 /** Version, flags and a reader standing behind them. */
 export type FullBox = { readonly version: number; readonly flags: number; readonly reader: ByteReader };
@@ -99,6 +99,7 @@ export const writeBox = (type: string, ...parts: readonly Uint8Array[]): Uint8Ar
   return out;
 };
 
+/** A new box that starts with version (8 bits) and flags (24 bits). */
 export const writeFullBox = (type: string, version: number, flags: number, ...parts: readonly Uint8Array[]): Uint8Array =>
   writeBox(type, new Uint8Array([version, (flags >>> 16) & 0xff, (flags >>> 8) & 0xff, flags & 0xff]), ...parts);
 

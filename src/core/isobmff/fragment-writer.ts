@@ -14,6 +14,7 @@ import type { Box } from './box.ts';
 import { editBoxes, editChildren } from './rewrite.ts';
 import type { Fragment, Sample } from './fragment.ts';
 
+/** A sample with its bytes and timing, in ticks of its track. */
 export type SampleToWrite = {
   readonly data: Uint8Array;
   /** Ticks. */

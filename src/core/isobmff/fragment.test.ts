@@ -42,7 +42,11 @@ describe('parseFragment', () => {
 
   it('takes defaults of tfhd and trex, several runs, first-sample flags and negative offsets', () => {
     const trafOf = (offset: number): readonly Uint8Array[] => [
-      tfhd(0x20000 | 0x8 | 0x10, 40, 5), tfdt, trun(0x5, 2, offset, 0), writeFullBox('trun', 1, 0x800, u32(1, 0xfffffff6)), trun(0x300, 1, 33, 7),
+      tfhd(0x20000 | 0x8 | 0x10, 40, 5),
+      tfdt,
+      trun(0x5, 2, offset, 0),
+      writeFullBox('trun', 1, 0x800, u32(1, 0xfffffff6)),
+      trun(0x300, 1, 33, 7),
     ];
     const bytes = fragmentOf([writeBox('traf', ...trafOf(headSize(...trafOf(0))))]);
     const run = onlyTrackFragment(parseFragment(bytes, [{ id: 1, defaults: { duration: 1, size: 1, flags: 0x10000 } }]));
@@ -57,7 +61,10 @@ describe('parseFragment', () => {
   });
 
   it('refuses samples outside mdat, bombs, and what CMAF does not have', () => {
-    const one = (run: Uint8Array, head: Uint8Array = tfhd(0x20000)): (() => unknown) => () => parseFragment(fragmentOf([writeBox('traf', head, tfdt, run)]), [TRACK]);
+    const one =
+      (run: Uint8Array, head: Uint8Array = tfhd(0x20000)): (() => unknown) =>
+      () =>
+        parseFragment(fragmentOf([writeBox('traf', head, tfdt, run)]), [TRACK]);
     const offset = headSize(tfhd(0x20000), tfdt, trun(0x201, 1, 0, 1));
     expect(one(trun(0x201, 1, offset, 64))).not.toThrow();
     expect(one(trun(0x201, 1, offset, 65))).toThrow(failing('media-truncated'));
@@ -82,11 +89,13 @@ describe('parseFragment', () => {
       // Most changes should meet the boxes, not the sample data.
       const head = bytes.subarray(0, 400);
       fc.assert(
-        fc.property(hostile(head), (start) => expectTypedOutcome(() => {
-          const changed = concatBytes(start, bytes.subarray(400));
-          for (const run of parseFragment(changed, [track]).tracks) for (const sample of run.samples) expect(sample.offset + sample.size).toBeLessThanOrEqual(changed.length);
-          retimeFragment(changed, { shift: () => 5n });
-        })),
+        fc.property(hostile(head), (start) =>
+          expectTypedOutcome(() => {
+            const changed = concatBytes(start, bytes.subarray(400));
+            for (const run of parseFragment(changed, [track]).tracks) for (const sample of run.samples) expect(sample.offset + sample.size).toBeLessThanOrEqual(changed.length);
+            retimeFragment(changed, { shift: () => 5n });
+          }),
+        ),
         { numRuns: 700 },
       );
     }
@@ -166,9 +175,26 @@ describe('small boxes', () => {
   });
 
   it('lays out sidx as 14496-12 8.16.3 says', () => {
-    const bytes = writeSidx({ trackId: 1, timescale: 1000, earliest: time(5n), entries: [{ size: 10, duration: 2000, sync: true }, { size: 11, duration: 1000, sync: false }] });
+    const bytes = writeSidx({
+      trackId: 1,
+      timescale: 1000,
+      earliest: time(5n),
+      entries: [
+        { size: 10, duration: 2000, sync: true },
+        { size: 11, duration: 1000, sync: false },
+      ],
+    });
     expect(Buffer.from(bytes).toString('hex')).toBe(
-      '0000004073696478' + '01000000' + '00000001' + '000003e8' + '0000000000000005' + '0000000000000000' + '0000' + '0002' + '0000000a000007d090000000' + '0000000b000003e800000000',
+      '0000004073696478' +
+        '01000000' +
+        '00000001' +
+        '000003e8' +
+        '0000000000000005' +
+        '0000000000000000' +
+        '0000' +
+        '0002' +
+        '0000000a000007d090000000' +
+        '0000000b000003e800000000',
     );
   });
 });

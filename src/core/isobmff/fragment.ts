@@ -12,6 +12,7 @@ import type { SampleDefaults } from './init.ts';
 import { parseBrands, parsePrft } from './segment-boxes.ts';
 import type { Brands, ProducerReferenceTime } from './segment-boxes.ts';
 
+/** Where one sample lies and how it is timed. */
 export type Sample = {
   /** Offset in the fragment's bytes. */
   readonly offset: number;
@@ -26,6 +27,7 @@ export type Sample = {
   readonly sync: boolean;
 };
 
+/** The samples of one track in a fragment, in decode order. */
 export type TrackFragment = {
   readonly trackId: number;
   /** Decode time of the first sample, in ticks of the track. */
@@ -35,6 +37,7 @@ export type TrackFragment = {
   readonly traf: Box;
 };
 
+/** A parsed fragment; boxes and samples refer to `bytes`. */
 export type Fragment = {
   readonly bytes: Uint8Array;
   readonly sequenceNumber: number;

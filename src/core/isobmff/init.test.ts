@@ -55,7 +55,8 @@ describe('parseInit', () => {
   });
 
   it('prefers elng over mdhd, ignores a nonsense one', () => {
-    const withElng = (text: string): Uint8Array => edit(aac, 'moov/trak/mdia', (mdia) => editChildren(mdia, 0, () => undefined, [writeFullBox('elng', 0, 0, encodeUtf8(`${text}\0`))]));
+    const withElng = (text: string): Uint8Array =>
+      edit(aac, 'moov/trak/mdia', (mdia) => editChildren(mdia, 0, () => undefined, [writeFullBox('elng', 0, 0, encodeUtf8(`${text}\0`))]));
     expect(parseInit(withElng('pt-BR')).tracks[0]?.language).toBe('pt-BR');
     expect(parseInit(withElng('"><x>')).tracks[0]?.language).toBe('und');
     const spanish = edit(aac, 'moov/trak/mdia/mdhd', (mdhd) => {
@@ -73,15 +74,23 @@ describe('parseInit', () => {
     expect(() => parseInit(edit(avc, 'moov/trak', (trak) => new Array<Uint8Array>(65).fill(trak.bytes)))).toThrow(failing('media-too-large'));
     expect(() => parseInit(edit(avc, 'moov/trak/mdia/minf/stbl/stsd/avc1', (entry) => [entry.bytes, entry.bytes]))).toThrow(failing('media-unsupported'));
     expect(() => parseInit(edit(avc, 'moov/trak/mdia/minf/stbl/stsd/avc1', () => []))).toThrow(failing('media-malformed'));
-    expect(() => parseInit(edit(avc, 'moov/trak/mdia/mdhd', (mdhd) => {
-      const copy = mdhd.bytes.slice();
-      copy.fill(0, 20, 24);
-      return copy;
-    }))).toThrow(/timescale 0/);
+    expect(() =>
+      parseInit(
+        edit(avc, 'moov/trak/mdia/mdhd', (mdhd) => {
+          const copy = mdhd.bytes.slice();
+          copy.fill(0, 20, 24);
+          return copy;
+        }),
+      ),
+    ).toThrow(/timescale 0/);
   });
 
   it('survives hostile variations', () => {
-    for (const init of [avc, aac]) fc.assert(fc.property(hostile(init), (bytes) => expectTypedOutcome(() => parseInit(bytes))), { numRuns: 700 });
+    for (const init of [avc, aac])
+      fc.assert(
+        fc.property(hostile(init), (bytes) => expectTypedOutcome(() => parseInit(bytes))),
+        { numRuns: 700 },
+      );
   });
 });
 
@@ -103,7 +112,10 @@ describe('sample entries', () => {
   });
 
   it('refuses descriptors that lie about their length', () => {
-    const broken = (hex: string): (() => unknown) => () => parseSampleEntry('audio', audioEntry('mp4a', writeFullBox('esds', 0, 0, decodeHex(hex))));
+    const broken =
+      (hex: string): (() => unknown) =>
+      () =>
+        parseSampleEntry('audio', audioEntry('mp4a', writeFullBox('esds', 0, 0, decodeHex(hex))));
     expect(broken('03ffffffff7f')).toThrow(failing('media-malformed'));
     expect(broken('0320000100')).toThrow(failing('media-truncated'));
     expect(broken('0403000100')).toThrow(failing('media-malformed'));

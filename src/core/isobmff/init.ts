@@ -18,6 +18,7 @@ import { parseSeigDescriptions } from './sample-groups.ts';
 /** `trex`: what a fragment's samples have unless it says otherwise. */
 export type SampleDefaults = { readonly duration: number; readonly size: number; readonly flags: number };
 
+/** One track of an init segment. */
 export type Track = SampleEntry & {
   readonly id: number;
   readonly kind: TrackKind;
@@ -33,6 +34,7 @@ export type Track = SampleEntry & {
   readonly seig: readonly EncryptionParameters[];
 };
 
+/** A parsed init segment. */
 export type InitSegment = {
   readonly brands?: Brands;
   readonly tracks: readonly Track[];

@@ -12,6 +12,7 @@ import { ByteReader } from '#core/bytes/reader.ts';
 import { findBox, fourCharacters, onlyBox, printable, readBoxes, readFullBox } from './box.ts';
 import type { Box } from './box.ts';
 
+/** What a track is, from its handler. */
 export type TrackKind = 'video' | 'audio' | 'text' | 'other';
 
 /** `tenc`, or one `seig` group entry (ISO/IEC 23001-7 clauses 8.2 and 6). */
@@ -29,6 +30,7 @@ export type EncryptionParameters = {
 /** `sinf` of a protected sample entry: scheme four characters and the track's defaults. */
 export type TrackProtection = { readonly scheme: string; readonly defaults: EncryptionParameters };
 
+/** How the samples of a track are coded and protected. */
 export type SampleEntry = {
   /** Four characters of the coding, of the original one where protected (`avc1`, not `encv`). */
   readonly format: string;

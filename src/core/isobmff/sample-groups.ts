@@ -54,12 +54,27 @@ export const writeSeigDescription = (entry: EncryptionParameters): Uint8Array =>
 
 /** An `sbgp` that maps all `samples` of a fragment to its first own description. */
 export const writeSeigRun = (samples: number): Uint8Array =>
-  writeFullBox('sbgp', 0, 0, new ByteWriter(16).text('seig').u32(1).u32(samples).u32(FRAGMENT_GROUP_BASE + 1).finish());
+  writeFullBox(
+    'sbgp',
+    0,
+    0,
+    new ByteWriter(16)
+      .text('seig')
+      .u32(1)
+      .u32(samples)
+      .u32(FRAGMENT_GROUP_BASE + 1)
+      .finish(),
+  );
 
 /** The fields `tenc` and `seig` share, with the reserved byte in front. */
 export const writeEncryptionParameters = (entry: EncryptionParameters): Uint8Array => {
   const writer = new ByteWriter(40);
-  writer.u8(0).u8((entry.cryptBlocks << 4) | entry.skipBlocks).u8(entry.isProtected ? 1 : 0).u8(entry.ivSize).bytes(entry.kid);
+  writer
+    .u8(0)
+    .u8((entry.cryptBlocks << 4) | entry.skipBlocks)
+    .u8(entry.isProtected ? 1 : 0)
+    .u8(entry.ivSize)
+    .bytes(entry.kid);
   if (entry.constantIv !== undefined) writer.u8(entry.constantIv.length).bytes(entry.constantIv);
   return writer.finish();
 };

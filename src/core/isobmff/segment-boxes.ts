@@ -11,6 +11,7 @@ import { fourCharacters, readFullBox, writeBox, writeFullBox } from './box.ts';
 import type { Box } from './box.ts';
 import { ByteReader } from '#core/bytes/reader.ts';
 
+/** Brands of a file or segment, four characters each. */
 export type Brands = { readonly major: string; readonly minor: number; readonly compatible: readonly string[] };
 
 /** Reads `ftyp` or `styp`. */
@@ -41,6 +42,7 @@ export type ProducerReferenceTime = { readonly trackId: number; readonly wallClo
 /** Seconds between 1900 (NTP) and 1970 (Unix). */
 const NTP_TO_UNIX = 2_208_988_800n;
 
+/** Reads `prft`; the wall clock is rounded to the nearest microsecond. */
 export const parsePrft = (box: Box): ProducerReferenceTime => {
   const { version, flags, reader } = readFullBox(box);
   const trackId = reader.u32();
@@ -55,7 +57,10 @@ export const writePrft = (time: { trackId: number; wallClock: Micros; mediaTime:
   const micros = BigInt(time.wallClock);
   const seconds = micros / 1_000_000n + NTP_TO_UNIX;
   const fraction = ((micros % 1_000_000n) << 32n) / 1_000_000n;
-  const body = new ByteWriter(20).u32(time.trackId).u64((seconds << 32n) | fraction).u64(time.mediaTime);
+  const body = new ByteWriter(20)
+    .u32(time.trackId)
+    .u64((seconds << 32n) | fraction)
+    .u64(time.mediaTime);
   return writeFullBox('prft', 1, time.flags ?? 24, body.finish());
 };
 
@@ -68,7 +73,10 @@ export const writeSidx = (index: { trackId: number; timescale: number; earliest:
   writer.u32(index.trackId).u32(index.timescale).u64(index.earliest).u64(0n).u16(0).u16(index.entries.length);
   for (const entry of index.entries) {
     if (entry.size > 0x7fffffff) throw new RangeError('a subsegment of an index has at most 2^31-1 bytes');
-    writer.u32(entry.size).u32(entry.duration).u32(entry.sync ? 0x90000000 : 0);
+    writer
+      .u32(entry.size)
+      .u32(entry.duration)
+      .u32(entry.sync ? 0x90000000 : 0);
   }
   return writeFullBox('sidx', 1, 0, writer.finish());
 };
