@@ -11,6 +11,11 @@ import type { EntitlementKey as ConfiguredKey } from './config/index.ts';
 
 type PublicJwk = Exclude<EntitlementKey['key'], Uint8Array>;
 
+type JwkText = PublicJwk & { readonly d?: string };
+
+/** The public part, without what another tool said the key was for: here it verifies. */
+const verifying = ({ d: _private, key_ops: _operations, use: _use, ext: _extractable, ...publicPart }: JwkText): PublicJwk => publicPart;
+
 const read = async (path: string): Promise<Buffer> => {
   try {
     return await readFile(path);
@@ -21,8 +26,7 @@ const read = async (path: string): Promise<Buffer> => {
 
 const jwkOf = async (path: string): Promise<PublicJwk> => {
   try {
-    const { d: _private, ...publicPart } = JSON.parse((await read(path)).toString('utf8')) as PublicJwk & { d?: string };
-    return publicPart;
+    return verifying(JSON.parse((await read(path)).toString('utf8')) as JwkText);
   } catch (cause) {
     if (cause instanceof SealcastError) throw cause;
     throw new SealcastError('config-invalid', `entitlements.keys: ${path} is not a JSON Web Key`, { cause });
@@ -43,6 +47,6 @@ export const loadEntitlementKeys = (configured: readonly ConfiguredKey[]): Promi
     configured.map(async ({ kid, alg, jwk, jwkFile, secretFile }) => ({
       kid,
       alg,
-      key: secretFile !== undefined ? await secretOf(secretFile) : jwkFile !== undefined ? await jwkOf(jwkFile) : ((jwk ?? {}) as PublicJwk),
+      key: secretFile !== undefined ? await secretOf(secretFile) : jwkFile !== undefined ? await jwkOf(jwkFile) : verifying((jwk ?? {}) as JwkText),
     })),
   );

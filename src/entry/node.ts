@@ -101,7 +101,7 @@ export const startPlatform = async (options: PlatformOptions): Promise<Platform>
         throw new SealcastError('config-invalid', `listening on ${host} needs a key-encryption key of your own (keyEncryptionKey.file or .env): the generated one is for development on this machine`);
       }
     }
-    const stores = await openStores({ dataFolder: config.data, clock });
+    const stores = await openStores({ dataFolder: config.data, clock, counts: config.roles.includes('license-server') || config.roles.includes('renewal') });
     closers.push(() => stores.close());
     const box = createSecretBox(kek);
     const secrets = createOwnSecrets({ store: stores.secrets, box, random });
