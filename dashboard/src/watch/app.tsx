@@ -15,10 +15,14 @@ import { Timeline } from './timeline.tsx';
 import { NO_READING, type Reading, type ViewingState, startViewing } from './viewing.ts';
 
 /** How often the demo's list is asked for, and from which latency on a viewer is offered to jump ahead; ms, s. */
-const REFRESH = 5000;
+const REFRESH = 3000;
 const LATE = 6;
 /** Where a jump ahead lands behind the camera, s. */
 const LIVE_DISTANCE = 2.5;
+
+/** An event's first seconds: its manifest may come a moment after its media. */
+const RETRIES = 5;
+const RETRY_PAUSE = 3000;
 
 type Opening = { readonly support: PlaybackSupport; readonly source: Source } | { readonly support: PlaybackSupport; readonly failure: string };
 
@@ -100,6 +104,8 @@ const Room = (props: { source: Exclude<Source, { from: 'nowhere' }> }) => {
   const [player, setPlayer] = useState<PlayerName>('shaka');
   const [round, setRound] = useState(0);
   const [viewing, setViewing] = useState<ViewingState>({ phase: 'starting', step: 'Preparing' });
+  const begun = programme?.state !== 'created';
+  const retries = useRef(0);
   const previous = useRef<Promise<void>>(Promise.resolve());
 
   const block = useCallback((wanted: boolean): void => {
@@ -112,7 +118,8 @@ const Room = (props: { source: Exclude<Source, { from: 'nowhere' }> }) => {
     if (element === null || programme === undefined) return undefined;
     let stop: (() => Promise<void>) | undefined;
     let left = false;
-    setViewing({ phase: 'starting', step: 'Preparing' });
+    setViewing({ phase: 'starting', step: begun ? 'Preparing' : 'The event has not started yet' });
+    if (!begun) return undefined;
     // The element is shared: the next player starts when the last one has let go of it.
     void previous.current.then(() => {
       if (left) return;
@@ -127,9 +134,18 @@ const Room = (props: { source: Exclude<Source, { from: 'nowhere' }> }) => {
       removeEventListener('pagehide', leave);
       leave();
     };
-  }, [source, programme?.asset, player, round]);
+  }, [source, programme?.asset, begun, player, round]);
 
   const live = programme?.kind === 'event';
+  useEffect(() => {
+    if (viewing.phase === 'watching') retries.current = 0;
+    if (viewing.phase !== 'over' || viewing.code !== 'player' || !live || source.from !== 'demo' || retries.current >= RETRIES) return undefined;
+    const timer = setTimeout(() => {
+      retries.current++;
+      setRound((count) => count + 1);
+    }, RETRY_PAUSE);
+    return () => clearTimeout(timer);
+  }, [viewing.phase]);
   const reading = viewing.phase === 'watching' ? viewing.reading : NO_READING;
   if (programme === undefined) return <Message title="Nothing is on yet"><p>As soon as an event or a title is added, it appears here.</p></Message>;
   return (

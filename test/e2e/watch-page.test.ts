@@ -1,0 +1,109 @@
+// SPDX-License-Identifier: Apache-2.0
+/**
+ * The watch page against the whole demo in real Chromium: each stock player shows moving pictures, and blocking renewals
+ * stops the picture within the published bound and says why.
+ *
+ * The demo is started as a user starts it; everything is read from the page, as a viewer would.
+ */
+import { type ChildProcess, spawn } from 'node:child_process';
+import { existsSync } from 'node:fs';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join, resolve } from 'node:path';
+import { type Browser, type Page, chromium } from 'playwright-core';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+
+const CHROMIUM = '/usr/bin/chromium';
+const root = resolve(import.meta.dirname, '../..');
+/** A term and a group of the demo, and time for this machine to be slow. */
+const BOUND_SECONDS = 20 + 6;
+const SLACK_SECONDS = 30;
+
+let demo: ChildProcess;
+let data: string;
+let url: string;
+let browser: Browser;
+
+const startDemo = async (): Promise<string> => {
+  let log = '';
+  demo = spawn(process.execPath, [join(root, 'src/cli/main.ts'), 'demo', '--viewers', '0', '--port', '0', '--data', data], { cwd: root, stdio: ['ignore', 'pipe', 'pipe'] });
+  return new Promise((done, failed) => {
+    const read = (chunk: Buffer): void => {
+      log += chunk.toString();
+      const address = /watch page\s+(http\S+)/.exec(log)?.[1];
+      if (address !== undefined) done(address);
+    };
+    demo.stdout?.on('data', read);
+    demo.stderr?.on('data', read);
+    demo.once('exit', (code) => failed(new Error(`the demo ended with ${code}:\n${log.slice(-2000)}`)));
+  });
+};
+
+beforeAll(async () => {
+  if (!existsSync(CHROMIUM)) throw new Error('Chromium is missing; install it with: apt-get install -y --no-install-recommends chromium');
+  data = await mkdtemp(join(tmpdir(), 'sealcast-watch-'));
+  url = await startDemo();
+  browser = await chromium.launch({ executablePath: CHROMIUM, args: ['--no-sandbox', '--autoplay-policy=no-user-gesture-required'] });
+}, 120_000);
+
+afterAll(async () => {
+  await browser?.close();
+  if (demo?.exitCode === null) {
+    const ended = new Promise((done) => demo.once('exit', done));
+    demo.kill('SIGTERM');
+    await ended;
+  }
+  await rm(data, { recursive: true, force: true });
+}, 60_000);
+
+const framesOf = (page: Page): Promise<number> => page.locator('video').evaluate((video: HTMLVideoElement) => video.getVideoPlaybackQuality().totalVideoFrames);
+/** Waits until `count` more frames have been shown. */
+const moreFrames = async (page: Page, count: number): Promise<void> => {
+  const before = await framesOf(page);
+  await expect.poll(() => framesOf(page), { timeout: 60_000, interval: 250 }).toBeGreaterThan(before + count);
+};
+const openPage = async (): Promise<{ page: Page; faults: string[] }> => {
+  const page = await browser.newPage({ viewport: { width: 1280, height: 860 } });
+  const faults: string[] = [];
+  page.on('pageerror', (error) => faults.push(error.message));
+  page.on('console', (message) => {
+    if (message.text().includes('Content Security Policy')) faults.push(message.text());
+  });
+  await page.goto(url);
+  return { page, faults };
+};
+
+describe('watch page', () => {
+  it('shows moving pictures in each stock player, with live figures', async () => {
+    const { page, faults } = await openPage();
+    for (const player of ['Shaka', 'hls.js', 'dash.js']) {
+      await page.getByRole('button', { name: player, exact: true }).click();
+      await page.locator('.stage.watching').waitFor({ timeout: 60_000 });
+      await moreFrames(page, 25);
+      await expect.poll(() => page.getByText(/s behind the camera/).textContent()).toMatch(/^\d+\.\d\d s/);
+      expect(await page.getByRole('img', { name: /seconds unlocked ahead of the playhead/ }).count()).toBe(1);
+    }
+    expect(faults).toEqual([]);
+    await page.close();
+  }, 240_000);
+
+  it('stops within the bound when renewals are blocked, says why, and goes on when they are not', async () => {
+    const { page, faults } = await openPage();
+    await page.locator('.stage.watching').waitFor({ timeout: 60_000 });
+    await moreFrames(page, 25);
+    const blockedAt = Date.now();
+    await page.getByRole('switch', { name: /Block renewals/ }).check({ force: true });
+    await page.getByText('The picture stopped: its keys are used up').waitFor({ timeout: (BOUND_SECONDS + SLACK_SECONDS) * 1000 });
+    const unlockedSeconds = (Date.now() - blockedAt) / 1000;
+    expect(unlockedSeconds).toBeLessThan(BOUND_SECONDS + SLACK_SECONDS);
+    expect(await page.getByText(/No renewal reached the server/).count()).toBe(1);
+    const stoodAt = await framesOf(page);
+    await page.waitForTimeout(3000);
+    expect(await framesOf(page)).toBe(stoodAt);
+    await page.getByRole('switch', { name: /Block renewals/ }).uncheck({ force: true });
+    await moreFrames(page, 25);
+    expect(await page.getByText('The picture stopped: its keys are used up').count()).toBe(0);
+    expect(faults).toEqual([]);
+    await page.close();
+  }, 240_000);
+});
