@@ -74,6 +74,8 @@ const PAGE = `<!doctype html><meta charset="utf-8"><title>interop</title><style>
 export type TestBrowser = {
   /** A page at `{url}/interop/` with the harness and, if named, a player library; its errors are collected. */
   open(url: string, player?: PlayerName): Promise<{ readonly page: Page; readonly errors: string[] }>;
+  /** An empty page. */
+  blank(): Promise<Page>;
   close(): Promise<void>;
 };
 
@@ -101,6 +103,7 @@ export const openTestBrowser = async (): Promise<TestBrowser> => {
       await page.waitForFunction('globalThis.harness !== undefined');
       return { page, errors };
     },
+    blank: () => browser.newPage(),
     close: () => browser.close(),
   };
 };
