@@ -96,5 +96,5 @@ const MEDIA = fileURLToPath(new URL('../../../shared/media/', import.meta.url));
 export const naturalClips = (): readonly { readonly name: string; load(): Cmaf }[] => {
   const files = existsSync(MEDIA) ? readdirSync(MEDIA).filter((file) => file.endsWith('.mp4')) : [];
   if (files.length === 0) return [{ name: 'generated stand-in, ../shared/media is absent', load: () => generatedVideo('high, CABAC, 8x8, pyramid, many references') }];
-  return files.map((file) => ({ name: file, load: () => once(file, () => makeCmaf(['-t', '8', '-i', join(MEDIA, file)], ['-an', '-c:v', 'copy'], 1000)) }));
+  return files.map((file) => ({ name: file, load: () => once(file, () => makeCmaf(['-t', '5', '-i', join(MEDIA, file)], ['-an', '-c:v', 'copy'], 1000)) }));
 };

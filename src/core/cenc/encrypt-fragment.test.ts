@@ -7,7 +7,9 @@ import { decodeHex, encodeHex } from '#core/bytes/hex.ts';
 import type { ContentKey, KeyId } from '#core/ids.ts';
 import { descend, readBoxes, writeBox } from '#core/isobmff/box.ts';
 import type { Box } from '#core/isobmff/box.ts';
+import { withDataOffset } from '#core/isobmff/fragment-writer.ts';
 import { parseInit } from '#core/isobmff/init.ts';
+import { editBoxes, editChildren } from '#core/isobmff/rewrite.ts';
 import { writeBrands } from '#core/isobmff/segment-boxes.ts';
 import { expectTypedOutcome, hostile, smallClip } from '../../../test/vectors/clips.ts';
 import { createFragmentEncrypter } from './encrypt-fragment.ts';
@@ -22,6 +24,9 @@ const IV = decodeHex('0f0e0d0c0b0a09080706050403020100');
 const failing = (code: string): unknown => expect.objectContaining({ code });
 const moofOf = (bytes: Uint8Array): Box => readBoxes(bytes).find((box) => box.type === 'moof') as Box;
 const hexOf = (bytes: Uint8Array | undefined): string => encodeHex(bytes ?? new Uint8Array());
+
+/** A trun whose data offset leaves room for a second one. */
+const grown = (trun: Box): Uint8Array => withDataOffset(trun, trun.bytes.length);
 
 describe('encrypted fragments', () => {
   it('carry their boxes in the order players expect, saio pointing at the first entry of senc', () => {
@@ -99,6 +104,17 @@ describe('encrypted fragments', () => {
     expect(() => cbcs.encrypt(fragment, { kid: KID, key: KEY, constantIv: new Uint8Array(8) })).toThrow(RangeError);
     const once = cenc.encrypt(fragment, { kid: KID, key: KEY, firstIv: 0n }).bytes;
     expect(() => cenc.encrypt(once, { kid: KID, key: KEY, firstIv: 0n })).toThrow(failing('media-unsupported'));
+  });
+
+  it('are refused where samples share bytes', () => {
+    const { track, fragments } = smallClip('aac');
+    const twice = editBoxes(fragments[0] as Uint8Array, (moof) =>
+      moof.type !== 'moof'
+        ? undefined
+        : editChildren(moof, 0, (traf) => (traf.type !== 'traf' ? undefined : editChildren(traf, 0, (box) => (box.type === 'trun' ? [grown(box), grown(box)] : undefined)))),
+    );
+    const encrypter = createFragmentEncrypter({ scheme: 'cbcs', track, aes: nodeSampleAes, signalling: 'fragment' });
+    expect(() => encrypter.encrypt(twice, { kid: KID, key: KEY, constantIv: IV })).toThrow(/share bytes/);
   });
 
   it('are refused for what cannot be protected, saying what to do', () => {

@@ -13,7 +13,7 @@ import { createParameterSets } from '#core/avc/parameter-sets.ts';
 import { concatBytes } from '#core/bytes/concat.ts';
 import { ByteWriter } from '#core/bytes/writer.ts';
 import { readBoxes, writeFullBox } from '#core/isobmff/box.ts';
-import type { Fragment, TrackFragment } from '#core/isobmff/fragment.ts';
+import type { Fragment, Sample, TrackFragment } from '#core/isobmff/fragment.ts';
 import { onlyTrackFragment, parseFragment } from '#core/isobmff/fragment.ts';
 import { withDataOffset } from '#core/isobmff/fragment-writer.ts';
 import type { Track } from '#core/isobmff/init.ts';
@@ -87,6 +87,7 @@ export const createFragmentEncrypter = (options: FragmentEncrypterOptions): Frag
     const parameters = encryptionParameters(scheme, track.kind, key.kid, key.constantIv);
     const fragment = parseFragment(bytes, [track]);
     const run = onlyTrackFragment(fragment);
+    refuseOverlaps(run.samples);
     const firstIv = scheme === 'cenc' ? checkedIv(key.firstIv, run.samples.length) : 0n;
     const tables = run.samples.map((sample) => subsamplesOf(bytes.subarray(sample.offset, sample.offset + sample.size)));
     const groups = options.signalling === 'fragment' ? [writeSeigDescription(parameters), writeSeigRun(run.samples.length)] : [];
@@ -136,6 +137,15 @@ const createScratch = (): Scratch => {
     if (buffer.length < length) buffer = new Uint8Array(Math.max(length, 2 * buffer.length, 1 << 16));
     return buffer.subarray(0, length);
   };
+};
+
+/** Bytes that two samples share would be ciphered twice, which no reader undoes. */
+const refuseOverlaps = (samples: readonly Sample[]): void => {
+  let end = 0;
+  for (const sample of samples) {
+    if (sample.offset < end) throw new SealcastError('media-malformed', 'two samples of a fragment share bytes');
+    end = sample.offset + sample.size;
+  }
 };
 
 const checkedIv = (firstIv: bigint | undefined, samples: number): bigint => {
