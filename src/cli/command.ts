@@ -6,6 +6,7 @@
  */
 
 export const EXIT: { readonly done: 0; readonly negative: 1; readonly usage: 2; readonly environment: 3 } = { done: 0, negative: 1, usage: 2, environment: 3 };
+/** What a command's `run` answers; throwing `CommandExit` does the same with a message. */
 export type ExitCode = 0 | 1 | 2 | 3;
 
 /** Ends a command with an exit code and, unless empty, one line for the person on stderr. */

@@ -14,6 +14,7 @@ const CANDIDATES: readonly string[] = ['../../dashboard/dist/', '../dashboard/']
 export const dashboardFolder = (): string | undefined =>
   CANDIDATES.map((relative) => fileURLToPath(new URL(relative, import.meta.url))).find((folder) => existsSync(`${folder}watch.html`));
 
+/** Reads files of the dashboard by the names that the pages function allows; answers undefined for what is not there. */
 export const createDashboardReader = (folder: string | undefined): ((path: string) => Promise<Uint8Array | undefined>) => {
   const kept = new Map<string, Uint8Array>();
   return async (path) => {

@@ -42,6 +42,7 @@ const secretOf = async (path: string): Promise<Uint8Array> => {
   return new Uint8Array(bytes.subarray(0, end));
 };
 
+/** All configured keys, ready for the licence server. Throws `config-invalid` naming the file. */
 export const loadEntitlementKeys = (configured: readonly ConfiguredKey[]): Promise<readonly EntitlementKey[]> =>
   Promise.all(
     configured.map(async ({ kid, alg, jwk, jwkFile, secretFile }) => ({

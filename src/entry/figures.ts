@@ -6,6 +6,7 @@
  */
 import type { NodeMetrics } from '#adapters/node/metrics.ts';
 
+/** The function that the control room samples once per second. */
 export const createFigureSource = (metrics: NodeMetrics): (() => { totals: Readonly<Record<string, number>>; levels: Readonly<Record<string, number>> }) => {
   const answers = (source: string): number => metrics.total('sealcast_edge_answers_total', { source });
   return () => ({

@@ -33,6 +33,7 @@ import { createTimeEndpoint } from './time-endpoint.ts';
 import { loadTls } from './tls.ts';
 import { createTitles } from './titles.ts';
 
+/** What a process is started with beyond its configuration. */
 export type PlatformOptions = {
   readonly config: Config;
   /** Default: made from `config.log`. */
@@ -47,6 +48,7 @@ export type PlatformOptions = {
   readonly exposeDevelopmentKey?: boolean;
 };
 
+/** A running process. */
 export type Platform = {
   /** Base address for viewers, e.g. `http://localhost:8080`. */
   readonly url: string;

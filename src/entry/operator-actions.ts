@@ -17,6 +17,7 @@ import type { OperationsActions } from '#operations/index.ts';
 import type { Packager } from '#packager/index.ts';
 import type { CatalogueStore, Clock, Random, SessionStore } from '#ports';
 
+/** The roles and stores that operator actions work on. */
 export type ActionParts = {
   readonly catalogue: CatalogueStore;
   readonly sessions: SessionStore;
@@ -34,11 +35,13 @@ export type ActionParts = {
 /** How a credential is kept: SHA-256, base64url. */
 export const credentialHash = (credential: string): string => encodeBase64url(sha256(encodeUtf8(credential)));
 
+/** Crypto periods and grant groups of events and titles, from the configuration. */
 export const schedulesOf = (packager: { readonly periodSeconds: number; readonly titlePeriodSeconds: number; readonly groupPeriods: number }): ActionParts['schedules'] => ({
   event: { period: microsFromSeconds(packager.periodSeconds), periodsPerGroup: packager.groupPeriods },
   title: { period: microsFromSeconds(packager.titlePeriodSeconds), periodsPerGroup: packager.groupPeriods },
 });
 
+/** The actions of this process; `addTitle` is absent where nothing packs. */
 export const createOperatorActions = (parts: ActionParts): OperationsActions => {
   const { catalogue, sessions, keyServer, licenseServer, packager, clock, random } = parts;
   /** Keys without a catalogue entry are what a crash between the two leaves behind; the same request then goes on from there. */

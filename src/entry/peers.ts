@@ -21,6 +21,7 @@ const text = async (path: string): Promise<string> => {
   }
 };
 
+/** A service credential out of its file. Throws `config-invalid` naming the file and the rule. */
 export const readCredential = async (path: string): Promise<string> => {
   const credential = await text(path);
   if (!/^[A-Za-z0-9_-]{32,256}$/.test(credential)) throw new SealcastError('config-invalid', `${path} must hold a credential of 32-256 base64url characters; it holds ${credential.length}`);

@@ -28,6 +28,7 @@ import { enrolledEdges, readCredential } from './peers.ts';
 import type { OwnSecrets } from './secrets.ts';
 import type { OpenStores } from './stores.ts';
 
+/** What roles are built from. */
 export type Parts = {
   readonly config: Config;
   readonly clock: Clock;
@@ -42,6 +43,7 @@ export type Parts = {
   readonly entitlementKeys: readonly EntitlementKey[];
 };
 
+/** The roles of this process. */
 export type Roles = {
   readonly keyServer?: KeyServer;
   readonly packager?: Packager;

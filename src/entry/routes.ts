@@ -7,8 +7,10 @@
  */
 import { problemOf, SealcastError } from '#core/errors.ts';
 
+/** A Web-standard handler that also learns the peer's address. */
 export type PeerHandler = (request: Request, peer: { readonly address: string }) => Promise<Response>;
 
+/** Who answers what; an absent handler's paths are not found. */
 export type Handlers = {
   readonly media?: PeerHandler;
   readonly origin?: PeerHandler;

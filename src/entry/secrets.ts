@@ -10,6 +10,7 @@ import { encodeBase64url } from '#core/bytes/base64url.ts';
 import { decodeUtf8, encodeUtf8 } from '#core/bytes/utf8.ts';
 import type { Random, SecretBox, SecretStore } from '#ports';
 
+/** Named secrets; asking twice answers the same. */
 export type OwnSecrets = {
   /** 256 random bits as text, e.g. a service credential. */
   text(name: string): Promise<string>;
@@ -17,6 +18,7 @@ export type OwnSecrets = {
   keyPair(name: string, alg: 'ES256' | 'ECDH-ES'): Promise<{ readonly privateJwk: JWK; readonly publicJwk: JWK }>;
 };
 
+/** Secrets in a store, sealed by the box. */
 export const createOwnSecrets = (options: { store: SecretStore; box: SecretBox; random: Random }): OwnSecrets => {
   const { store, box, random } = options;
   const keep = async (name: string, make: () => Promise<Uint8Array>): Promise<Uint8Array> => {

@@ -12,6 +12,7 @@ import { createMemoryHeartbeats } from '#adapters/memory/index.ts';
 import { createSqliteStores, type SqliteStores } from '#adapters/sqlite/index.ts';
 import type { Clock, HeartbeatStore, ObjectStore } from '#ports';
 
+/** The embedded stores of one process. */
 export type OpenStores = Omit<SqliteStores, 'close'> & {
   readonly heartbeats: HeartbeatStore;
   /** Init segments, segments and manifests of the packager. */

@@ -6,6 +6,7 @@
  */
 import type { Clock } from '#ports';
 
+/** The handler of `/v1/time`. */
 export const createTimeEndpoint = (clock: Clock): ((request: Request) => Promise<Response>) => {
   const headers = { 'Access-Control-Allow-Origin': '*', 'Access-Control-Expose-Headers': 'Date', 'Cache-Control': 'no-store', 'X-Content-Type-Options': 'nosniff' };
   return async (request) => {

@@ -15,6 +15,7 @@ import type { CatalogueEntry, CatalogueStore, Clock, EventSink, Log, ObjectStore
 import type { Config } from './config/index.ts';
 import { schedulesOf } from './operator-actions.ts';
 
+/** Accepts and packs titles. */
 export type Titles = {
   /** Resolves once the title is accepted. Throws `already-exists`, or what is wrong with the file. */
   readonly add: NonNullable<OperationsActions['addTitle']>;
@@ -24,6 +25,7 @@ export type Titles = {
   stop(): Promise<void>;
 };
 
+/** A packing queue over the given store and video tool. */
 export const createTitles = (options: {
   config: Config;
   catalogue: CatalogueStore;

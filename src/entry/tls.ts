@@ -11,6 +11,7 @@ import { hostname, networkInterfaces } from 'node:os';
 import { join } from 'node:path';
 import { SealcastError } from '#core/errors.ts';
 
+/** PEM texts of a key and its certificate chain. */
 export type TlsFiles = { readonly key: string; readonly cert: string };
 
 const read = async (path: string): Promise<string> => {

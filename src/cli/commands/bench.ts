@@ -28,6 +28,7 @@ export type Bench = {
   readonly name: string;
   run(options: { readonly full: boolean; log(line: string): void }): Promise<{ readonly figures: readonly Figure[] }>;
 };
+/** What `bench --json` prints for one benchmark. */
 export type BenchReport = { readonly bench: string; readonly conditions: Record<string, string | number>; readonly figures: readonly Figure[]; readonly ok: boolean };
 
 const ROOT = fileURLToPath(new URL('../../../', import.meta.url));

@@ -8,6 +8,7 @@
  */
 import type { Micros } from '../time.ts';
 
+/** When the breaker opens, probes and closes. Durations in microseconds. */
 export type BreakerPolicy = {
   /** Failures in a row that open it. */
   readonly failuresInRow: number;
@@ -19,6 +20,7 @@ export type BreakerPolicy = {
   readonly goodProbes: number;
 };
 
+/** Five failures in a row, or more than half of at least 20 calls within 10 s; a probe every 5 s, three good ones close it. */
 export const BREAKER_DEFAULTS: BreakerPolicy = {
   failuresInRow: 5, failureShare: 0.5, window: 10_000_000 as Micros, minimumCalls: 20, probeEvery: 5_000_000 as Micros, goodProbes: 3,
 };
@@ -27,10 +29,12 @@ export const BREAKER_DEFAULTS: BreakerPolicy = {
 const SLOTS = 10;
 type Slot = { readonly index: number; readonly calls: number; readonly failures: number };
 
+/** The breaker's state; `since` and `cause` are what alerts and the control room show. */
 export type Breaker =
   | { readonly mode: 'closed'; readonly inRow: number; readonly slots: readonly Slot[] }
   | { readonly mode: 'open'; readonly since: Micros; readonly cause: string; readonly lastProbe: Micros; readonly good: number };
 
+/** A breaker that has seen nothing. */
 export const closedBreaker: Breaker = { mode: 'closed', inRow: 0, slots: [] };
 
 /** Whether a call may go to the record now: always while closed, one probe per `probeEvery` while open. */

@@ -10,6 +10,7 @@
 import type { AssetId, DeviceId } from '../ids.ts';
 import type { Micros } from '../time.ts';
 
+/** 1 detection only, 2 light, 3 strict. */
 export type Level = 1 | 2 | 3;
 
 const MINUTE = 60_000_000;
@@ -17,6 +18,7 @@ const HOUR = 60 * MINUTE;
 const DAY = 24 * HOUR;
 const span = (value: number): Micros => value as Micros;
 
+/** All figures of the three levels and of the moves between them, in microseconds (B063). */
 export type EnforcementPolicy = {
   readonly version: number;
   /** Renewal interval per level (B051, B054, B059). */
@@ -39,6 +41,7 @@ export type EnforcementPolicy = {
   readonly relaxAfter: Micros;
 };
 
+/** The source's figures, and for those it leaves open (N, W, x, dwell times) the ones argued for in the documentation. */
 export const ENFORCEMENT_DEFAULTS: EnforcementPolicy = {
   version: 1,
   interval: { 1: span(5 * MINUTE), 2: span(5 * MINUTE), 3: span(3 * MINUTE) },
@@ -77,6 +80,7 @@ type Track = {
   readonly endedAt: Micros | undefined;
 };
 
+/** What is remembered of an account; bounded, serialisable, without personal data beyond ids. */
 export type AccountRecord = {
   readonly level: Level;
   readonly since: Micros;
@@ -87,8 +91,10 @@ export type AccountRecord = {
   readonly lateRenewals: readonly Micros[];
 };
 
+/** A move between levels with the inputs that caused it, for the log and the control room (B064). */
 export type LevelChange = { readonly at: Micros; readonly from: Level; readonly to: Level; readonly cause: 'suppression' | 'restarts' | 'late-renewals' | 'relaxed' | 'leak' | 'operator'; readonly inputs: Readonly<Record<string, number | string>> };
 
+/** The record of an account seen for the first time: level 1 (B050). */
 export const newAccount = (now: Micros): AccountRecord => ({ level: 1, since: now, lastCause: now, tracks: [], restarts: [], lateRenewals: [] });
 
 /** Sessions remembered per account; a household starts far fewer within the longest window. */

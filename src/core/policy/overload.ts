@@ -7,6 +7,7 @@
  */
 import type { Micros } from '../time.ts';
 
+/** What counts as overload and how fast the factor moves. */
 export type OverloadPolicy = {
   /** Event-loop lag (p99, ms) or CPU share above which the server is overloaded. */
   readonly lagMillis: number;
@@ -17,15 +18,20 @@ export type OverloadPolicy = {
   readonly factors: readonly number[];
 };
 
+/** Event-loop lag over 50 ms or CPU over 80 %; up after 10 s, down after 60 s; factors 1, 1.5, 2, 4. */
 export const OVERLOAD_DEFAULTS: OverloadPolicy = {
   lagMillis: 50, cpuShare: 0.8, stepUpAfter: 10_000_000 as Micros, stepDownAfter: 60_000_000 as Micros, factors: [1, 1.5, 2, 4],
 };
 
+/** One reading: event-loop lag (p99 over the last second, ms) and CPU share (0 to 1). */
 export type LoadSample = { readonly lagMillis: number; readonly cpuShare: number };
+/** The present step, and since when the server has been hot or calm. */
 export type Overload = { readonly step: number; readonly hot: boolean; readonly since: Micros };
 
+/** The state of a server that starts. */
 export const calm = (now: Micros): Overload => ({ step: 0, hot: false, since: now });
 
+/** Takes one reading in; at least one per second keeps the step honest. */
 export const observeLoad = (overload: Overload, policy: OverloadPolicy, sample: LoadSample, now: Micros): Overload => {
   const hot = sample.lagMillis > policy.lagMillis || sample.cpuShare > policy.cpuShare;
   if (hot !== overload.hot) return { step: overload.step, hot, since: now };

@@ -31,9 +31,12 @@ export type ClockSample = {
   readonly error: Micros;
 };
 
+/** `starting` and `fault` release nothing; `single-host` is the host's own clock, by definition right. */
 export type ClockStatus = 'starting' | 'sync' | 'single-host' | 'fault';
+/** An interval that holds UTC, microseconds, and whether to rely on it. */
 export type ClockBound = { readonly earliest: Micros; readonly latest: Micros; readonly status: ClockStatus };
 
+/** Everything the clock knows; a value, so that tests and audits can keep it. */
 export type ClockState = {
   readonly status: ClockStatus;
   /** Why the status is `fault`; empty otherwise. */

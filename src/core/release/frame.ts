@@ -11,12 +11,16 @@ import { ByteWriter } from '../bytes/writer.ts';
 import { SealcastError } from '../errors.ts';
 import { type CryptoPeriod, type Micros, micros } from '../time.ts';
 
+/** Bytes of a RELEASE frame. */
 export const RELEASE_LENGTH = 48;
+/** Bytes of a clock request. */
 export const SYNC_REQUEST_LENGTH = 16;
+/** Bytes of a clock answer. */
 export const SYNC_ANSWER_LENGTH = 40;
 /** Flag of a RELEASE that answers a pull or a late join. */
 export const REPLAY = 2;
 
+/** A release secret and what the edge knew when it wrote it. */
 export type ReleaseFrame = {
   readonly flags: number;
   /** Event alias of this connection, from the welcome message. */
@@ -33,6 +37,7 @@ export type ReleaseFrame = {
 
 const cap32 = (value: number): number => Math.min(0xffff_ffff, Math.max(0, Math.round(value)));
 
+/** The 48 bytes that every client of the event gets. Throws `internal` for a secret that is not 16 bytes. */
 export const encodeRelease = (frame: ReleaseFrame): Uint8Array => {
   if (frame.secret.length !== 16) throw new SealcastError('internal', `a release secret has 16 bytes, this one ${frame.secret.length}`);
   return new ByteWriter(RELEASE_LENGTH)
@@ -49,6 +54,7 @@ const safe = (value: bigint, what: string): number => {
   return Number(value);
 };
 
+/** Reads a RELEASE frame; throws `bad-request`. The secret is not checked against its commitment here. */
 export const decodeRelease = (bytes: Uint8Array): ReleaseFrame => {
   const reader = exact(bytes, RELEASE_LENGTH, 1, 'release frame');
   reader.u8();
@@ -76,6 +82,7 @@ export type SyncAnswer = { readonly seq: number; readonly t1: bigint; readonly r
 export const encodeSyncAnswer = (answer: SyncAnswer): Uint8Array =>
   new ByteWriter(SYNC_ANSWER_LENGTH)
     .u8(0x11).u24(Math.min(0xff_ffff, Math.max(0, Math.ceil(answer.error)))).u32(answer.seq).u64(answer.t1).u64(BigInt(answer.received)).u64(BigInt(answer.sent)).u64(0n).finish();
+/** Reads a clock answer; throws `bad-request`. */
 export const decodeSyncAnswer = (bytes: Uint8Array): SyncAnswer => {
   const reader = exact(bytes, SYNC_ANSWER_LENGTH, 0x11, 'sync answer');
   reader.u8();

@@ -15,11 +15,15 @@ export const MAX_ERROR: Micros = 10_000 as Micros;
 /** When period p of an event is released: T_p = T0 + p * P, exact integers, unchanged after the first grant. */
 export type ReleaseSchedule = { readonly firstRelease: Micros; readonly period: Micros; readonly version: number };
 
+/** T_p in microseconds UTC. */
 export const releaseInstant = (schedule: ReleaseSchedule, period: CryptoPeriod): Micros => (schedule.firstRelease + period * schedule.period) as Micros;
 
+/** Why a secret stays. Only `too-early` passes by itself. */
 export type GateRefusal = 'clock-unsure' | 'clock-too-wide' | 'too-early' | 'not-granted' | 'commit-unverified';
+/** The gate's answer. */
 export type GateDecision = { readonly release: true } | { readonly release: false; readonly because: GateRefusal; readonly waitFor: Micros };
 
+/** All that the decision depends on. */
 export type GateInput = {
   readonly bound: ClockBound;
   readonly schedule: ReleaseSchedule;

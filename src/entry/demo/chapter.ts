@@ -6,9 +6,12 @@
  */
 import type { Stage } from './stage.ts';
 
+/** A figure of a step as the report prints it. */
 export type FigureValue = number | string | boolean;
+/** One thing that was tried, what it claims, and what was measured. */
 export type Step = { readonly name: string; readonly claim: string; readonly ok: boolean; readonly seconds: number; readonly figures: Readonly<Record<string, FigureValue>> };
 
+/** A part of the guided tour that can be played alone. */
 export type Chapter = {
   readonly name: string;
   readonly title: string;

@@ -3,4 +3,5 @@
 import type { Chapter } from './chapter.ts';
 import { coreChapter } from './core-chapter.ts';
 
+/** All chapters, the core story first. */
 export const CHAPTERS: readonly Chapter[] = [coreChapter];

@@ -15,6 +15,7 @@ async function* once(bytes: Promise<Uint8Array>): AsyncGenerator<Uint8Array> {
   yield await bytes;
 }
 
+/** A video tool for the demo only. */
 export const createClipTool = (): VideoTool => {
   const track = async (name: string): Promise<Uint8Array> => {
     const found = (await readFallbackClip()).find((each) => each.name === name);

@@ -11,6 +11,7 @@ import { type AccountId, accountId, type AssetId, assetId } from '#core/ids.ts';
 import { encodeBase64url } from '#core/bytes/base64url.ts';
 import type { CatalogueStore, Clock, Random } from '#ports';
 
+/** A backend that entitles everybody. */
 export type DemoIssuer = {
   readonly kid: string;
   readonly publicJwk: JWK;
@@ -28,6 +29,7 @@ const json = (body: unknown, status = 200): Response =>
     headers: { 'Content-Type': status < 400 ? 'application/json' : 'application/problem+json', 'Cache-Control': 'no-store', 'Access-Control-Allow-Origin': '*', 'Access-Control-Allow-Headers': 'Content-Type' },
   });
 
+/** Makes the issuer from its own key pair. */
 export const createDemoIssuer = (options: { kid: string; pair: { privateJwk: JWK; publicJwk: JWK }; catalogue: CatalogueStore; clock: Clock; random: Random }): DemoIssuer => {
   const { kid, pair, catalogue, clock, random } = options;
 

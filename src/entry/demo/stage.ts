@@ -30,6 +30,7 @@ export const DEMO_OVERRIDES: ConfigOverrides = {
   log: { level: 'warn' },
 };
 
+/** What chapters, viewers and the status line work with. */
 export type Stage = {
   readonly platform: Platform;
   readonly issuer: DemoIssuer;

@@ -11,8 +11,10 @@ import type { Micros } from '#core/time.ts';
 import type { Fetch } from '#ports';
 import type { Stage } from './stage.ts';
 
+/** A viewer with its session. */
 export type Watching = { readonly account: AccountId; readonly session: Session; readonly viewer: Viewer; stop(): Promise<void> };
 
+/** Who watches what, and how. */
 export type WatchOptions = Pick<ViewerOptions, 'follow' | 'speed' | 'patience' | 'startAt'> & {
   readonly account: string;
   readonly asset: AssetId;
