@@ -96,7 +96,7 @@ export const createLiveTrack = (options: LiveTrackOptions): LiveTrack => {
     // The source's clock where it sent one; else media time, which is Unix time.
     const captured = fragment.prft === undefined ? start : ((fragment.prft.wallClock + (start - shift - microsFromTicks(fragment.prft.mediaTime, media.timescale))) as Micros);
     const prft = writePrft({ trackId: media.id, wallClock: captured, mediaTime: piece.decodeTime, ...(fragment.prft === undefined ? {} : { flags: fragment.prft.flags }) });
-    return { bytes: concatBytes(prft, body), start };
+    return { bytes: concatBytes(prft, ...body), start };
   };
 
   const takeNow = async (bytes: Uint8Array): Promise<Taken> => {

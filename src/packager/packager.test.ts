@@ -157,16 +157,16 @@ describe('source timeline', () => {
   });
   test('a restart goes on behind what players have', () => {
     const clock = testClock(now);
-    let newest: number | undefined;
-    const timeline = make(clock, () => newest);
+    const players: { newest: number | undefined } = { newest: undefined };
+    const timeline = make(clock, () => players.newest);
     const shift = timeline.shift(0 as Micros, 200_000 as Micros, true);
     clock.set(now + 60_000_000);
-    newest = now + 59_900_000;
+    players.newest = now + 59_900_000;
     expect(timeline.shift(60_000_000 as Micros, 60_200_000 as Micros, false)).toBe(shift);
     const again = timeline.shift(0 as Micros, 200_000 as Micros, true);
-    expect(again).toBeGreaterThanOrEqual(newest);
+    expect(again).toBeGreaterThanOrEqual(players.newest);
     expect(again % 2_000_000).toBe(0);
-    expect(again - newest).toBeLessThan(2_000_000);
+    expect(again - players.newest).toBeLessThan(2_000_000);
   });
   test('a restarted packager keeps the shift', () => {
     expect(make(testClock(now), () => undefined, 1_800_000_000_000_000).shift(500_000 as Micros, 700_000 as Micros, false)).toBe(1_800_000_000_000_000);

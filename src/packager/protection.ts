@@ -18,12 +18,15 @@ import type { InitialisationVectors } from './initialisation-vectors.ts';
 export type ChunkProtection = {
   /** The header as served. */
   init(clear: Uint8Array): Uint8Array;
-  /** `moof` + `mdat` of one crypto period, protected under its key. Throws `key-unavailable`. */
-  chunk(clear: Uint8Array, samples: number, period: CryptoPeriod): Promise<Uint8Array>;
+  /**
+   * `moof` + `mdat` of one crypto period, protected under its key, as parts to be laid side by side. The bytes passed in are
+   * used up: media is ciphered where it lies. Throws `key-unavailable`.
+   */
+  chunk(clear: Uint8Array, samples: number, period: CryptoPeriod): Promise<readonly Uint8Array[]>;
 };
 
 /** No protection, for comparison only. */
-export const noProtection: ChunkProtection = { init: (clear) => clear, chunk: async (clear) => clear };
+export const noProtection: ChunkProtection = { init: (clear) => clear, chunk: async (clear) => [clear] };
 
 export const createChunkProtection = (options: {
   scheme: ProtectionScheme;
@@ -47,8 +50,8 @@ export const createChunkProtection = (options: {
       }),
     async chunk(clear, samples, period) {
       const { kid, key } = await options.keyOf(period);
-      if (scheme === 'cbcs') return encrypter.encrypt(clear, { kid, key, constantIv: vectors.constant(kid, representation) }).bytes;
-      return encrypter.encrypt(clear, { kid, key, firstIv: vectors.counter(kid, representation, samples) }).bytes;
+      if (scheme === 'cbcs') return encrypter.encryptInPlace(clear, { kid, key, constantIv: vectors.constant(kid, representation) }).parts;
+      return encrypter.encryptInPlace(clear, { kid, key, firstIv: vectors.counter(kid, representation, samples) }).parts;
     },
   };
 };

@@ -108,7 +108,7 @@ export const packTrack = async (options: {
       start ??= cut.decodeTime;
       sequence += 1;
       const clear = writeFragment({ sequenceNumber: sequence, trackId: media.id, baseMediaDecodeTime: cut.decodeTime, samples: samplesToWrite(fragment, run.samples, cut.from, cut.to) });
-      open.parts.push(await guard.chunk(clear, cut.to - cut.from, cut.period));
+      open.parts.push(...(await guard.chunk(clear, cut.to - cut.from, cut.period)));
       open.ticks += cut.duration;
       if (media.kind === 'video' && (open.ticks * 1_000_000) / media.timescale > options.longestSegment) throw new SparseKeyFrames();
       options.onProgress(microsFromTicks((cut.decodeTime + BigInt(cut.duration)) as MediaTicks, media.timescale), piece.length);
