@@ -47,15 +47,23 @@ export const field = (bytes: Uint8Array): Uint8Array => {
 
 const LABEL_PREFIX = 'sealcast/1/';
 
-/** `msg(label, x...)`: strings are UTF-8; numbers must be encoded by the caller, who knows their width. */
+/**
+ * `msg(label, x...)`: strings are UTF-8; numbers must be encoded by the caller, who knows their width. Labels are constants of
+ * this code, in ASCII, so they are written without an encoder: a renewal makes about twenty messages.
+ */
 export const msg = (label: string, ...parts: readonly (string | Uint8Array)[]): Uint8Array => {
-  const fields = [encodeUtf8(LABEL_PREFIX + label), ...parts.map((part) => (typeof part === 'string' ? encodeUtf8(part) : part))];
-  let length = 0;
-  for (const bytes of fields) length += 2 + bytes.length;
-  const out = new Uint8Array(length);
-  let at = 0;
+  const fields = parts.map((part) => (typeof part === 'string' ? encodeUtf8(part) : part));
+  const name = LABEL_PREFIX + label;
+  let length = 2 + name.length;
   for (const bytes of fields) {
     if (bytes.length > MAX_FIELD) throw new RangeError(`a ladder field has at most ${MAX_FIELD} bytes; got ${bytes.length}`);
+    length += 2 + bytes.length;
+  }
+  const out = new Uint8Array(length);
+  out[1] = name.length;
+  for (let i = 0; i < name.length; i++) out[2 + i] = name.charCodeAt(i);
+  let at = 2 + name.length;
+  for (const bytes of fields) {
     out[at++] = bytes.length >>> 8;
     out[at++] = bytes.length & 0xff;
     out.set(bytes, at);
