@@ -60,8 +60,8 @@ export const attachProtection = (video: HTMLMediaElement, session: Session, opti
     const position = mediaTime();
     // At the end there is nothing more to open, and asking would count as watching.
     if (position !== undefined && !video.ended) session.playhead(position);
-    // Before the first frame the player has no position yet: give the keys where the session starts.
-    const at = position ?? session.openedRange.from;
+    // Before the first frame the player has no position yet: give the keys of where it is going to start.
+    const at = position ?? (session.kind === 'event' ? session.now() : session.openedRange.from);
     const keys = await session.keysBetween((at - BEHIND) as Micros, (at + AHEAD) as Micros);
     // The session may have ended, or the viewer left, while the keys were being unwrapped.
     if (attached && keys.length > 0 && publisher.mediaKeys === video.mediaKeys) await publisher.publish(keys);

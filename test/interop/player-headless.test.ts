@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 /** The headless viewer on the real platform: live and title, both schemes, rotation, a stopped renewal, a denied session, no session. */
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { openDevice, textDeviceStorage } from '#client/device.ts';
+import { registerDevice, startSession } from '#client/start-session.ts';
 import { createViewer } from '#client/viewer.ts';
 import type { ContentKey } from '#core/ids.ts';
 import type { Micros, Millis } from '#core/time.ts';
@@ -18,9 +20,11 @@ const seconds = (count: number): Promise<void> => new Promise((resolve) => setTi
 describe.each(['cenc', 'cbcs'] as const)('%s', (scheme) => {
   test('a live event plays on across many key periods', async () => {
     const session = await stack.session(await stack.event(scheme));
+    const { mediaToken } = session;
     const viewer = createViewer({ session, baseUrl: stack.url });
     await seconds(8);
     const stats = viewer.stats();
+    expect(session.mediaToken).not.toBe(mediaToken);
     expect(await viewer.stop()).toEqual({ kind: 'stopped' });
     expect(stats).toMatchObject({ errors: 0, missingKeys: 0, implausible: 0 });
     expect(stats.frames).toBeGreaterThan(150);
@@ -49,6 +53,22 @@ test.each(['cenc', 'cbcs'] as const)('a wrong key is noticed, %s', async (scheme
   expect(audioSamples).toBeGreaterThan(20);
   expect(implausible / audioSamples).toBeGreaterThan(0.2);
   await session.stop();
+});
+
+test('a device registers once and stays the same in a text of its own', async () => {
+  const asset = await stack.title('cenc');
+  let text: string | undefined;
+  const storage = textDeviceStorage({ read: async () => text, write: async (written) => void (text = written) });
+  const options = { servers: [stack.url], entitlement: () => stack.entitlement(asset, 'viewer-3') };
+  const first = await openDevice({ name: 'set-top box', storage });
+  const again = await openDevice({ name: 'set-top box', storage });
+  expect(again.id).toBe(first.id);
+  expect(await registerDevice({ ...options, device: first })).toEqual({ ok: true, device: first.id });
+  expect(await registerDevice({ ...options, device: again })).toEqual({ ok: true, device: first.id });
+  const started = await startSession({ ...options, asset, device: again });
+  expect(started.ok && (await started.session.stop())).toBe(true);
+  expect(await stack.platform.actions?.revokeDevice(first.id)).toBe(true);
+  expect(await startSession({ ...options, asset, device: again })).toMatchObject({ ok: false, denial: { code: 'device-revoked', retry: 'never' } });
 });
 
 describe('endings', () => {
