@@ -37,7 +37,38 @@ const makeInput = async (folder: string): Promise<string> => {
   const quiet = ['-nostdin', '-hide_banner', '-loglevel', 'error', '-y'];
   const piece = join(folder, 'piece.mp4');
   const input = join(folder, 'input.mp4');
-  await timed(ffmpeg, [...quiet, '-f', 'lavfi', '-i', 'testsrc2=s=1280x720:r=25,noise=alls=40:allf=t', '-f', 'lavfi', '-i', 'sine=f=440:r=48000', '-t', '8', '-c:v', 'libx264', '-preset', 'ultrafast', '-bf', '0', '-g', '50', '-b:v', '24M', '-maxrate', '24M', '-bufsize', '24M', '-c:a', 'aac', '-b:a', '128k', piece]);
+  await timed(ffmpeg, [
+    ...quiet,
+    '-f',
+    'lavfi',
+    '-i',
+    'testsrc2=s=1280x720:r=25,noise=alls=40:allf=t',
+    '-f',
+    'lavfi',
+    '-i',
+    'sine=f=440:r=48000',
+    '-t',
+    '8',
+    '-c:v',
+    'libx264',
+    '-preset',
+    'ultrafast',
+    '-bf',
+    '0',
+    '-g',
+    '50',
+    '-b:v',
+    '24M',
+    '-maxrate',
+    '24M',
+    '-bufsize',
+    '24M',
+    '-c:a',
+    'aac',
+    '-b:a',
+    '128k',
+    piece,
+  ]);
   const times = Math.ceil(LEAST_BYTES / (await stat(piece)).size);
   await timed(ffmpeg, [...quiet, '-stream_loop', String(times), '-i', piece, '-c', 'copy', input]);
   return input;
@@ -46,7 +77,15 @@ const makeInput = async (folder: string): Promise<string> => {
 const figure = (name: string, seconds: Map<string, number>, of: string, to: string, limit: number): Figure => {
   const value = (seconds.get(of) ?? Number.NaN) / (seconds.get(to) ?? Number.NaN);
   const ok = value <= limit;
-  return { name, value: Number(value.toFixed(3)), unit: 'ratio of time', baseline: to, goal: `<= ${limit}`, ok, ...(ok ? {} : { reason: `${of} took ${seconds.get(of)?.toFixed(2)} s, ${to} ${seconds.get(to)?.toFixed(2)} s` }) };
+  return {
+    name,
+    value: Number(value.toFixed(3)),
+    unit: 'ratio of time',
+    baseline: to,
+    goal: `<= ${limit}`,
+    ok,
+    ...(ok ? {} : { reason: `${of} took ${seconds.get(of)?.toFixed(2)} s, ${to} ${seconds.get(to)?.toFixed(2)} s` }),
+  };
 };
 
 const run = async (options: { full: boolean; log(line: string): void }): Promise<{ figures: Figure[] }> => {
@@ -60,7 +99,27 @@ const run = async (options: { full: boolean; log(line: string): void }): Promise
       ['pack --scheme none', pack('none')],
       ['pack --scheme cenc', pack('cenc')],
       ['pack --scheme cbcs', pack('cbcs')],
-      ['ffmpeg -c copy with cenc-aes-ctr', (out) => timed(findTool('ffmpeg'), ['-nostdin', '-hide_banner', '-loglevel', 'error', '-i', input, '-c', 'copy', '-encryption_scheme', 'cenc-aes-ctr', '-encryption_key', KEY, '-encryption_kid', KEY, `${out}.mp4`])],
+      [
+        'ffmpeg -c copy with cenc-aes-ctr',
+        (out) =>
+          timed(findTool('ffmpeg'), [
+            '-nostdin',
+            '-hide_banner',
+            '-loglevel',
+            'error',
+            '-i',
+            input,
+            '-c',
+            'copy',
+            '-encryption_scheme',
+            'cenc-aes-ctr',
+            '-encryption_key',
+            KEY,
+            '-encryption_kid',
+            KEY,
+            `${out}.mp4`,
+          ]),
+      ],
     ];
     const best = new Map<string, number>();
     for (let round = 0; round < (options.full ? 9 : 3); round += 1) {

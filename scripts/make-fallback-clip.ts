@@ -46,17 +46,66 @@ const recut = (file: Uint8Array, perChunk: number, wanted: number): Uint8Array =
 };
 
 const folder = mkdtempSync(join(tmpdir(), 'sealcast-fallback-'));
-const video = (crf: number, rate: number): string[] => ['-t', String(FALLBACK_SECONDS), '-c:v', 'libx264', '-preset', 'slow', '-bf', '0', '-sc_threshold', '0', '-g', String(2 * FRAME_RATE), '-pix_fmt', 'yuv420p', '-crf', String(crf), '-maxrate', String(rate), '-bufsize', String(rate)];
+const video = (crf: number, rate: number): string[] => [
+  '-t',
+  String(FALLBACK_SECONDS),
+  '-c:v',
+  'libx264',
+  '-preset',
+  'slow',
+  '-bf',
+  '0',
+  '-sc_threshold',
+  '0',
+  '-g',
+  String(2 * FRAME_RATE),
+  '-pix_fmt',
+  'yuv420p',
+  '-crf',
+  String(crf),
+  '-maxrate',
+  String(rate),
+  '-bufsize',
+  String(rate),
+];
 const muxing = ['-f', 'mp4', '-movflags', '+cmaf+empty_moov+default_base_moof+separate_moof+frag_keyframe+skip_trailer', '-map_metadata', '-1'];
 execFileSync(findTool('ffmpeg'), [
-  '-nostdin', '-hide_banner', '-loglevel', 'error', '-filter_complex', clipGraph(font),
-  '-map', '[v1]', ...video(24, 1_700_000), ...muxing, join(folder, 'v720.cmfv'),
-  '-map', '[v2]', ...video(25, 500_000), ...muxing, join(folder, 'v360.cmfv'),
-  '-map', '[a]', '-t', String(FALLBACK_SECONDS + 1), '-c:a', 'aac', '-b:a', '64k', ...muxing, '-frag_duration', '200000', join(folder, 'a.cmfa'),
+  '-nostdin',
+  '-hide_banner',
+  '-loglevel',
+  'error',
+  '-filter_complex',
+  clipGraph(font),
+  '-map',
+  '[v1]',
+  ...video(24, 1_700_000),
+  ...muxing,
+  join(folder, 'v720.cmfv'),
+  '-map',
+  '[v2]',
+  ...video(25, 500_000),
+  ...muxing,
+  join(folder, 'v360.cmfv'),
+  '-map',
+  '[a]',
+  '-t',
+  String(FALLBACK_SECONDS + 1),
+  '-c:a',
+  'aac',
+  '-b:a',
+  '64k',
+  ...muxing,
+  '-frag_duration',
+  '200000',
+  join(folder, 'a.cmfa'),
 ]);
 mkdirSync(FALLBACK_FOLDER, { recursive: true });
 let total = 0;
-for (const [name, perChunk, wanted] of [['v720.cmfv', FRAME_RATE / 5, FALLBACK_SECONDS * FRAME_RATE], ['v360.cmfv', FRAME_RATE / 5, FALLBACK_SECONDS * FRAME_RATE], ['a.cmfa', 10, (FALLBACK_SECONDS * 48_000) / 1024]] as const) {
+for (const [name, perChunk, wanted] of [
+  ['v720.cmfv', FRAME_RATE / 5, FALLBACK_SECONDS * FRAME_RATE],
+  ['v360.cmfv', FRAME_RATE / 5, FALLBACK_SECONDS * FRAME_RATE],
+  ['a.cmfa', 10, (FALLBACK_SECONDS * 48_000) / 1024],
+] as const) {
   const bytes = recut(readFileSync(join(folder, name)), perChunk, wanted);
   writeFileSync(new URL(name, FALLBACK_FOLDER), bytes);
   total += bytes.length;

@@ -30,7 +30,13 @@ describe('cutting', () => {
           const timescale = scale as Timescale;
           const source = parseFragment(writeFragment({ sequenceNumber: 1, trackId: 1, baseMediaDecodeTime: base as MediaTicks, samples }), TRACK);
           const run = onlyTrackFragment(source);
-          const pieces = cutPoints(run, { timescale, shift: 0n, segmentOf: clockSegments(segment as Micros), period: period as Micros, ...(longest === undefined ? {} : { longest }) });
+          const pieces = cutPoints(run, {
+            timescale,
+            shift: 0n,
+            segmentOf: clockSegments(segment as Micros),
+            period: period as Micros,
+            ...(longest === undefined ? {} : { longest }),
+          });
           let time = base;
           const data: Uint8Array[] = [];
           let next = 0;
@@ -38,7 +44,10 @@ describe('cutting', () => {
             expect(piece.from).toBe(next);
             expect(piece.decodeTime).toBe(time);
             next = piece.to;
-            const written = parseFragment(writeFragment({ sequenceNumber: 1, trackId: 1, baseMediaDecodeTime: piece.decodeTime, samples: samplesToWrite(source, run.samples, piece.from, piece.to) }), TRACK);
+            const written = parseFragment(
+              writeFragment({ sequenceNumber: 1, trackId: 1, baseMediaDecodeTime: piece.decodeTime, samples: samplesToWrite(source, run.samples, piece.from, piece.to) }),
+              TRACK,
+            );
             const back = onlyTrackFragment(written);
             expect(back.samples.map(({ duration, flags, compositionOffset }) => ({ duration, flags, compositionOffset }))).toEqual(
               samples.slice(piece.from, piece.to).map(({ duration, flags, compositionOffset }) => ({ duration, flags, compositionOffset })),

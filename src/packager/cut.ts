@@ -28,7 +28,10 @@ export type Piece = {
 export type Segmenter = (start: Micros, sync: boolean) => SegmentNumber;
 
 /** Segments of an event: floor(time / duration), whatever the source's own boundaries. */
-export const clockSegments = (segmentDuration: Micros): Segmenter => (start) => Math.floor(start / segmentDuration) as SegmentNumber;
+export const clockSegments =
+  (segmentDuration: Micros): Segmenter =>
+  (start) =>
+    Math.floor(start / segmentDuration) as SegmentNumber;
 
 /**
  * Segments of a title: number 0, 1, 2... A new one starts at the first sync sample in the next `segmentDuration` interval, so
@@ -48,6 +51,7 @@ export const titleSegments = (segmentDuration: Micros): Segmenter => {
   };
 };
 
+/** The boundaries a fragment is cut at. */
 export type CutRules = {
   readonly timescale: Timescale;
   /** Added to the decode times of the fragment first. */

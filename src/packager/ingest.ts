@@ -29,6 +29,7 @@ export type IngestAccess = {
   readonly open: boolean;
 };
 
+/** What ingest asks of its surroundings. */
 export type IngestOptions = {
   readonly access: (asset: AssetId) => Promise<IngestAccess | undefined>;
   readonly event: (asset: AssetId) => Promise<LiveEvent>;
@@ -44,6 +45,7 @@ const ROUTE = /^\/ingest\/([^/]+)\/(.+)$/;
 const MEDIA_TYPES = /^(?:video\/|audio\/|application\/(?:mp4|octet-stream|dash\+xml|vnd\.apple\.mpegurl|x-mpegurl|vnd\.ms-sstr\+xml)\b|text\/xml\b|application\/xml\b)/i;
 const MANIFEST_LIMIT = 4 << 20;
 
+/** The handler of `/ingest/{event}/...`. Every outcome is a response; it never rejects. */
 export const createIngest = (options: IngestOptions): ((request: Request) => Promise<Response>) => {
   const { log, events, metrics, clock } = options;
 
@@ -54,7 +56,14 @@ export const createIngest = (options: IngestOptions): ((request: Request) => Pro
     const code = isSealcastError(error) ? error.code : 'internal';
     const reason = isSealcastError(error) ? error.message : 'unexpected fault';
     log.warn('ingest refused', { ...where, code, status: response.status, reason, ...(isSealcastError(error) ? {} : { fault: String(error) }) });
-    events({ at: clock.now(), kind: 'ingest.refused', severity: 'warning', message: `Ingest${where.track === undefined ? '' : ` of ${where.track}`} was refused: ${reason}`, ...(where.asset === undefined ? {} : { asset: where.asset }), data: { code, status: response.status, ...(where.track === undefined ? {} : { track: where.track }) } });
+    events({
+      at: clock.now(),
+      kind: 'ingest.refused',
+      severity: 'warning',
+      message: `Ingest${where.track === undefined ? '' : ` of ${where.track}`} was refused: ${reason}`,
+      ...(where.asset === undefined ? {} : { asset: where.asset }),
+      data: { code, status: response.status, ...(where.track === undefined ? {} : { track: where.track }) },
+    });
     metrics.count('sealcast_packager_ingest_refused_total', 'Ingest requests refused, by reason.', { code });
     return response;
   };
@@ -63,7 +72,8 @@ export const createIngest = (options: IngestOptions): ((request: Request) => Pro
     const access = isAssetId(name) ? await options.access(name) : undefined;
     if (access === undefined || !isAssetId(name)) throw new SealcastError('not-found', 'there is no such event');
     if (!request.headers.has('authorization')) throw new SealcastError('token-missing', 'send the ingest credential as HTTP Basic password or Bearer token');
-    if (!credentialFits(request.headers.get('authorization'), access.credentialHash)) throw new SealcastError('credential-invalid', 'the ingest credential is wrong; it is the HTTP Basic password or the Bearer token');
+    if (!credentialFits(request.headers.get('authorization'), access.credentialHash))
+      throw new SealcastError('credential-invalid', 'the ingest credential is wrong; it is the HTTP Basic password or the Bearer token');
     if (!access.open) throw new SealcastError('not-found', 'the event has ended');
     const event = await options.event(name);
     if (event.ended) throw new SealcastError('not-found', 'the event has ended');
@@ -81,7 +91,8 @@ export const createIngest = (options: IngestOptions): ((request: Request) => Pro
       if (request.method === 'DELETE') return new Response(null, { status: 204 });
       if (request.method !== 'PUT' && request.method !== 'POST') throw new SealcastError('method-not-allowed', 'ingest takes PUT and POST');
       const type = request.headers.get('content-type');
-      if (type !== null && !MEDIA_TYPES.test(type)) throw new SealcastError('unsupported-media-type', `ingest takes video/mp4, audio/mp4 or application/mp4; got ${type.slice(0, 60)}`);
+      if (type !== null && !MEDIA_TYPES.test(type))
+        throw new SealcastError('unsupported-media-type', `ingest takes video/mp4, audio/mp4 or application/mp4; got ${type.slice(0, 60)}`);
       const target = ingestTarget(route[2]);
       if (target.kind === 'unknown') throw new SealcastError('bad-request', 'the path names no track; use Streams(NAME.cmfv) or NAME-NUMBER.m4s');
       if (target.kind === 'manifest') return await discard(request);
@@ -123,7 +134,9 @@ export const createIngest = (options: IngestOptions): ((request: Request) => Pro
           if (track === undefined) throw new SealcastError('ingest-init-missing', `track ${id} has no header yet; send the CMAF header (ftyp, moov) first`);
           if (track.ended) throw new SealcastError('ingest-out-of-order', `track ${id} was closed by its last segment (lmsg); send its header again to go on`);
           await takeChunk(track, piece.bytes, asset);
-          metrics.observe('sealcast_packager_publish_seconds', 'From a complete chunk to its availability at the origin.', (clock.monotonic() - arrived) / 1000, { kind: track.source.media.kind });
+          metrics.observe('sealcast_packager_publish_seconds', 'From a complete chunk to its availability at the origin.', (clock.monotonic() - arrived) / 1000, {
+            kind: track.source.media.kind,
+          });
         }
       }
       splitter.end();
@@ -150,7 +163,14 @@ export const createIngest = (options: IngestOptions): ((request: Request) => Pro
     }
     if (taken.unaligned) {
       log.warn('a segment does not start with a key frame; players cannot join there (ffmpeg: -force_key_frames on the UTC grid)', { asset, track: track.id });
-      events({ at: clock.now(), kind: 'ingest.unaligned', severity: 'warning', message: `A segment of track ${track.id} does not start with a key frame.`, asset, data: { track: track.id } });
+      events({
+        at: clock.now(),
+        kind: 'ingest.unaligned',
+        severity: 'warning',
+        message: `A segment of track ${track.id} does not start with a key frame.`,
+        asset,
+        data: { track: track.id },
+      });
     }
   }
 };

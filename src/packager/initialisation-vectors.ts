@@ -19,6 +19,7 @@ const REMEMBERED = 4096;
 
 type PerKey = { readonly counters: Map<RepresentationId, { readonly base: bigint; used: bigint }>; readonly constants: Map<RepresentationId, Uint8Array> };
 
+/** Hands out vectors; one object per packager process. */
 export type InitialisationVectors = {
   /** Reserves `samples` consecutive 64-bit IVs and answers the first. */
   counter(kid: KeyId, representation: RepresentationId, samples: number): bigint;
@@ -26,6 +27,7 @@ export type InitialisationVectors = {
   constant(kid: KeyId, representation: RepresentationId): Uint8Array;
 };
 
+/** Draws from `random`, which must be cryptographically secure. */
 export const createInitialisationVectors = (random: Random): InitialisationVectors => {
   const keys = new Map<string, PerKey>();
   const of = (kid: KeyId): PerKey => {

@@ -19,11 +19,13 @@ const RETRY_MILLIS = 250;
 /** Periods kept behind the one asked for last: renditions and redundant sources are not quite in step. */
 const KEPT_BEHIND = 64;
 
+/** Keys of one key group by crypto period. */
 export type KeyRing = {
   /** The key of a period. Waits for the key server up to `patience`, then throws its refusal. */
   get(period: CryptoPeriod): Promise<PeriodKey>;
 };
 
+/** A ring for one asset; `patience` bounds how long a caller waits for the key server. */
 export const createKeyRing = (options: {
   keys: ContentKeySource;
   asset: AssetId;
@@ -78,7 +80,8 @@ export const createKeyRing = (options: {
           await fetchFrom(period);
           if (cached.has(period)) continue;
         } catch (error) {
-          if (clock.monotonic() + RETRY_MILLIS > deadline) throw error instanceof SealcastError ? error : new SealcastError('key-unavailable', 'the key server did not answer', { cause: error });
+          if (clock.monotonic() + RETRY_MILLIS > deadline)
+            throw error instanceof SealcastError ? error : new SealcastError('key-unavailable', 'the key server did not answer', { cause: error });
           log.warn('content keys are not available yet', { asset, keyGroup, reason: reason(error) });
         }
         // A fetch another caller began may have covered other periods only.

@@ -23,6 +23,7 @@ import { sourceTrack } from './source-track.ts';
 import type { SourceTrack } from './source-track.ts';
 import { createRenditionWindow } from './window.ts';
 
+/** Lengths that shape a live presentation. */
 export type LiveTimes = {
   /** Length of a segment. Default 2 s. */
   readonly segmentDuration: Micros;
@@ -34,6 +35,7 @@ export type LiveTimes = {
   readonly targetLatency: Micros;
 };
 
+/** A running or ended event as ingest and origin see it. */
 export type LiveEvent = {
   readonly asset: AssetId;
   readonly tracks: ReadonlyMap<RepresentationId, LiveTrack>;
@@ -57,8 +59,10 @@ type Stored = { readonly version: 1; readonly publishedAt: number; readonly trac
 /** Tracks of one source announce themselves within milliseconds of each other. */
 const SETTLING = 1_000_000;
 
+/** Folder of an event in the object store. */
 export const eventFolder = (asset: AssetId): string => `live/${asset}`;
 
+/** Opens an event, taking up what an earlier process stored. Throws `store-unavailable`, `media-malformed` for a damaged store. */
 export const createLiveEvent = async (options: {
   asset: AssetId;
   keying: AssetKeying;
@@ -81,7 +85,18 @@ export const createLiveEvent = async (options: {
   let shift: Micros | undefined;
 
   const save = (): Promise<void> =>
-    store.put(`${folder}/event.json`, encodeUtf8(JSON.stringify({ version: 1, publishedAt, tracks: [...tracks.keys()], ...(endedAt === undefined ? {} : { endedAt }), ...(shift === undefined ? {} : { shift }) } satisfies Stored)));
+    store.put(
+      `${folder}/event.json`,
+      encodeUtf8(
+        JSON.stringify({
+          version: 1,
+          publishedAt,
+          tracks: [...tracks.keys()],
+          ...(endedAt === undefined ? {} : { endedAt }),
+          ...(shift === undefined ? {} : { shift }),
+        } satisfies Stored),
+      ),
+    );
 
   /** Made when the first track is, after the stored shift is known. */
   let timeline: SourceTimeline | undefined;
@@ -90,7 +105,8 @@ export const createLiveEvent = async (options: {
       clock,
       segmentDuration: times.segmentDuration,
       stored: shift,
-      newest: () => [...tracks.values()].reduce<Micros | undefined>((latest, { window }) => (window.end !== undefined && window.end > (latest ?? 0) ? window.end : latest), undefined),
+      newest: () =>
+        [...tracks.values()].reduce<Micros | undefined>((latest, { window }) => (window.end !== undefined && window.end > (latest ?? 0) ? window.end : latest), undefined),
       onAnchor(value) {
         shift = value;
         save().catch(options.onFault);
@@ -101,12 +117,32 @@ export const createLiveEvent = async (options: {
     const path = `${folder}/${id}`;
     const guard = options.protect(id, source);
     const init = served ?? guard.init(source.init);
-    const window = await createRenditionWindow({ store, clock, path, segmentDuration: times.segmentDuration, chunkDuration: times.chunkDuration, depth: Math.max(3, Math.ceil(times.window / times.segmentDuration)), onFault: options.onFault });
+    const window = await createRenditionWindow({
+      store,
+      clock,
+      path,
+      segmentDuration: times.segmentDuration,
+      chunkDuration: times.chunkDuration,
+      depth: Math.max(3, Math.ceil(times.window / times.segmentDuration)),
+      onFault: options.onFault,
+    });
     if (served === undefined) {
       await store.put(`${path}/source.mp4`, source.init);
       await store.put(`${path}/init.mp4`, init);
     }
-    return createLiveTrack({ id, source, init, window, protection: guard, timeline: timelineOf(), clock, segmentDuration: times.segmentDuration, chunkDuration: times.chunkDuration, period: keying.schedule.period, tolerance: options.tolerance });
+    return createLiveTrack({
+      id,
+      source,
+      init,
+      window,
+      protection: guard,
+      timeline: timelineOf(),
+      clock,
+      segmentDuration: times.segmentDuration,
+      chunkDuration: times.chunkDuration,
+      period: keying.schedule.period,
+      tolerance: options.tolerance,
+    });
   };
 
   const restore = async (): Promise<void> => {
@@ -184,7 +220,11 @@ export const createLiveEvent = async (options: {
       return true;
     },
     mpd: () => liveMpd(presentation()),
-    multivariant: (keyFormat) => multivariantPlaylist(listed().map((track) => track.describe()), { keyFormat }),
+    multivariant: (keyFormat) =>
+      multivariantPlaylist(
+        listed().map((track) => track.describe()),
+        { keyFormat },
+      ),
     playlist(id, keyFormat) {
       const track = tracks.get(id);
       if (track === undefined || track.window.latest === undefined) return undefined;
@@ -198,7 +238,11 @@ export const createLiveEvent = async (options: {
         segments: track.window.list(),
         reports: others.map((other) => {
           const last = other.window.list().at(-1);
-          return { uri: `../${other.id}/playlist.m3u8${keyFormat === 'identity' ? '?keyformat=identity' : ''}`, lastSegment: last?.number ?? 0, lastPart: (last?.parts.length ?? 0) - 1 };
+          return {
+            uri: `../${other.id}/playlist.m3u8${keyFormat === 'identity' ? '?keyformat=identity' : ''}`,
+            lastSegment: last?.number ?? 0,
+            lastPart: (last?.parts.length ?? 0) - 1,
+          };
         }),
         ended: endedAt !== undefined,
       });

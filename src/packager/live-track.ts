@@ -30,6 +30,7 @@ import type { RenditionWindow } from './window.ts';
 /** What became of a chunk. */
 export type Taken = { readonly result: 'appended'; readonly parts: number; readonly gap: boolean; readonly unaligned: boolean } | { readonly result: 'duplicate' };
 
+/** One track; chunks of several connections queue up in it. */
 export type LiveTrack = {
   readonly id: RepresentationId;
   readonly source: SourceTrack;
@@ -44,6 +45,7 @@ export type LiveTrack = {
   describe(): VideoTrack | AudioTrack;
 };
 
+/** What a track is made of; `window` may hold media of an earlier life. */
 export type LiveTrackOptions = {
   readonly id: RepresentationId;
   readonly source: SourceTrack;
@@ -59,6 +61,7 @@ export type LiveTrackOptions = {
   readonly tolerance: { readonly behind: Micros; readonly ahead: Micros };
 };
 
+/** A track that goes on behind the end of its window. */
 export const createLiveTrack = (options: LiveTrackOptions): LiveTrack => {
   const { source, window, clock, segmentDuration } = options;
   const { media } = source;
@@ -85,13 +88,21 @@ export const createLiveTrack = (options: LiveTrackOptions): LiveTrack => {
   const check = (start: Micros): void => {
     const lead = start - clock.now();
     if (lead <= options.tolerance.ahead && -lead <= options.tolerance.behind) return;
-    throw new SealcastError('ingest-out-of-order', `the media time is ${Math.round(Math.abs(lead) / 1_000_000)} s ${lead > 0 ? 'ahead of' : 'behind'} the clock; media time of an event is Unix time (availabilityStartTime 1970)`);
+    throw new SealcastError(
+      'ingest-out-of-order',
+      `the media time is ${Math.round(Math.abs(lead) / 1_000_000)} s ${lead > 0 ? 'ahead of' : 'behind'} the clock; media time of an event is Unix time (availabilityStartTime 1970)`,
+    );
   };
 
   const protectPiece = async (fragment: Fragment, run: TrackFragment, piece: Piece, shift: Micros): Promise<{ bytes: Uint8Array; start: Micros }> => {
     const start = microsFromTicks(piece.decodeTime, media.timescale);
     sequence += 1;
-    const clear = writeFragment({ sequenceNumber: sequence, trackId: media.id, baseMediaDecodeTime: piece.decodeTime, samples: samplesToWrite(fragment, run.samples, piece.from, piece.to) });
+    const clear = writeFragment({
+      sequenceNumber: sequence,
+      trackId: media.id,
+      baseMediaDecodeTime: piece.decodeTime,
+      samples: samplesToWrite(fragment, run.samples, piece.from, piece.to),
+    });
     const body = await options.protection.chunk(clear, piece.to - piece.from, piece.period);
     // The source's clock where it sent one; else media time, which is Unix time.
     const captured = fragment.prft === undefined ? start : ((fragment.prft.wallClock + (start - shift - microsFromTicks(fragment.prft.mediaTime, media.timescale))) as Micros);
@@ -146,7 +157,11 @@ export const createLiveTrack = (options: LiveTrackOptions): LiveTrack => {
       return ended;
     },
     resume(again) {
-      if (!sameCoding(media, again.media)) throw new SealcastError('media-unsupported', `the header of track ${options.id} differs from the one the event began with; keep the encoder settings or use another track name`);
+      if (!sameCoding(media, again.media))
+        throw new SealcastError(
+          'media-unsupported',
+          `the header of track ${options.id} differs from the one the event began with; keep the encoder settings or use another track name`,
+        );
       ended = false;
       fresh = true;
     },
@@ -157,7 +172,11 @@ export const createLiveTrack = (options: LiveTrackOptions): LiveTrack => {
     },
     describe() {
       const rates = window.rates;
-      return describeTrack(options.id, media, { sampleTicks, peak: roundUp(rates?.peak ?? FIRST_GUESS[media.kind === 'video' ? 'video' : 'audio']), average: roundUp(rates?.average ?? FIRST_GUESS[media.kind === 'video' ? 'video' : 'audio']) });
+      return describeTrack(options.id, media, {
+        sampleTicks,
+        peak: roundUp(rates?.peak ?? FIRST_GUESS[media.kind === 'video' ? 'video' : 'audio']),
+        average: roundUp(rates?.average ?? FIRST_GUESS[media.kind === 'video' ? 'video' : 'audio']),
+      });
     },
   };
 };

@@ -21,10 +21,18 @@ import type { AssetId } from '#core/ids.ts';
 /** One track of the clip: its name at ingest (`v720.cmfv`) and its CMAF bytes, header first, media time from 0. */
 export type LoopTrack = { readonly name: string; readonly type: 'video/mp4' | 'audio/mp4'; readonly bytes: Uint8Array };
 
+/** A running loop; `stop` waits for its last request. */
 export type ClipLoop = { stop(): Promise<void> };
 
 type LoopChunk = { readonly bytes: Uint8Array; readonly start: MediaTicks; readonly end: Micros; readonly sync: boolean };
-type Parsed = { readonly track: LoopTrack; readonly init: Uint8Array; readonly id: number; readonly timescale: Timescale; readonly chunks: readonly LoopChunk[]; readonly length: bigint };
+type Parsed = {
+  readonly track: LoopTrack;
+  readonly init: Uint8Array;
+  readonly id: number;
+  readonly timescale: Timescale;
+  readonly chunks: readonly LoopChunk[];
+  readonly length: bigint;
+};
 
 const RETRY = 2_000 as Millis;
 
@@ -59,7 +67,8 @@ export const createClipLoop = (options: {
   const parsed = options.tracks.map(parse);
   const lengths = new Set(parsed.map(({ length, timescale }) => microsFromTicks(length as MediaTicks, timescale)));
   const [length] = lengths;
-  if (length === undefined || lengths.size !== 1 || length % segmentDuration !== 0) throw new SealcastError('media-malformed', 'the tracks of a looped clip must be equally long, a whole number of segments');
+  if (length === undefined || lengths.size !== 1 || length % segmentDuration !== 0)
+    throw new SealcastError('media-malformed', 'the tracks of a looped clip must be equally long, a whole number of segments');
   const stopping = new AbortController();
 
   const sleepUntil = (at: number): Promise<void> =>
@@ -108,7 +117,12 @@ export const createClipLoop = (options: {
       },
       { highWaterMark: 0 },
     );
-    const init: RequestInit & { duplex: 'half' } = { method: 'PUT', headers: { authorization: `Bearer ${options.credential}`, 'content-type': source.track.type }, body, duplex: 'half' };
+    const init: RequestInit & { duplex: 'half' } = {
+      method: 'PUT',
+      headers: { authorization: `Bearer ${options.credential}`, 'content-type': source.track.type },
+      body,
+      duplex: 'half',
+    };
     const response = await options.send(new Request(`${options.ingestUrl}/Streams(${source.track.name})`, init));
     if (response.ok) return;
     const problem = (await response.json().catch(() => ({}))) as { code?: string; detail?: string };

@@ -17,6 +17,7 @@ import { bodyResponse, IMMUTABLE, LIVE_MANIFEST, mediaType, NO_STORE, problemRes
 import type { LiveEvent } from './live-event.ts';
 import type { LiveTrack } from './live-track.ts';
 
+/** What the origin serves from. */
 export type OriginOptions = {
   readonly store: ObjectStore;
   /** The event, restored from the store if need be; undefined for titles and unknown names. */
@@ -24,6 +25,7 @@ export type OriginOptions = {
   readonly clock: Clock;
 };
 
+/** Folder of a title in the object store. */
 export const titleFolder = (asset: AssetId): string => `titles/${asset}`;
 
 const ROUTE = /^\/origin\/([^/]+)\/(.+)$/;
@@ -35,6 +37,7 @@ const MANIFEST_WAIT = 4_000 as Millis;
 
 const absent = (what: string): SealcastError => new SealcastError('not-found', what);
 
+/** The handler of `/origin/{asset}/...`. Every outcome is a response; it never rejects. */
 export const createOrigin = (options: OriginOptions): ((request: Request) => Promise<Response>) => {
   const { store, clock } = options;
 
@@ -118,7 +121,10 @@ export const createOrigin = (options: OriginOptions): ((request: Request) => Pro
     }
     if (place !== 'open') throw absent(place === 'gap' ? 'the segment never arrived' : 'no such segment');
     const headers = { 'content-type': typeOf(track), 'cache-control': IMMUTABLE };
-    return new Response(request.method === 'HEAD' ? null : segmentStream(track, number, request.signal, ((event.times.segmentDuration * 3) / 1000) as Millis), { status: 200, headers });
+    return new Response(request.method === 'HEAD' ? null : segmentStream(track, number, request.signal, ((event.times.segmentDuration * 3) / 1000) as Millis), {
+      status: 200,
+      headers,
+    });
   }
 
   /** Waits for media that is next in line; throws `not-found` for what is too far ahead or does not come. */

@@ -42,16 +42,26 @@ const testClock = (start: number): Clock & { set(now: number): void } => {
 
 describe('track names', () => {
   test.each([
-    ['Streams(v720.cmfv)', 'v720'], ['streams(Audio_EN.cmfa)', 'audio-en'], ['Streams(v720.cmfv)/12.cmfv', 'v720'], ['init-stream0.m4s', 'stream0'], ['chunk-stream0-00004.m4s', 'stream0'],
-    ['video-1/init.cmfv', 'video-1'], ['video-1/897645950.cmfv', 'video-1'], ['v720.mp4', 'v720'], ['a_en-init.mp4', 'a-en'], ['cam1_00042.m4s', 'cam1'],
+    ['Streams(v720.cmfv)', 'v720'],
+    ['streams(Audio_EN.cmfa)', 'audio-en'],
+    ['Streams(v720.cmfv)/12.cmfv', 'v720'],
+    ['init-stream0.m4s', 'stream0'],
+    ['chunk-stream0-00004.m4s', 'stream0'],
+    ['video-1/init.cmfv', 'video-1'],
+    ['video-1/897645950.cmfv', 'video-1'],
+    ['v720.mp4', 'v720'],
+    ['a_en-init.mp4', 'a-en'],
+    ['cam1_00042.m4s', 'cam1'],
   ])('%s is %s', (path, track) => expect(ingestTarget(path)).toEqual({ kind: 'track', track }));
   test.each(['manifest.mpd', 'master.m3u8', 'sub/manifest.mpd.tmp'])('%s is a manifest', (path) => expect(ingestTarget(path)).toEqual({ kind: 'manifest' }));
   test.each(['', 'x', 'x.jpg', 'Streams(.cmfv)', '***.mp4', '/'])('%s names nothing', (path) => expect(ingestTarget(path)).toEqual({ kind: 'unknown' }));
   test('no path gives anything but a safe id', () => {
-    fc.assert(fc.property(fc.string(), (path) => {
-      const target = ingestTarget(`${path}.m4s`);
-      if (target.kind === 'track') expect(target.track).toMatch(/^[a-z0-9][a-z0-9-]{0,31}$/);
-    }));
+    fc.assert(
+      fc.property(fc.string(), (path) => {
+        const target = ingestTarget(`${path}.m4s`);
+        if (target.kind === 'track') expect(target.track).toMatch(/^[a-z0-9][a-z0-9-]{0,31}$/);
+      }),
+    );
   });
 });
 
@@ -70,19 +80,25 @@ describe('initialisation vectors', () => {
   const v720 = representationId('v720');
   const v360 = representationId('v360');
   test('count on within a representation and never meet those of another under the same key', () => {
-    fc.assert(fc.property(fc.array(fc.tuple(fc.constantFrom(v720, v360), fc.constantFrom(1, 2), fc.integer({ min: 1, max: 50 })), { maxLength: 40 }), fc.array(fc.bigInt({ min: 0n, max: (1n << 64n) - 1n }), { maxLength: 10 }), (steps, draws) => {
-      const vectors = createInitialisationVectors(drawing(...draws));
-      const used = new Set<string>();
-      for (const [representation, kid, samples] of steps) {
-        const first = vectors.counter(kidOf(kid), representation, samples);
-        for (let index = 0n; index < BigInt(samples); index += 1n) {
-          const name = `${kid}:${first + index}`;
-          expect(used.has(name)).toBe(false);
-          expect(first + index).toBeLessThan(1n << 64n);
-          used.add(name);
-        }
-      }
-    }));
+    fc.assert(
+      fc.property(
+        fc.array(fc.tuple(fc.constantFrom(v720, v360), fc.constantFrom(1, 2), fc.integer({ min: 1, max: 50 })), { maxLength: 40 }),
+        fc.array(fc.bigInt({ min: 0n, max: (1n << 64n) - 1n }), { maxLength: 10 }),
+        (steps, draws) => {
+          const vectors = createInitialisationVectors(drawing(...draws));
+          const used = new Set<string>();
+          for (const [representation, kid, samples] of steps) {
+            const first = vectors.counter(kidOf(kid), representation, samples);
+            for (let index = 0n; index < BigInt(samples); index += 1n) {
+              const name = `${kid}:${first + index}`;
+              expect(used.has(name)).toBe(false);
+              expect(first + index).toBeLessThan(1n << 64n);
+              used.add(name);
+            }
+          }
+        },
+      ),
+    );
   });
   test('a base too near to another, or to the end, is drawn again', () => {
     const vectors = createInitialisationVectors(drawing(1000n, 1001n, (1n << 64n) - 5n, 1n << 50n));
@@ -110,11 +126,17 @@ describe('key ring', () => {
       async contentKeys({ from, to }) {
         asked.push({ from, to });
         if (asked.length <= fails) throw new SealcastError('key-unavailable', 'down');
-        return Array.from({ length: to - from }, (_, index) => ({ period: (from + index) as CryptoPeriod, group: 0 as GrantGroup, kid: kidOf((from + index) % 256), key: new Uint8Array(16) as ContentKey }));
+        return Array.from({ length: to - from }, (_, index) => ({
+          period: (from + index) as CryptoPeriod,
+          group: 0 as GrantGroup,
+          kid: kidOf((from + index) % 256),
+          key: new Uint8Array(16) as ContentKey,
+        }));
       },
     };
   };
-  const ring = (keys: ContentKeySource, clock: Clock) => createKeyRing({ keys, asset, keyGroup: 'video', kind: 'event', schedule: { period: 2_000_000 as Micros, periodsPerGroup: 3 }, clock, log, patience: 1000 as Millis });
+  const ring = (keys: ContentKeySource, clock: Clock) =>
+    createKeyRing({ keys, asset, keyGroup: 'video', kind: 'event', schedule: { period: 2_000_000 as Micros, periodsPerGroup: 3 }, clock, log, patience: 1000 as Millis });
   const now = (start / 2_000_000) as CryptoPeriod;
   test('asks ahead, less than 60 s, and again when half is used', async () => {
     const keys = server();
@@ -144,7 +166,13 @@ describe('key ring', () => {
 describe('source timeline', () => {
   const now = 1_800_000_001_300_000;
   const make = (clock: Clock, newest: () => number | undefined = () => undefined, stored?: number) =>
-    createSourceTimeline({ clock, segmentDuration: 2_000_000 as Micros, stored: stored as Micros | undefined, newest: newest as () => Micros | undefined, onAnchor: () => undefined });
+    createSourceTimeline({
+      clock,
+      segmentDuration: 2_000_000 as Micros,
+      stored: stored as Micros | undefined,
+      newest: newest as () => Micros | undefined,
+      onAnchor: () => undefined,
+    });
   test('Unix time is left alone', () => {
     expect(make(testClock(now)).shift((now - 200_000) as Micros, now as Micros, true)).toBe(0);
   });
@@ -176,12 +204,24 @@ describe('source timeline', () => {
 describe('window', () => {
   const part = (start: number, independent = true) => ({ bytes: Uint8Array.of(1, 2, 3), start: start as Micros, duration: 500_000 as Micros, independent });
   const open = (store = createMemoryObjects(), depth = 3) =>
-    createRenditionWindow({ store, clock: testClock(0), path: 'live/x/v', segmentDuration: 1_000_000 as Micros, chunkDuration: 500_000 as Micros, depth, onFault: (error) => expect(error).toBeUndefined() });
+    createRenditionWindow({
+      store,
+      clock: testClock(0),
+      path: 'live/x/v',
+      segmentDuration: 1_000_000 as Micros,
+      chunkDuration: 500_000 as Micros,
+      depth,
+      onFault: (error) => expect(error).toBeUndefined(),
+    });
   test('finishes a segment at its boundary, lists gaps, forgets what is past', async () => {
     const store = createMemoryObjects();
     const window = await open(store);
     for (const number of [10, 11, 13, 14]) for (const half of [0, 500_000]) window.append(number as SegmentNumber, part(number * 1_000_000 + half));
-    expect(window.list().map(({ number, state }) => [number, state])).toEqual([[12, 'gap'], [13, 'complete'], [14, 'complete']]);
+    expect(window.list().map(({ number, state }) => [number, state])).toEqual([
+      [12, 'gap'],
+      [13, 'complete'],
+      [14, 'complete'],
+    ]);
     expect([9, 11, 12, 13, 15].map((number) => window.position(number))).toEqual(['past', 'held', 'gap', 'held', 'future']);
     for (let number = 15; number < 20; number += 1) for (const half of [0, 500_000]) window.append(number as SegmentNumber, part(number * 1_000_000 + half));
     await window.settled();
@@ -205,7 +245,10 @@ describe('window', () => {
     first.append(8 as SegmentNumber, part(8_000_000));
     await first.flush();
     const second = await open(store);
-    expect(second.list().map(({ number, state, parts }) => [number, state, parts.length])).toEqual([[7, 'complete', 0], [8, 'open', 1]]);
+    expect(second.list().map(({ number, state, parts }) => [number, state, parts.length])).toEqual([
+      [7, 'complete', 0],
+      [8, 'open', 1],
+    ]);
     second.append(8 as SegmentNumber, part(8_500_000));
     await second.settled();
     expect(await second.segment(8)).toHaveLength(segmentType(false).length + 6);
@@ -228,17 +271,33 @@ describe('title plan', () => {
   const video = { index: 0, kind: 'video', codec: 'h264', profile: 'High', pixelFormat: 'yuv420p', width: 1920, height: 1080, language: 'und', captions: false } as const;
   const audio = { index: 1, kind: 'audio', codec: 'aac', profile: 'LC', channels: 2, language: 'en', captions: false } as const;
   test('8-bit H.264 and AAC are copied', () => {
-    expect(planTitle({ streams: [video, audio] }, { segmentDuration }).media.map(({ id, conversion }) => [id, conversion.copy])).toEqual([['v1080', true], ['a-en', true]]);
+    expect(planTitle({ streams: [video, audio] }, { segmentDuration }).media.map(({ id, conversion }) => [id, conversion.copy])).toEqual([
+      ['v1080', true],
+      ['a-en', true],
+    ]);
   });
-  test.each([{ ...video, codec: 'hevc' }, { ...video, pixelFormat: 'yuv420p10le', profile: 'High 10' }, { ...video, pixelFormat: 'yuv422p', profile: 'High 4:2:2' }])('other video is coded in two sizes: $codec $profile', (stream) => {
-    expect(planTitle({ streams: [stream] }, { segmentDuration }).media.map(({ id, conversion }) => [id, conversion.copy])).toEqual([['v720', false], ['v360', false]]);
+  test.each([
+    { ...video, codec: 'hevc' },
+    { ...video, pixelFormat: 'yuv420p10le', profile: 'High 10' },
+    { ...video, pixelFormat: 'yuv422p', profile: 'High 4:2:2' },
+  ])('other video is coded in two sizes: $codec $profile', (stream) => {
+    expect(planTitle({ streams: [stream] }, { segmentDuration }).media.map(({ id, conversion }) => [id, conversion.copy])).toEqual([
+      ['v720', false],
+      ['v360', false],
+    ]);
   });
   test('renditions are never larger than the source', () => {
-    expect(planTitle({ streams: [{ ...video, codec: 'vp9', width: 427, height: 240 }] }, { segmentDuration }).media.map(({ conversion }) => conversion)).toMatchObject([{ width: 426, height: 240 }]);
+    expect(planTitle({ streams: [{ ...video, codec: 'vp9', width: 427, height: 240 }] }, { segmentDuration }).media.map(({ conversion }) => conversion)).toMatchObject([
+      { width: 426, height: 240 },
+    ]);
   });
   test('tracks of one language get different names', () => {
     const plan = planTitle({ streams: [audio, { ...audio, index: 2 }, { ...audio, index: 3, language: 'und', codec: 'mp3' }] }, { segmentDuration });
-    expect(plan.media.map(({ id, conversion }) => [id, conversion.copy])).toEqual([['a-en', true], ['a-en-2', true], ['a', false]]);
+    expect(plan.media.map(({ id, conversion }) => [id, conversion.copy])).toEqual([
+      ['a-en', true],
+      ['a-en-2', true],
+      ['a', false],
+    ]);
   });
   test('neither video nor audio is refused', () => {
     expect(() => planTitle({ streams: [] }, { segmentDuration })).toThrow('neither video nor audio');

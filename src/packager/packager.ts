@@ -19,6 +19,7 @@ import type { LiveEvent, LiveTimes } from './live-event.ts';
 import { createOrigin } from './origin.ts';
 import { createChunkProtection, noProtection } from './protection.ts';
 
+/** Ports and settings of the packager; keys come from the key server in this process or over HTTP. */
 export type PackagerOptions = {
   readonly keys: ContentKeySource;
   /** Segments, headers, indexes and packed titles. */
@@ -43,8 +44,16 @@ export type PackagerOptions = {
 };
 
 /** One track as the control room shows it. */
-export type TrackStatus = { readonly track: RepresentationId; readonly kind: string; readonly codec: string; readonly latestSegment: number | undefined; /** Distance of the newest media to the clock. */ readonly behind: Micros | undefined; readonly bandwidth: number };
+export type TrackStatus = {
+  readonly track: RepresentationId;
+  readonly kind: string;
+  readonly codec: string;
+  readonly latestSegment: number | undefined /** Distance of the newest media to the clock. */;
+  readonly behind: Micros | undefined;
+  readonly bandwidth: number;
+};
 
+/** The packager role. */
 export type Packager = {
   /** `PUT|POST /ingest/{event}/...` */
   readonly ingestHandler: (request: Request) => Promise<Response>;
@@ -59,6 +68,7 @@ export type Packager = {
 
 const DEFAULT_TIMES: LiveTimes = { segmentDuration: 2_000_000 as Micros, chunkDuration: 200_000 as Micros, window: 60_000_000 as Micros, targetLatency: 1_500_000 as Micros };
 
+/** Builds the role. Starts nothing: the first request does. */
 export const createPackager = (options: PackagerOptions): Packager => {
   const { keys, store, clock, log, random } = options;
   const times: LiveTimes = { ...DEFAULT_TIMES, ...options.times };
@@ -68,7 +78,9 @@ export const createPackager = (options: PackagerOptions): Packager => {
   const open = async (asset: AssetId, keying: AssetKeying): Promise<LiveEvent> => {
     const rings = new Map<'video' | 'audio', KeyRing>();
     const ring = (keyGroup: 'video' | 'audio'): KeyRing => {
-      const known = rings.get(keyGroup) ?? createKeyRing({ keys, asset, keyGroup, kind: keying.kind, schedule: keying.schedule, clock, log, patience: options.keyPatience ?? (10_000 as Millis) });
+      const known =
+        rings.get(keyGroup) ??
+        createKeyRing({ keys, asset, keyGroup, kind: keying.kind, schedule: keying.schedule, clock, log, patience: options.keyPatience ?? (10_000 as Millis) });
       rings.set(keyGroup, known);
       return known;
     };
@@ -83,10 +95,26 @@ export const createPackager = (options: PackagerOptions): Packager => {
       protect: (representation, source) =>
         options.unprotected === true
           ? noProtection
-          : createChunkProtection({ scheme: keying.scheme, track: source.media, representation, defaultKid: keying.entryKid, signalling: 'fragment', aes: options.aes, random, vectors, keyOf: (period) => ring(source.media.kind === 'audio' ? 'audio' : 'video').get(period) }),
+          : createChunkProtection({
+              scheme: keying.scheme,
+              track: source.media,
+              representation,
+              defaultKid: keying.entryKid,
+              signalling: 'fragment',
+              aes: options.aes,
+              random,
+              vectors,
+              keyOf: (period) => ring(source.media.kind === 'audio' ? 'audio' : 'video').get(period),
+            }),
       onFault: (error) => {
         log.error('a segment could not be stored', { asset, fault: String(error) });
-        options.events({ at: clock.now(), kind: 'packager.store-failed', severity: 'alert', message: 'A segment could not be stored; the live window goes on from memory.', asset });
+        options.events({
+          at: clock.now(),
+          kind: 'packager.store-failed',
+          severity: 'alert',
+          message: 'A segment could not be stored; the live window goes on from memory.',
+          asset,
+        });
       },
     });
   };
@@ -107,7 +135,15 @@ export const createPackager = (options: PackagerOptions): Packager => {
   };
 
   return {
-    ingestHandler: createIngest({ access: options.ingestAccess, event: eventOf, clock, log, events: options.events, metrics: options.metrics, ...(options.maxChunk === undefined ? {} : { maxChunk: options.maxChunk }) }),
+    ingestHandler: createIngest({
+      access: options.ingestAccess,
+      event: eventOf,
+      clock,
+      log,
+      events: options.events,
+      metrics: options.metrics,
+      ...(options.maxChunk === undefined ? {} : { maxChunk: options.maxChunk }),
+    }),
     originHandler: createOrigin({ store, event: existing, clock }),
     async endEvent(asset) {
       const event = await existing(asset);
@@ -127,7 +163,11 @@ export const createPackager = (options: PackagerOptions): Packager => {
       }));
     },
     async stop() {
-      for (const event of events.values()) await event.then((found) => found.suspend(), () => undefined);
+      for (const event of events.values())
+        await event.then(
+          (found) => found.suspend(),
+          () => undefined,
+        );
     },
   };
 };

@@ -15,6 +15,7 @@ import type { CryptoPeriod } from '#core/time.ts';
 import type { PeriodKey, Random } from '#ports';
 import type { InitialisationVectors } from './initialisation-vectors.ts';
 
+/** Protects one representation; chunks have to come in stream order. */
 export type ChunkProtection = {
   /** The header as served. */
   init(clear: Uint8Array): Uint8Array;
@@ -28,6 +29,7 @@ export type ChunkProtection = {
 /** No protection, for comparison only. */
 export const noProtection: ChunkProtection = { init: (clear) => clear, chunk: async (clear) => [clear] };
 
+/** Protection by `scheme` with keys per period. Throws `media-unsupported` for a track that cannot be protected. */
 export const createChunkProtection = (options: {
   scheme: ProtectionScheme;
   track: Track;
@@ -55,4 +57,3 @@ export const createChunkProtection = (options: {
     },
   };
 };
-

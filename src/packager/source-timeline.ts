@@ -15,11 +15,13 @@ const FIRST_DATE = 946_684_800_000_000;
 /** A restarted source is told from one that goes on by being further off than this. */
 const APART = 5_000_000;
 
+/** Where the media time of an event's source lies on the UTC timeline. */
 export type SourceTimeline = {
   /** What to add to media time; a multiple of the segment length. `fresh`: the track's header was just sent (again). */
   shift(start: Micros, end: Micros, fresh: boolean): Micros;
 };
 
+/** One per event. `onAnchor` is told every new shift, to store it. */
 export const createSourceTimeline = (options: {
   clock: Clock;
   segmentDuration: Micros;

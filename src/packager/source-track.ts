@@ -12,6 +12,7 @@ import { parseInit } from '#core/isobmff/init.ts';
 import type { Track as MediaTrack } from '#core/isobmff/init.ts';
 import type { AudioTrack, FrameRate, VideoTrack } from '#core/manifest/presentation.ts';
 
+/** A header that was accepted, with what it says. */
 export type SourceTrack = { readonly init: Uint8Array; readonly media: MediaTrack };
 
 /** H.264 profiles with 8-bit 4:2:0 pictures: Baseline, Main, Extended, High. */
@@ -25,9 +26,11 @@ export const sourceTrack = (init: Uint8Array): SourceTrack => {
   if (second !== undefined) throw new SealcastError('media-unsupported', `the header has ${tracks.length} tracks; send each track by itself (ffmpeg: one output per stream)`);
   if (media.protection !== undefined) throw new SealcastError('media-unsupported', 'the track is encrypted already; send it clear, over TLS');
   if (media.kind === 'video') {
-    if (media.format !== 'avc1' && media.format !== 'avc3') throw new SealcastError('media-unsupported', `the video is ${media.codec}; send H.264 (ffmpeg: -c:v libx264 -pix_fmt yuv420p)`);
+    if (media.format !== 'avc1' && media.format !== 'avc3')
+      throw new SealcastError('media-unsupported', `the video is ${media.codec}; send H.264 (ffmpeg: -c:v libx264 -pix_fmt yuv420p)`);
     const profile = media.codec.slice(5, 7).toLowerCase();
-    if (!EIGHT_BIT_PROFILES.has(profile)) throw new SealcastError('media-unsupported', `the H.264 profile ${profile} is not 8-bit 4:2:0; send High or below (ffmpeg: -profile:v high -pix_fmt yuv420p)`);
+    if (!EIGHT_BIT_PROFILES.has(profile))
+      throw new SealcastError('media-unsupported', `the H.264 profile ${profile} is not 8-bit 4:2:0; send High or below (ffmpeg: -profile:v high -pix_fmt yuv420p)`);
   } else if (media.kind === 'audio') {
     if (!media.codec.startsWith('mp4a.40')) throw new SealcastError('media-unsupported', `the audio is ${media.codec}; send AAC (ffmpeg: -c:a aac)`);
   } else {
@@ -38,14 +41,30 @@ export const sourceTrack = (init: Uint8Array): SourceTrack => {
 
 /** Whether chunks of both headers can follow each other under one manifest entry. */
 export const sameCoding = (a: MediaTrack, b: MediaTrack): boolean =>
-  a.id === b.id && a.timescale === b.timescale && a.codec === b.codec && a.kind === b.kind &&
-  a.video?.width === b.video?.width && a.video?.height === b.video?.height &&
-  a.audio?.channels === b.audio?.channels && a.audio?.sampleRate === b.audio?.sampleRate &&
+  a.id === b.id &&
+  a.timescale === b.timescale &&
+  a.codec === b.codec &&
+  a.kind === b.kind &&
+  a.video?.width === b.video?.width &&
+  a.video?.height === b.video?.height &&
+  a.audio?.channels === b.audio?.channels &&
+  a.audio?.sampleRate === b.audio?.sampleRate &&
   (a.avcC === undefined || b.avcC === undefined ? a.avcC === b.avcC : equalBytes(a.avcC, b.avcC));
 
 /** The manifest's view of a track. `sampleTicks`: usual sample duration, for the frame rate. */
-export const describeTrack = (id: RepresentationId, media: MediaTrack, facts: { sampleTicks: number; peak: number; average: number; language?: string; label?: string }): VideoTrack | AudioTrack => {
-  const base = { id, language: facts.language ?? media.language, codec: media.codec, bandwidth: facts.peak, averageBandwidth: facts.average, ...(facts.label === undefined ? {} : { label: facts.label }) };
+export const describeTrack = (
+  id: RepresentationId,
+  media: MediaTrack,
+  facts: { sampleTicks: number; peak: number; average: number; language?: string; label?: string },
+): VideoTrack | AudioTrack => {
+  const base = {
+    id,
+    language: facts.language ?? media.language,
+    codec: media.codec,
+    bandwidth: facts.peak,
+    averageBandwidth: facts.average,
+    ...(facts.label === undefined ? {} : { label: facts.label }),
+  };
   if (media.kind === 'video') {
     const frameRate = rate(media.timescale, facts.sampleTicks);
     return { ...base, kind: 'video', width: media.video?.width ?? 0, height: media.video?.height ?? 0, ...(frameRate === undefined ? {} : { frameRate }) };

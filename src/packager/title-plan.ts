@@ -12,9 +12,12 @@ import type { RepresentationId } from '#core/ids.ts';
 import type { Micros } from '#core/time.ts';
 import type { MediaProbe, ProbedStream, TrackConversion } from '#ports';
 
+/** One video or audio track to make. */
 export type PlannedTrack = { readonly id: RepresentationId; readonly language: string; readonly label?: string; readonly conversion: TrackConversion };
+/** One subtitle track to pass through. */
 export type PlannedText = { readonly id: RepresentationId; readonly language: string; readonly label?: string; readonly captions: boolean; readonly stream: number };
-export type TitlePlan = { readonly media: readonly PlannedTrack[]; readonly text: readonly PlannedText[]; /** Whether any video is copied. */ readonly copiesVideo: boolean };
+/** All tracks of a title. */
+export type TitlePlan = { readonly media: readonly PlannedTrack[]; readonly text: readonly PlannedText[] /** Whether any video is copied. */; readonly copiesVideo: boolean };
 
 /** Heights of the renditions when video is coded again; those above the source's are left out. */
 export const DEFAULT_HEIGHTS: readonly number[] = [720, 360];
@@ -37,17 +40,33 @@ export const planTitle = (probe: MediaProbe, options: { segmentDuration: Micros;
   const sound = probe.streams.filter((stream) => stream.kind === 'audio');
   if (picture === undefined && sound.length === 0) throw new SealcastError('media-unsupported', 'the input has neither video nor audio');
   const copiesVideo = picture !== undefined && options.forceTranscode !== true && options.heights === undefined && copyable(picture);
-  const video = picture === undefined ? [] : copiesVideo ? [{ id: unique(`v${picture.height ?? 0}`), language: 'und', conversion: { stream: picture.index, kind: 'video', copy: true } as const }] : renditions(picture, options).map((conversion) => ({ id: unique(`v${conversion.height}`), language: 'und', conversion }));
+  const video =
+    picture === undefined
+      ? []
+      : copiesVideo
+        ? [{ id: unique(`v${picture.height ?? 0}`), language: 'und', conversion: { stream: picture.index, kind: 'video', copy: true } as const }]
+        : renditions(picture, options).map((conversion) => ({ id: unique(`v${conversion.height}`), language: 'und', conversion }));
   return {
     copiesVideo,
-    media: [...video, ...sound.map((stream) => ({ id: unique(stream.language === 'und' ? 'a' : `a-${stream.language.toLowerCase()}`), ...described(stream), conversion: audioConversion(stream) }))],
+    media: [
+      ...video,
+      ...sound.map((stream) => ({ id: unique(stream.language === 'und' ? 'a' : `a-${stream.language.toLowerCase()}`), ...described(stream), conversion: audioConversion(stream) })),
+    ],
     text: probe.streams
       .filter((stream) => stream.kind === 'text' && TEXT_CODECS.has(stream.codec))
-      .map((stream) => ({ id: unique(stream.language === 'und' ? 's' : `s-${stream.language.toLowerCase()}`), ...described(stream), captions: stream.captions, stream: stream.index })),
+      .map((stream) => ({
+        id: unique(stream.language === 'und' ? 's' : `s-${stream.language.toLowerCase()}`),
+        ...described(stream),
+        captions: stream.captions,
+        stream: stream.index,
+      })),
   };
 };
 
-const described = (stream: ProbedStream): { language: string; label?: string } => ({ language: stream.language, ...(stream.title === undefined ? {} : { label: stream.title.slice(0, 64) }) });
+const described = (stream: ProbedStream): { language: string; label?: string } => ({
+  language: stream.language,
+  ...(stream.title === undefined ? {} : { label: stream.title.slice(0, 64) }),
+});
 
 const copyable = (stream: ProbedStream): boolean =>
   stream.codec === 'h264' && (stream.pixelFormat === 'yuv420p' || stream.pixelFormat === 'yuvj420p') && COPYABLE_PROFILES.test(stream.profile ?? '');
@@ -68,6 +87,14 @@ const renditions = (stream: ProbedStream, options: { segmentDuration: Micros; he
     // 4:2:0 pictures have even sides.
     const even = value - (value % 2);
     const wide = Math.max(2, Math.floor((width * even) / height / 2) * 2);
-    return { stream: stream.index, kind: 'video', copy: false, width: wide, height: even, bitRate: Math.max(150_000, Math.round(wide * even * Math.min(60, fps) * BITS_PER_PIXEL)), keyFrameEvery: options.segmentDuration };
+    return {
+      stream: stream.index,
+      kind: 'video',
+      copy: false,
+      width: wide,
+      height: even,
+      bitRate: Math.max(150_000, Math.round(wide * even * Math.min(60, fps) * BITS_PER_PIXEL)),
+      keyFrameEvery: options.segmentDuration,
+    };
   });
 };

@@ -23,6 +23,7 @@ import { describeTrack, sourceTrack } from './source-track.ts';
 import type { SourceTrack } from './source-track.ts';
 import { segmentType } from './window.ts';
 
+/** A finished track, as manifests need it. */
 export type PackedTrack = {
   readonly track: VideoTrack | AudioTrack;
   readonly timescale: number;
@@ -40,6 +41,7 @@ export class SparseKeyFrames extends Error {}
 const WRITES = 2;
 const MAX_CHUNK = 512 << 20;
 
+/** Reads the stream to its end. Throws what the stream throws, `media-*`, `key-unavailable`, `store-unavailable`, `SparseKeyFrames`. */
 export const packTrack = async (options: {
   stream: AsyncIterable<Uint8Array>;
   /** What the converter added to all time stamps. */
@@ -77,7 +79,10 @@ export const packTrack = async (options: {
     const write = store.put(`${path}/${name}`, body);
     writes.add(write);
     // A failure is reported by the wait above or the one at the end.
-    write.then(() => writes.delete(write), () => undefined);
+    write.then(
+      () => writes.delete(write),
+      () => undefined,
+    );
   };
   const close = async (last: boolean): Promise<void> => {
     if (open === undefined || source === undefined) return;
@@ -107,7 +112,12 @@ export const packTrack = async (options: {
       open ??= { number: cut.segment, ticks: 0, parts: [] };
       start ??= cut.decodeTime;
       sequence += 1;
-      const clear = writeFragment({ sequenceNumber: sequence, trackId: media.id, baseMediaDecodeTime: cut.decodeTime, samples: samplesToWrite(fragment, run.samples, cut.from, cut.to) });
+      const clear = writeFragment({
+        sequenceNumber: sequence,
+        trackId: media.id,
+        baseMediaDecodeTime: cut.decodeTime,
+        samples: samplesToWrite(fragment, run.samples, cut.from, cut.to),
+      });
       open.parts.push(...(await guard.chunk(clear, cut.to - cut.from, cut.period)));
       open.ticks += cut.duration;
       if (media.kind === 'video' && (open.ticks * 1_000_000) / media.timescale > options.longestSegment) throw new SparseKeyFrames();
@@ -126,7 +136,13 @@ export const packTrack = async (options: {
   const ticks = durations.reduce((sum, value) => sum + value, 0);
   const average = Math.round((bytes * 8 * media.timescale) / ticks);
   return {
-    track: describeTrack(options.id, media, { sampleTicks, peak: Math.ceil(peak), average, language: options.language, ...(options.label === undefined ? {} : { label: options.label }) }),
+    track: describeTrack(options.id, media, {
+      sampleTicks,
+      peak: Math.ceil(peak),
+      average,
+      language: options.language,
+      ...(options.label === undefined ? {} : { label: options.label }),
+    }),
     timescale: media.timescale,
     start,
     durations,

@@ -30,6 +30,7 @@ export type TitleKeys =
   | { readonly kind: 'fixed'; readonly scheme: ProtectionScheme; readonly kid: KeyId; readonly key: ContentKey }
   | { readonly kind: 'none' };
 
+/** A file, its keys and where the title goes. */
 export type PackTitleOptions = {
   readonly asset: AssetId;
   /** Path of a local file. */
@@ -52,11 +53,20 @@ export type PackTitleOptions = {
   readonly signal?: AbortSignal;
 };
 
+/** What was made. */
 export type PackedTitle = {
   readonly asset: AssetId;
   readonly duration: Micros;
   readonly scheme: ProtectionScheme | 'none';
-  readonly tracks: readonly { readonly id: string; readonly kind: string; readonly codec: string; readonly language: string; readonly segments: number; readonly bytes: number; readonly copied: boolean }[];
+  readonly tracks: readonly {
+    readonly id: string;
+    readonly kind: string;
+    readonly codec: string;
+    readonly language: string;
+    readonly segments: number;
+    readonly bytes: number;
+    readonly copied: boolean;
+  }[];
   readonly bytes: number;
 };
 
@@ -68,7 +78,12 @@ const KEY_PATIENCE = 10_000 as Millis;
 /** No rotation. */
 const FOR_EVER = Number.MAX_SAFE_INTEGER as Micros;
 
-type Guard = { readonly scheme: ProtectionScheme | 'none'; readonly period: Micros; readonly protection: Protection | undefined; protect(track: PlannedTrack, source: SourceTrack): ChunkProtection };
+type Guard = {
+  readonly scheme: ProtectionScheme | 'none';
+  readonly period: Micros;
+  readonly protection: Protection | undefined;
+  protect(track: PlannedTrack, source: SourceTrack): ChunkProtection;
+};
 
 /** Throws `media-unsupported`, `media-malformed`, `media-truncated`, `tool-missing`, `key-unavailable`, `store-unavailable`. */
 export const packTitle = async (options: PackTitleOptions): Promise<PackedTitle> => {
@@ -96,7 +111,18 @@ const guardOf = async (options: PackTitleOptions): Promise<Guard> => {
       scheme,
       period: FOR_EVER,
       protection: { scheme, asset, entryKid: kid },
-      protect: (track, source) => createChunkProtection({ scheme, track: source.media, representation: track.id, defaultKid: kid, signalling: 'track', aes, random, vectors, keyOf: async () => ({ kid, key }) }),
+      protect: (track, source) =>
+        createChunkProtection({
+          scheme,
+          track: source.media,
+          representation: track.id,
+          defaultKid: kid,
+          signalling: 'track',
+          aes,
+          random,
+          vectors,
+          keyOf: async () => ({ kid, key }),
+        }),
     };
   }
   const keying = await keys.source.keying(asset);
@@ -107,7 +133,18 @@ const guardOf = async (options: PackTitleOptions): Promise<Guard> => {
     scheme,
     period: schedule.period,
     protection: { scheme, asset, entryKid },
-    protect: (track, source) => createChunkProtection({ scheme, track: source.media, representation: track.id, defaultKid: entryKid, signalling: 'fragment', aes, random, vectors, keyOf: (period) => rings[track.conversion.kind].get(period) }),
+    protect: (track, source) =>
+      createChunkProtection({
+        scheme,
+        track: source.media,
+        representation: track.id,
+        defaultKid: entryKid,
+        signalling: 'fragment',
+        aes,
+        random,
+        vectors,
+        keyOf: (period) => rings[track.conversion.kind].get(period),
+      }),
   };
 };
 
@@ -150,14 +187,24 @@ const packPlan = async (options: PackTitleOptions, plan: TitlePlan, guard: Guard
     throw options.signal?.aborted === true ? new SealcastError('shutting-down', 'packing was stopped') : error;
   }
   const texts = await packTexts(options, plan.text, at);
-  const duration = Math.max(...packed.map((item) => Math.round(((Number(item.start) + item.durations.reduce((sum, value) => sum + value, 0)) * 1_000_000) / item.timescale))) as Micros;
+  const duration = Math.max(
+    ...packed.map((item) => Math.round(((Number(item.start) + item.durations.reduce((sum, value) => sum + value, 0)) * 1_000_000) / item.timescale)),
+  ) as Micros;
   await writeManifests(options, { packed, texts, duration, guard, at });
   return {
     asset,
     duration,
     scheme: guard.scheme,
     tracks: [
-      ...packed.map((item, index) => ({ id: item.track.id, kind: item.track.kind, codec: item.track.codec, language: item.track.language, segments: item.durations.length, bytes: item.bytes, copied: plan.media[index]?.conversion.copy === true })),
+      ...packed.map((item, index) => ({
+        id: item.track.id,
+        kind: item.track.kind,
+        codec: item.track.codec,
+        language: item.track.language,
+        segments: item.durations.length,
+        bytes: item.bytes,
+        copied: plan.media[index]?.conversion.copy === true,
+      })),
       ...texts.map((track) => ({ id: track.id, kind: 'text', codec: 'wvtt', language: track.language, segments: 1, bytes: 0, copied: true })),
     ],
     bytes: packed.reduce((sum, item) => sum + item.bytes, 0),
@@ -176,7 +223,10 @@ const packTexts = async (options: PackTitleOptions, planned: readonly PlannedTex
   return tracks;
 };
 
-const writeManifests = async (options: PackTitleOptions, title: { packed: readonly PackedTrack[]; texts: readonly TextTrack[]; duration: Micros; guard: Guard; at: (path: string) => string }): Promise<void> => {
+const writeManifests = async (
+  options: PackTitleOptions,
+  title: { packed: readonly PackedTrack[]; texts: readonly TextTrack[]; duration: Micros; guard: Guard; at: (path: string) => string },
+): Promise<void> => {
   const { store } = options;
   const { packed, texts, duration, at } = title;
   const { protection } = title.guard;
@@ -186,10 +236,18 @@ const writeManifests = async (options: PackTitleOptions, title: { packed: readon
   for (const keyFormat of ['clearkey', 'identity'] as const) {
     const suffix = keyFormat === 'identity' ? '.identity.m3u8' : '.m3u8';
     for (const { track, durations, timescale } of tracks) {
-      await write(`${track.id}/playlist${suffix}`, titlePlaylist({ track, protection, keyFormat, durations: durations.map((ticks) => Math.round((ticks * 1_000_000) / timescale) as Micros) }));
+      await write(
+        `${track.id}/playlist${suffix}`,
+        titlePlaylist({ track, protection, keyFormat, durations: durations.map((ticks) => Math.round((ticks * 1_000_000) / timescale) as Micros) }),
+      );
     }
-    await write(`master${suffix}`, multivariantPlaylist(tracks.map((item) => item.track), { keyFormat }));
+    await write(
+      `master${suffix}`,
+      multivariantPlaylist(
+        tracks.map((item) => item.track),
+        { keyFormat },
+      ),
+    );
   }
   await write('manifest.mpd', titleMpd({ duration, protection, tracks }));
 };
-

@@ -8,6 +8,7 @@
 import { representationId } from '#core/ids.ts';
 import type { RepresentationId } from '#core/ids.ts';
 
+/** What an ingest path names. */
 export type IngestTarget =
   | { readonly kind: 'track'; readonly track: RepresentationId }
   /** Manifests a source writes for others; accepted and not used. */
@@ -40,6 +41,10 @@ export const ingestTarget = (path: string): IngestTarget => {
 };
 
 const named = (name: string): IngestTarget => {
-  const safe = name.toLowerCase().replaceAll(/[^a-z0-9]+/g, '-').replaceAll(/^-+|-+$/g, '').slice(0, 32);
+  const safe = name
+    .toLowerCase()
+    .replaceAll(/[^a-z0-9]+/g, '-')
+    .replaceAll(/^-+|-+$/g, '')
+    .slice(0, 32);
   return safe === '' ? { kind: 'unknown' } : { kind: 'track', track: representationId(safe) };
 };

@@ -15,6 +15,7 @@ import { writeBrands } from '#core/isobmff/segment-boxes.ts';
 import type { Micros, Millis, SegmentNumber } from '#core/time.ts';
 import type { Clock, ObjectStore } from '#ports';
 
+/** One protected CMAF chunk on the timeline. */
 export type WindowPart = { readonly bytes: Uint8Array; readonly start: Micros; readonly duration: Micros; readonly independent: boolean };
 
 type Held = {
@@ -30,8 +31,10 @@ type Held = {
 /** Brands of a segment; the last of an event says `lmsg` in place of `cmfl`, so that its size stays the same. */
 const BRANDS = ['cmfs', 'cmfl', 'msdh'] as const;
 const LAST_BRANDS = ['cmfs', 'lmsg', 'msdh'] as const;
+/** The `styp` in front of a segment; `last` marks the end of an event. */
 export const segmentType = (last: boolean): Uint8Array => writeBrands('styp', 'msdh', last ? LAST_BRANDS : BRANDS);
 
+/** The window; all methods are safe to call at any time. */
 export type RenditionWindow = {
   /** Appends a part to segment `number`, which must not be older than the open one. A newer number finishes the open segment. */
   append(number: SegmentNumber, part: WindowPart): void;
@@ -66,7 +69,14 @@ export type RenditionWindow = {
 };
 
 /** What the index object holds: [number, start, duration, bytes, complete, [part sizes and durations]]. */
-type IndexRow = readonly [number: number, start: number, duration: number, size: number, complete: 0 | 1, parts: readonly (readonly [size: number, start: number, duration: number, independent: 0 | 1])[]];
+type IndexRow = readonly [
+  number: number,
+  start: number,
+  duration: number,
+  size: number,
+  complete: 0 | 1,
+  parts: readonly (readonly [size: number, start: number, duration: number, independent: 0 | 1])[],
+];
 type Index = { readonly version: 1; readonly partTarget: number; readonly segments: readonly IndexRow[] };
 
 /** Segments whose parts are still listed and kept in memory: three target durations, as RFC 8216bis 6.2.2 allows, and one. */
@@ -74,6 +84,7 @@ const PARTS_LISTED = 4;
 /** Segments kept in memory for players a little behind. */
 const IN_MEMORY = 8;
 
+/** Opens a window, with what an earlier process stored under `path`. Throws `store-unavailable`. */
 export const createRenditionWindow = async (options: {
   store: ObjectStore;
   clock: Clock;
@@ -110,10 +121,16 @@ export const createRenditionWindow = async (options: {
   };
 
   const index = (): Uint8Array => {
-    const rows = [...segments.values()].map((held): IndexRow => [
-      held.number, held.start, held.duration, held.size, held.complete ? 1 : 0,
-      held.complete ? [] : (held.parts ?? []).map((part) => [part.bytes.length, part.start, part.duration, part.independent ? 1 : 0] as const),
-    ]);
+    const rows = [...segments.values()].map(
+      (held): IndexRow => [
+        held.number,
+        held.start,
+        held.duration,
+        held.size,
+        held.complete ? 1 : 0,
+        held.complete ? [] : (held.parts ?? []).map((part) => [part.bytes.length, part.start, part.duration, part.independent ? 1 : 0] as const),
+      ],
+    );
     return encodeUtf8(JSON.stringify({ version: 1, partTarget, segments: rows } satisfies Index));
   };
 
@@ -230,7 +247,13 @@ export const createRenditionWindow = async (options: {
           out.push({ number: number as SegmentNumber, start: grid, duration: segmentDuration, state: 'gap', parts: [] });
           continue;
         }
-        out.push({ number: held.number, start: held.start, duration: held.duration, state: held.complete ? 'complete' : 'open', parts: number > latest.number - PARTS_LISTED ? (held.parts ?? []) : [] });
+        out.push({
+          number: held.number,
+          start: held.start,
+          duration: held.duration,
+          state: held.complete ? 'complete' : 'open',
+          parts: number > latest.number - PARTS_LISTED ? (held.parts ?? []) : [],
+        });
       }
       return out;
     },

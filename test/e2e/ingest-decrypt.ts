@@ -46,7 +46,13 @@ export const openSegment = (init: Uint8Array, segment: Uint8Array, keyOf: KeyLoo
     const run = onlyTrackFragment(fragment);
     let time = run.baseMediaDecodeTime as bigint;
     for (const sample of run.samples) {
-      samples.push({ data: fragment.bytes.subarray(sample.offset, sample.offset + sample.size), decodeTime: time, duration: sample.duration, compositionOffset: sample.compositionOffset, sync: sample.sync });
+      samples.push({
+        data: fragment.bytes.subarray(sample.offset, sample.offset + sample.size),
+        decodeTime: time,
+        duration: sample.duration,
+        compositionOffset: sample.compositionOffset,
+        sync: sample.sync,
+      });
       time += BigInt(sample.duration);
     }
   }

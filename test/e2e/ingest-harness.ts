@@ -21,7 +21,11 @@ export const quietLog: Log = { debug() {}, info() {}, warn() {}, error() {} };
 export const quietMetrics: Metrics = { count() {}, gauge() {}, observe() {} };
 
 /** Random keys by (key group, period), remembered so that a test can decrypt. */
-export const randomKeys = (options: { scheme: ProtectionScheme; kind?: 'event' | 'title'; periodMicros?: number }): ContentKeySource & { keyOf(kid: Uint8Array): ContentKey | undefined; readonly asked: { from: number; to: number; keyGroup: string }[] } => {
+export const randomKeys = (options: {
+  scheme: ProtectionScheme;
+  kind?: 'event' | 'title';
+  periodMicros?: number;
+}): ContentKeySource & { keyOf(kid: Uint8Array): ContentKey | undefined; readonly asked: { from: number; to: number; keyGroup: string }[] } => {
   const byKid = new Map<string, ContentKey>();
   const byPeriod = new Map<string, { kid: KeyId; key: ContentKey }>();
   const asked: { from: number; to: number; keyGroup: string }[] = [];
@@ -31,7 +35,16 @@ export const randomKeys = (options: { scheme: ProtectionScheme; kind?: 'event' |
     asked,
     keyOf: (kid) => byKid.get(encodeHex(kid)),
     async keying(asset): Promise<AssetKeying> {
-      return { asset, kind: options.kind ?? 'event', scheme: options.scheme, mode: 'untimed', gen: 1, salt, schedule: { period: (options.periodMicros ?? 2_000_000) as Micros, periodsPerGroup: 3 }, entryKid };
+      return {
+        asset,
+        kind: options.kind ?? 'event',
+        scheme: options.scheme,
+        mode: 'untimed',
+        gen: 1,
+        salt,
+        schedule: { period: (options.periodMicros ?? 2_000_000) as Micros, periodsPerGroup: 3 },
+        entryKid,
+      };
     },
     async contentKeys({ keyGroup, from, to }) {
       asked.push({ from, to, keyGroup });
@@ -63,15 +76,29 @@ export const startHarness = async (keys: ContentKeySource, options: Partial<Pack
   const store = options.store ?? createMemoryObjects();
   const hash = createHash('sha256').update(CREDENTIAL).digest('base64url');
   const packager = createPackager({
-    keys, store, aes: nodeSampleAes, random: systemRandom, clock: systemClock, metrics: quietMetrics,
+    keys,
+    store,
+    aes: nodeSampleAes,
+    random: systemRandom,
+    clock: systemClock,
+    metrics: quietMetrics,
     log: { ...quietLog, warn: (message, fields) => warnings.push(`${message} ${JSON.stringify(fields ?? {})}`) },
     events: (event) => events.push(event),
     ingestAccess: async (asset) => (asset === EVENT ? { credentialHash: hash, open: true } : undefined),
     ...options,
   });
-  const server = await serve((request) => (new URL(request.url).pathname.startsWith('/ingest/') ? packager.ingestHandler(request) : packager.originHandler(request)), { host: '127.0.0.1', port: 0, log: quietLog });
+  const server = await serve((request) => (new URL(request.url).pathname.startsWith('/ingest/') ? packager.ingestHandler(request) : packager.originHandler(request)), {
+    host: '127.0.0.1',
+    port: 0,
+    log: quietLog,
+  });
   return {
-    packager, events, store, warnings, url: server.url, ingestUrl: `${server.url}/ingest/${EVENT}`,
+    packager,
+    events,
+    store,
+    warnings,
+    url: server.url,
+    ingestUrl: `${server.url}/ingest/${EVENT}`,
     async close() {
       await packager.stop();
       await server.close(500 as never);

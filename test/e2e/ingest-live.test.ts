@@ -62,7 +62,9 @@ describe('a running event', () => {
     const again = await bytesOf(await get(`v720/${number}.m4s`));
     expect(again).toEqual(concatBytes(...reads.map((read) => read.bytes)));
     const key = openSegment(await bytesOf(await get('v360/init.mp4')), await bytesOf(await get(`v360/${number}.m4s`)), keys.keyOf);
-    expect(key.samples.filter((sample) => sample.sync).map((sample) => sample.decodeTime)).toEqual(opened.samples.filter((sample) => sample.sync).map((sample) => sample.decodeTime));
+    expect(key.samples.filter((sample) => sample.sync).map((sample) => sample.decodeTime)).toEqual(
+      opened.samples.filter((sample) => sample.sync).map((sample) => sample.decodeTime),
+    );
   });
 
   test('nothing of a segment opens without its keys', async () => {
@@ -88,12 +90,20 @@ describe('a running event', () => {
 
   test('picture and sound share the media sequence', async () => {
     const number = upcoming() - 1;
-    for (const track of ['v720', 'v360', 'a']) expect(await text(`${track}/playlist.m3u8?keyformat=identity`)).toMatch(new RegExp(`URI="/v1/events/${EVENT}/entry-key"[\\s\\S]*\n${number - 2}\\.m4s\n`));
+    for (const track of ['v720', 'v360', 'a'])
+      expect(await text(`${track}/playlist.m3u8?keyformat=identity`)).toMatch(new RegExp(`URI="/v1/events/${EVENT}/entry-key"[\\s\\S]*\n${number - 2}\\.m4s\n`));
   });
 
   test('what cannot be had is refused without being cached', async () => {
     const now = upcoming();
-    for (const [path, status] of [[`v720/${now + 30}.m4s`, 404], ['v720/12.m4s', 404], ['v999/init.mp4', 404], [`v720/playlist.m3u8?_HLS_msn=${now + 60}`, 400], ['v720/playlist.m3u8?_HLS_part=1', 400], ['master.m3u8?keyformat=other', 400]] as const) {
+    for (const [path, status] of [
+      [`v720/${now + 30}.m4s`, 404],
+      ['v720/12.m4s', 404],
+      ['v999/init.mp4', 404],
+      [`v720/playlist.m3u8?_HLS_msn=${now + 60}`, 400],
+      ['v720/playlist.m3u8?_HLS_part=1', 400],
+      ['master.m3u8?keyformat=other', 400],
+    ] as const) {
       const response = await get(path);
       expect([path, response.status, response.headers.get('cache-control')]).toEqual([path, status, 'no-store']);
     }

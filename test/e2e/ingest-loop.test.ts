@@ -17,8 +17,15 @@ const keys = randomKeys({ scheme: 'cbcs' });
 beforeAll(async () => {
   harness = await startHarness(keys);
   loop = createClipLoop({
-    tracks: await readFallbackClip(), asset: EVENT, ingestUrl: `http://ingest.internal/ingest/${EVENT}`, credential: CREDENTIAL,
-    send: (request) => harness.packager.ingestHandler(request), clock: systemClock, log: quietLog, events: (event) => harness.events.push(event), segmentDuration: 2_000_000 as Micros,
+    tracks: await readFallbackClip(),
+    asset: EVENT,
+    ingestUrl: `http://ingest.internal/ingest/${EVENT}`,
+    credential: CREDENTIAL,
+    send: (request) => harness.packager.ingestHandler(request),
+    clock: systemClock,
+    log: quietLog,
+    events: (event) => harness.events.push(event),
+    segmentDuration: 2_000_000 as Micros,
   });
 });
 afterAll(async () => {
@@ -37,7 +44,11 @@ test('three tracks run without a gap over the seam of the loop, on the clock', a
   const first = Math.floor(Date.now() / 2000) + 2;
   const numbers = [0, 1, 2, 3, 4].map((index) => first + index);
   await new Promise((resolve) => setTimeout(resolve, (first + 1) * 2000 - Date.now()));
-  for (const [track, timescale, samples] of [['v720', 12_800n, 50], ['v360', 12_800n, 50], ['a', 48_000n, 93]] as const) {
+  for (const [track, timescale, samples] of [
+    ['v720', 12_800n, 50],
+    ['v360', 12_800n, 50],
+    ['a', 48_000n, 93],
+  ] as const) {
     const init = await bytesOf(await fetch(`${harness.url}/origin/${EVENT}/${track}/init.mp4`));
     let next: bigint | undefined;
     for (const number of numbers) {

@@ -28,10 +28,20 @@ beforeEach(() => {
   logged = [];
   start = recentStart(10);
   packager = createPackager({
-    keys: randomKeys({ scheme: 'cenc' }), store: createMemoryObjects(), aes: nodeSampleAes, random: systemRandom, clock: systemClock, metrics: quietMetrics,
+    keys: randomKeys({ scheme: 'cenc' }),
+    store: createMemoryObjects(),
+    aes: nodeSampleAes,
+    random: systemRandom,
+    clock: systemClock,
+    metrics: quietMetrics,
     log: { ...quietLog, warn: (message, fields) => logged.push(`${message} ${JSON.stringify(fields)}`) },
     events: (event) => events.push(event),
-    ingestAccess: async (asset) => (asset === EVENT ? { credentialHash: createHash('sha256').update(CREDENTIAL).digest('base64url'), open: true } : asset === 'over' ? { credentialHash: createHash('sha256').update(CREDENTIAL).digest('base64url'), open: false } : undefined),
+    ingestAccess: async (asset) =>
+      asset === EVENT
+        ? { credentialHash: createHash('sha256').update(CREDENTIAL).digest('base64url'), open: true }
+        : asset === 'over'
+          ? { credentialHash: createHash('sha256').update(CREDENTIAL).digest('base64url'), open: false }
+          : undefined,
   });
 });
 
@@ -39,15 +49,23 @@ type Send = { method?: string; headers?: Record<string, string>; path?: string; 
 const send = (options: Send = {}): Promise<Response> => {
   const { body } = options;
   const parts = body === undefined ? undefined : body instanceof Uint8Array ? [body] : body;
-  const stream = parts === undefined ? null : new ReadableStream<Uint8Array>({
-    start(controller) {
-      for (const part of parts) controller.enqueue(part);
-      controller.close();
-    },
-  });
-  return packager.ingestHandler(new Request(`http://ingest.test/ingest/${options.event ?? EVENT}/${options.path ?? 'Streams(v720.cmfv)'}`, {
-    method: options.method ?? 'PUT', body: stream, headers: { authorization: `Bearer ${CREDENTIAL}`, ...options.headers }, duplex: 'half',
-  } as RequestInit));
+  const stream =
+    parts === undefined
+      ? null
+      : new ReadableStream<Uint8Array>({
+          start(controller) {
+            for (const part of parts) controller.enqueue(part);
+            controller.close();
+          },
+        });
+  return packager.ingestHandler(
+    new Request(`http://ingest.test/ingest/${options.event ?? EVENT}/${options.path ?? 'Streams(v720.cmfv)'}`, {
+      method: options.method ?? 'PUT',
+      body: stream,
+      headers: { authorization: `Bearer ${CREDENTIAL}`, ...options.headers },
+      duplex: 'half',
+    } as RequestInit),
+  );
 };
 const codeOf = async (response: Response): Promise<string> => ((await response.json()) as { code: string }).code;
 const chunk = (index: number): Uint8Array => moved(clip.video, clip.video.chunks[index] as Uint8Array, start);
@@ -71,7 +89,9 @@ describe('who may send', () => {
     expect(await codeOf(response)).toBe('credential-invalid');
   });
   test('401 with a challenge without any credential', async () => {
-    const response = await packager.ingestHandler(new Request(`http://ingest.test/ingest/${EVENT}/Streams(v.cmfv)`, { method: 'PUT', body: clip.video.init as Uint8Array<ArrayBuffer> }));
+    const response = await packager.ingestHandler(
+      new Request(`http://ingest.test/ingest/${EVENT}/Streams(v.cmfv)`, { method: 'PUT', body: clip.video.init as Uint8Array<ArrayBuffer> }),
+    );
     expect(response.status).toBe(401);
     expect(response.headers.get('www-authenticate')).toContain('Basic');
   });
@@ -163,7 +183,10 @@ describe('order', () => {
     const sizes = await Promise.all([0, 1].map((index) => segmentSize(start / 2 + index)));
     expect(sizes).toEqual(await sizesOfOneSource());
   });
-  test.each([[-3600, 'behind'], [3600, 'ahead of']])('media that is not on Unix time (%i s) is refused with the difference', async (difference, word) => {
+  test.each([
+    [-3600, 'behind'],
+    [3600, 'ahead of'],
+  ])('media that is not on Unix time (%i s) is refused with the difference', async (difference, word) => {
     start += difference;
     const response = await send({ body: [clip.video.init, chunk(0)] });
     expect(response.status).toBe(400);
@@ -190,7 +213,14 @@ describe('order', () => {
 /** The sizes one source alone gives. */
 const sizesOfOneSource = async (): Promise<readonly number[]> => {
   const other = createPackager({
-    keys: randomKeys({ scheme: 'cenc' }), store: createMemoryObjects(), aes: nodeSampleAes, random: systemRandom, clock: systemClock, metrics: quietMetrics, log: quietLog, events: () => undefined,
+    keys: randomKeys({ scheme: 'cenc' }),
+    store: createMemoryObjects(),
+    aes: nodeSampleAes,
+    random: systemRandom,
+    clock: systemClock,
+    metrics: quietMetrics,
+    log: quietLog,
+    events: () => undefined,
     ingestAccess: async () => ({ credentialHash: createHash('sha256').update(CREDENTIAL).digest('base64url'), open: true }),
   });
   const kept = packager;

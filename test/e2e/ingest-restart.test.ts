@@ -36,13 +36,21 @@ const startServer = async (root: string, scheme: string): Promise<{ url: string;
 };
 const ended = (child: ChildProcess): Promise<void> => new Promise((resolve) => child.once('exit', () => resolve()));
 const put = async (url: string, name: string, body: readonly Uint8Array[]): Promise<void> => {
-  const response = await fetch(`${url}/ingest/${EVENT}/${name}`, { method: 'PUT', body: new Blob(body as Uint8Array<ArrayBuffer>[]), headers: { authorization: `Bearer ${CREDENTIAL}`, 'content-type': 'video/mp4' } });
+  const response = await fetch(`${url}/ingest/${EVENT}/${name}`, {
+    method: 'PUT',
+    body: new Blob(body as Uint8Array<ArrayBuffer>[]),
+    headers: { authorization: `Bearer ${CREDENTIAL}`, 'content-type': 'video/mp4' },
+  });
   expect([name, response.status]).toEqual([name, 200]);
 };
 /** Chunks whose media lies in [from, to) seconds of the clip. */
-const between = (track: ClipTrack, from: number, to: number, start: number): Uint8Array[] => track.chunks.slice(Math.round(from * 5), Math.round(to * 5)).map((chunk) => moved(track, chunk, start));
+const between = (track: ClipTrack, from: number, to: number, start: number): Uint8Array[] =>
+  track.chunks.slice(Math.round(from * 5), Math.round(to * 5)).map((chunk) => moved(track, chunk, start));
 
-test.each([['cenc', 'SIGKILL'], ['cbcs', 'SIGTERM']] as const)('%s, %s', async (scheme, signal) => {
+test.each([
+  ['cenc', 'SIGKILL'],
+  ['cbcs', 'SIGTERM'],
+] as const)('%s, %s', async (scheme, signal) => {
   const root = join(folder, scheme);
   const keys = namedKeys(scheme);
   const start = recentStart(12);

@@ -12,7 +12,10 @@ const digest = (text: string): Uint8Array => new Uint8Array(createHash('sha256')
 /** Keys made from their names, so that a test and two lives of a process agree. */
 export const namedKeys = (scheme: 'cenc' | 'cbcs'): ContentKeySource & { keyOf(kid: Uint8Array): ContentKey | undefined } => {
   const known = new Map<string, ContentKey>();
-  const make = (keyGroup: string, period: number): { kid: KeyId; key: ContentKey } => ({ kid: digest(`kid|${keyGroup}|${period}`) as KeyId, key: digest(`key|${keyGroup}|${period}`) as ContentKey });
+  const make = (keyGroup: string, period: number): { kid: KeyId; key: ContentKey } => ({
+    kid: digest(`kid|${keyGroup}|${period}`) as KeyId,
+    key: digest(`key|${keyGroup}|${period}`) as ContentKey,
+  });
   const around = Math.floor(Date.now() / 1000);
   for (let period = around - 120; period < around + 120; period += 1) {
     for (const keyGroup of ['video', 'audio']) {
@@ -22,8 +25,18 @@ export const namedKeys = (scheme: 'cenc' | 'cbcs'): ContentKeySource & { keyOf(k
   }
   return {
     keyOf: (kid) => known.get(Buffer.from(kid).toString('hex')),
-    keying: async (asset) => ({ asset, kind: 'event', scheme, mode: 'untimed', gen: 1, salt: digest('salt'), schedule: { period: 1_000_000 as Micros, periodsPerGroup: 1 }, entryKid: digest('entry') as KeyId }),
-    contentKeys: async ({ keyGroup, from, to }) => Array.from({ length: to - from }, (_, index) => ({ period: (from + index) as CryptoPeriod, group: (from + index) as GrantGroup, ...make(keyGroup, from + index) })),
+    keying: async (asset) => ({
+      asset,
+      kind: 'event',
+      scheme,
+      mode: 'untimed',
+      gen: 1,
+      salt: digest('salt'),
+      schedule: { period: 1_000_000 as Micros, periodsPerGroup: 1 },
+      entryKid: digest('entry') as KeyId,
+    }),
+    contentKeys: async ({ keyGroup, from, to }) =>
+      Array.from({ length: to - from }, (_, index) => ({ period: (from + index) as CryptoPeriod, group: (from + index) as GrantGroup, ...make(keyGroup, from + index) })),
   };
 };
 

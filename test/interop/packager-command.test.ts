@@ -18,7 +18,30 @@ const sealcast = (...args: string[]): ReturnType<typeof run> => run(process.exec
 
 beforeAll(async () => {
   folder = await mkdtemp(join(tmpdir(), 'sealcast-pack-'));
-  const made = await run(findTool('ffmpeg'), ['-nostdin', '-loglevel', 'error', '-f', 'lavfi', '-i', 'testsrc2=s=160x90:r=25', '-f', 'lavfi', '-i', 'sine=r=48000', '-t', '6', '-c:v', 'libx264', '-preset', 'ultrafast', '-g', '50', '-c:a', 'aac', join(folder, 'My Clip.mp4')]);
+  const made = await run(findTool('ffmpeg'), [
+    '-nostdin',
+    '-loglevel',
+    'error',
+    '-f',
+    'lavfi',
+    '-i',
+    'testsrc2=s=160x90:r=25',
+    '-f',
+    'lavfi',
+    '-i',
+    'sine=r=48000',
+    '-t',
+    '6',
+    '-c:v',
+    'libx264',
+    '-preset',
+    'ultrafast',
+    '-g',
+    '50',
+    '-c:a',
+    'aac',
+    join(folder, 'My Clip.mp4'),
+  ]);
   expect(made).toMatchObject({ code: 0 });
 });
 afterAll(() => rm(folder, { recursive: true, force: true }));
@@ -28,7 +51,15 @@ test('random keys go to a file only the owner reads, and open what was packed', 
   const out = join(folder, 'random');
   const { code, stdout, stderr } = await sealcast(clip(), '-o', out, '--scheme', 'cbcs', '--period', '2', '--segment', '2', '--json');
   expect([code, stderr.includes('warning')]).toEqual([0, true]);
-  expect(JSON.parse(stdout)).toMatchObject({ ok: true, asset: 'my-clip', scheme: 'cbcs', tracks: [{ id: 'v90', segments: 3, copied: true }, { id: 'a', segments: 3 }] });
+  expect(JSON.parse(stdout)).toMatchObject({
+    ok: true,
+    asset: 'my-clip',
+    scheme: 'cbcs',
+    tracks: [
+      { id: 'v90', segments: 3, copied: true },
+      { id: 'a', segments: 3 },
+    ],
+  });
   expect((await stat(join(out, 'keys.json'))).mode & 0o777).toBe(0o600);
   const { keys } = JSON.parse(await readFile(join(out, 'keys.json'), 'utf8')) as { keys: { kid: string; key: string }[] };
   expect(keys).toHaveLength(6);

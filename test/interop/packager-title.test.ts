@@ -34,7 +34,49 @@ beforeAll(async () => {
   folder = await mkdtemp(join(tmpdir(), 'sealcast-title-'));
   await writeFile(at('subtitles.srt'), '1\n00:00:01,000 --> 00:00:03,000\nGuten Tag\n\n2\n00:00:04,000 --> 00:00:05,500\nAuf Wiedersehen\n');
   await Promise.all([
-    ffmpeg(...PICTURE, ...SOUND, '-f', 'lavfi', '-i', 'sine=f=880:r=48000', '-i', at('subtitles.srt'), '-t', '9', '-map', '0', '-map', '1', '-map', '2', '-map', '3', '-c:v', 'libx264', '-preset', 'veryfast', '-bf', '3', '-g', '50', '-c:a', 'aac', '-b:a', '64k', '-c:s', 'srt', '-metadata:s:a:0', 'language=eng', '-metadata:s:a:1', 'language=ger', '-metadata:s:a:1', 'title=Kommentar', '-metadata:s:s:0', 'language=ger', at('film.mkv')),
+    ffmpeg(
+      ...PICTURE,
+      ...SOUND,
+      '-f',
+      'lavfi',
+      '-i',
+      'sine=f=880:r=48000',
+      '-i',
+      at('subtitles.srt'),
+      '-t',
+      '9',
+      '-map',
+      '0',
+      '-map',
+      '1',
+      '-map',
+      '2',
+      '-map',
+      '3',
+      '-c:v',
+      'libx264',
+      '-preset',
+      'veryfast',
+      '-bf',
+      '3',
+      '-g',
+      '50',
+      '-c:a',
+      'aac',
+      '-b:a',
+      '64k',
+      '-c:s',
+      'srt',
+      '-metadata:s:a:0',
+      'language=eng',
+      '-metadata:s:a:1',
+      'language=ger',
+      '-metadata:s:a:1',
+      'title=Kommentar',
+      '-metadata:s:s:0',
+      'language=ger',
+      at('film.mkv'),
+    ),
     ffmpeg(...PICTURE, '-t', '6', '-c:v', 'mpeg4', at('old.avi')),
     ffmpeg(...PICTURE, '-t', '30', '-c:v', 'libx264', '-preset', 'ultrafast', '-g', '2000', '-keyint_min', '2000', at('sparse.mp4')),
     ffmpeg(...SOUND, '-t', '6', '-c:a', 'libmp3lame', at('song.mp3')),
@@ -48,7 +90,20 @@ afterAll(() => rm(folder, { recursive: true, force: true }));
 type Packed = { readonly title: PackedTitle; readonly store: ObjectStore; read(path: string): Promise<Uint8Array>; text(path: string): Promise<string> };
 const pack = async (file: string, keys: TitleKeys, more: Partial<PackTitleOptions> = {}): Promise<Packed> => {
   const store = createMemoryObjects();
-  const title = await packTitle({ asset: assetId('film'), file: at(file), keys, store, folder: 'titles/film', tool: createFfmpegTool(), aes: nodeSampleAes, random: systemRandom, clock: systemClock, log: quietLog, segmentDuration: 2_000_000 as never, ...more });
+  const title = await packTitle({
+    asset: assetId('film'),
+    file: at(file),
+    keys,
+    store,
+    folder: 'titles/film',
+    tool: createFfmpegTool(),
+    aes: nodeSampleAes,
+    random: systemRandom,
+    clock: systemClock,
+    log: quietLog,
+    segmentDuration: 2_000_000 as never,
+    ...more,
+  });
   const read = async (path: string): Promise<Uint8Array> => {
     const bytes = await store.get(`titles/film/${path}`);
     if (bytes === undefined) throw new Error(`${path} was not written`);
@@ -56,14 +111,20 @@ const pack = async (file: string, keys: TitleKeys, more: Partial<PackTitleOption
   };
   return { title, store, read, text: async (path) => decodeUtf8(await read(path)) };
 };
-const segments = async ({ read, title }: Packed, track: string): Promise<Uint8Array[]> => Promise.all(Array.from({ length: title.tracks.find(({ id }) => id === track)!.segments }, (_, index) => read(`${track}/${index}.m4s`)));
+const segments = async ({ read, title }: Packed, track: string): Promise<Uint8Array[]> =>
+  Promise.all(Array.from({ length: title.tracks.find(({ id }) => id === track)!.segments }, (_, index) => read(`${track}/${index}.m4s`)));
 /** Coded frames and their MD5s as ffmpeg sees them, without containers. */
 const frameSums = async (bytes: Uint8Array, ...options: string[]): Promise<string[]> => {
-  const child = spawn(findTool('ffmpeg'), ['-hide_banner', '-loglevel', 'error', ...options, '-i', 'pipe:0', '-map', '0:v', '-f', 'framemd5', 'pipe:1'], { stdio: ['pipe', 'pipe', 'inherit'] });
+  const child = spawn(findTool('ffmpeg'), ['-hide_banner', '-loglevel', 'error', ...options, '-i', 'pipe:0', '-map', '0:v', '-f', 'framemd5', 'pipe:1'], {
+    stdio: ['pipe', 'pipe', 'inherit'],
+  });
   child.stdin.end(bytes);
   let out = '';
   for await (const part of child.stdout) out += String(part);
-  return out.split('\n').filter((line) => /^\d/.test(line)).map((line) => line.split(',').at(-1)!.trim());
+  return out
+    .split('\n')
+    .filter((line) => /^\d/.test(line))
+    .map((line) => line.split(',').at(-1)!.trim());
 };
 
 describe.each(['cenc', 'cbcs'] as const)('%s', (scheme) => {
@@ -105,7 +166,12 @@ describe.each(['cenc', 'cbcs'] as const)('%s', (scheme) => {
 describe('a film with two sounds and subtitles', () => {
   test('copies picture and sound, passes subtitles through, keeps languages and sync', async () => {
     const packed = await pack('film.mkv', { kind: 'none' });
-    expect(packed.title.tracks.map(({ id, language, copied }) => [id, language, copied])).toEqual([['v180', 'und', true], ['a-en', 'en', true], ['a-de', 'de', true], ['s-de', 'de', true]]);
+    expect(packed.title.tracks.map(({ id, language, copied }) => [id, language, copied])).toEqual([
+      ['v180', 'und', true],
+      ['a-en', 'en', true],
+      ['a-de', 'de', true],
+      ['s-de', 'de', true],
+    ]);
     const vtt = await packed.text('s-de/0.vtt');
     expect(vtt).toMatch(/^WEBVTT\nX-TIMESTAMP-MAP=/);
     expect(vtt).toContain('Guten Tag');
@@ -114,8 +180,13 @@ describe('a film with two sounds and subtitles', () => {
     expect(master).toContain('TYPE=SUBTITLES');
     expect(await packed.text('manifest.mpd')).toContain('<BaseURL>s-de/0.vtt</BaseURL>');
     // Picture and sound start together within an audio frame: priming was dropped, not shifted (Matroska rounds to milliseconds).
-    for (const [track, timescale] of [['v180', 16_000], ['a-en', 48_000]] as const) {
-      expect(Number(openSegment(await packed.read(`${track}/init.mp4`), await packed.read(`${track}/0.m4s`), () => undefined).samples[0]!.decodeTime) / timescale).toBeLessThan(0.025);
+    for (const [track, timescale] of [
+      ['v180', 16_000],
+      ['a-en', 48_000],
+    ] as const) {
+      expect(Number(openSegment(await packed.read(`${track}/init.mp4`), await packed.read(`${track}/0.m4s`), () => undefined).samples[0]!.decodeTime) / timescale).toBeLessThan(
+        0.025,
+      );
     }
     expect(Math.abs(packed.title.duration - 9_000_000)).toBeLessThan(50_000);
   });
@@ -126,7 +197,17 @@ describe('a film with two sounds and subtitles', () => {
     const files = createFileObjectStore({ root, durability: 'process' });
     for (const path of await packed.store.list('titles/film/')) await files.put(path.replace('titles/film/', ''), (await packed.store.get(path))!);
     for (const manifest of ['master.m3u8', 'manifest.mpd']) {
-      const { stdout } = await run(findTool('ffprobe'), ['-v', 'error', '-allowed_extensions', 'ALL', '-count_packets', '-print_format', 'json', '-show_streams', join(root, manifest)]);
+      const { stdout } = await run(findTool('ffprobe'), [
+        '-v',
+        'error',
+        '-allowed_extensions',
+        'ALL',
+        '-count_packets',
+        '-print_format',
+        'json',
+        '-show_streams',
+        join(root, manifest),
+      ]);
       const streams = (JSON.parse(stdout) as { streams: { codec_name: string; nb_read_packets: string }[] }).streams;
       const frames = streams.filter(({ codec_name }) => codec_name === 'h264').map((stream) => Number(stream.nb_read_packets));
       // Its DASH reader drops what lies behind the last sample of the shortest track.
@@ -139,15 +220,20 @@ describe('a film with two sounds and subtitles', () => {
 describe('what has to be coded again', () => {
   test('other video becomes renditions with the same key frames', async () => {
     const packed = await pack('old.avi', { kind: 'none' }, { heights: [180, 90] });
-    expect(packed.title.tracks.map(({ id, codec, copied }) => [id, codec.slice(0, 4), copied])).toEqual([['v180', 'avc1', false], ['v90', 'avc1', false]]);
-    const starts = await Promise.all(['v180', 'v90'].map(async (track) => {
-      const init = await packed.read(`${track}/init.mp4`);
-      return (await segments(packed, track)).map((part) => {
-        const [first] = openSegment(init, part, () => undefined).samples;
-        expect(first!.sync).toBe(true);
-        return first!.decodeTime;
-      });
-    }));
+    expect(packed.title.tracks.map(({ id, codec, copied }) => [id, codec.slice(0, 4), copied])).toEqual([
+      ['v180', 'avc1', false],
+      ['v90', 'avc1', false],
+    ]);
+    const starts = await Promise.all(
+      ['v180', 'v90'].map(async (track) => {
+        const init = await packed.read(`${track}/init.mp4`);
+        return (await segments(packed, track)).map((part) => {
+          const [first] = openSegment(init, part, () => undefined).samples;
+          expect(first!.sync).toBe(true);
+          return first!.decodeTime;
+        });
+      }),
+    );
     expect(starts[0]).toHaveLength(3);
     expect(starts[0]).toEqual(starts[1]);
   });

@@ -18,6 +18,7 @@ import { probe } from './probe.ts';
 import { findTool, INSTALL_COMMAND, localInput, run } from './process.ts';
 import { audioCoding, fontCandidates, inputGraph, liveMuxing, sceneGraph, videoCoding } from './scene.ts';
 
+/** Where a live source sends its tracks, and as whom. */
 export type LiveSourceOptions = {
   readonly asset: AssetId;
   /** Base address of ingest, e.g. `http://127.0.0.1:8080/ingest/match-1`. */
@@ -33,6 +34,7 @@ export type LiveSourceOptions = {
   readonly chunkMicros?: number;
 };
 
+/** A running source; it restarts by itself until it is stopped. */
 export type LiveSource = {
   /** How often it had to be started again. */
   readonly restarts: number;
@@ -58,7 +60,10 @@ const PATIENCE_MICROS = '10000000';
 /** The generated scene: 720p25 and 360p25 H.264, AAC. Throws `tool-missing` without ffmpeg or the clock's font. */
 export const startLiveScene = (options: LiveSourceOptions): LiveSource => {
   const font = fontCandidates.find((path) => existsSync(path));
-  if (font === undefined) throw new SealcastError('tool-missing', `the font of the scene's clock (DejaVu Sans Mono) was not found; install it with: ${INSTALL_COMMAND}`, { extra: { tool: 'fonts-dejavu-core', install: INSTALL_COMMAND } });
+  if (font === undefined)
+    throw new SealcastError('tool-missing', `the font of the scene's clock (DejaVu Sans Mono) was not found; install it with: ${INSTALL_COMMAND}`, {
+      extra: { tool: 'fonts-dejavu-core', install: INSTALL_COMMAND },
+    });
   return supervise(options, { input: [], graph: sceneGraph(font), outputs: [...VIDEO, ...AUDIO] });
 };
 
@@ -67,7 +72,11 @@ export const startLoop = async (options: LiveSourceOptions & { readonly file: st
   const { streams } = await probe(options.file);
   const has = { video: streams.some((stream) => stream.kind === 'video'), audio: streams.some((stream) => stream.kind === 'audio') };
   if (!has.video && !has.audio) throw new SealcastError('media-unsupported', 'the file has neither video nor audio');
-  return supervise(options, { input: ['-re', '-stream_loop', '-1', ...localInput(options.file)], graph: inputGraph(has), outputs: [...(has.video ? VIDEO : []), ...(has.audio ? AUDIO : [])] });
+  return supervise(options, {
+    input: ['-re', '-stream_loop', '-1', ...localInput(options.file)],
+    graph: inputGraph(has),
+    outputs: [...(has.video ? VIDEO : []), ...(has.audio ? AUDIO : [])],
+  });
 };
 
 /** A contribution by rtmp or srt with video and audio. `listen`: waits for the encoder (OBS) to connect instead of connecting itself. */
@@ -75,7 +84,11 @@ export const startRelay = (options: LiveSourceOptions & { readonly url: string; 
   const scheme = /^(rtmps?|srt):\/\//.exec(options.url)?.[1];
   if (scheme === undefined) throw new SealcastError('media-unsupported', 'a relay takes rtmp://, rtmps:// or srt:// addresses');
   const listening = options.listen === true && scheme !== 'srt' ? ['-listen', '1'] : ['-rw_timeout', PATIENCE_MICROS];
-  return supervise(options, { input: ['-protocol_whitelist', 'rtmp,rtmps,srt,udp,tcp,tls,crypto', ...listening, '-i', options.url], graph: inputGraph({ video: true, audio: true }), outputs: [...VIDEO, ...AUDIO] });
+  return supervise(options, {
+    input: ['-protocol_whitelist', 'rtmp,rtmps,srt,udp,tcp,tls,crypto', ...listening, '-i', options.url],
+    graph: inputGraph({ video: true, audio: true }),
+    outputs: [...VIDEO, ...AUDIO],
+  });
 };
 
 const supervise = (options: LiveSourceOptions, plan: Plan): LiveSource => {

@@ -21,7 +21,38 @@ const count = (row: Row, name: string): number | undefined => {
 const table = (row: Row, name: string): Row => (typeof row[name] === 'object' && row[name] !== null ? (row[name] as Row) : {});
 
 /** ISO 639-2 as containers carry it, to the shorter BCP 47 form where one exists. */
-const SHORT: Readonly<Record<string, string>> = { eng: 'en', ger: 'de', deu: 'de', fre: 'fr', fra: 'fr', spa: 'es', ita: 'it', por: 'pt', dut: 'nl', nld: 'nl', pol: 'pl', rus: 'ru', jpn: 'ja', chi: 'zh', zho: 'zh', kor: 'ko', ara: 'ar', tur: 'tr', swe: 'sv', dan: 'da', nor: 'no', fin: 'fi', ces: 'cs', cze: 'cs', hun: 'hu', ell: 'el', gre: 'el', heb: 'he', hin: 'hi', ukr: 'uk' };
+const SHORT: Readonly<Record<string, string>> = {
+  eng: 'en',
+  ger: 'de',
+  deu: 'de',
+  fre: 'fr',
+  fra: 'fr',
+  spa: 'es',
+  ita: 'it',
+  por: 'pt',
+  dut: 'nl',
+  nld: 'nl',
+  pol: 'pl',
+  rus: 'ru',
+  jpn: 'ja',
+  chi: 'zh',
+  zho: 'zh',
+  kor: 'ko',
+  ara: 'ar',
+  tur: 'tr',
+  swe: 'sv',
+  dan: 'da',
+  nor: 'no',
+  fin: 'fi',
+  ces: 'cs',
+  cze: 'cs',
+  hun: 'hu',
+  ell: 'el',
+  gre: 'el',
+  heb: 'he',
+  hin: 'hi',
+  ukr: 'uk',
+};
 const language = (tag: string | undefined): string => {
   const lower = (tag ?? 'und').toLowerCase();
   return SHORT[lower] ?? (/^[a-z]{2,3}(-[a-z0-9]{2,8})*$/.test(lower) ? lower : 'und');
@@ -61,7 +92,9 @@ export const probe = async (file: string): Promise<MediaProbe> => {
   const info = await stat(file).catch(() => undefined);
   if (info === undefined || !info.isFile()) throw new SealcastError('not-found', 'the input file does not exist or is not a regular file');
   if (info.size === 0) throw new SealcastError('media-truncated', 'the input file has zero length');
-  const { child, done } = run(findTool('ffprobe'), ['-v', 'error', '-print_format', 'json', '-show_streams', '-show_format', ...localInput(file)], { timeoutMillis: PROBE_TIMEOUT_MILLIS });
+  const { child, done } = run(findTool('ffprobe'), ['-v', 'error', '-print_format', 'json', '-show_streams', '-show_format', ...localInput(file)], {
+    timeoutMillis: PROBE_TIMEOUT_MILLIS,
+  });
   let json = '';
   child.stdout?.setEncoding('utf8').on('data', (part: string) => {
     json += part;

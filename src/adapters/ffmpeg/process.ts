@@ -12,6 +12,7 @@ import { accessSync, constants } from 'node:fs';
 import { delimiter, join, resolve } from 'node:path';
 import { SealcastError } from '#core/errors.ts';
 
+/** What brings ffmpeg and the font of the drawn clock onto a Debian machine. */
 export const INSTALL_COMMAND = 'apt-get install -y ffmpeg fonts-dejavu-core';
 
 /** Path of a tool: `SEALCAST_FFMPEG` (ffprobe is looked for beside it) wins over PATH. Throws `tool-missing`. */
@@ -20,7 +21,10 @@ export const findTool = (name: 'ffmpeg' | 'ffprobe', env: Readonly<Record<string
   const candidates =
     chosen !== undefined && chosen !== ''
       ? [name === 'ffmpeg' ? resolve(chosen) : join(resolve(chosen), '..', 'ffprobe')]
-      : (env['PATH'] ?? '').split(delimiter).filter((folder) => folder !== '').map((folder) => join(folder, name));
+      : (env['PATH'] ?? '')
+          .split(delimiter)
+          .filter((folder) => folder !== '')
+          .map((folder) => join(folder, name));
   for (const path of candidates) {
     try {
       accessSync(path, constants.X_OK);
@@ -29,7 +33,9 @@ export const findTool = (name: 'ffmpeg' | 'ffprobe', env: Readonly<Record<string
       // the next folder may have it
     }
   }
-  throw new SealcastError('tool-missing', `${name} was not found ${chosen ? 'where SEALCAST_FFMPEG says' : 'on PATH'}; install it with: ${INSTALL_COMMAND}`, { extra: { tool: name, install: INSTALL_COMMAND } });
+  throw new SealcastError('tool-missing', `${name} was not found ${chosen ? 'where SEALCAST_FFMPEG says' : 'on PATH'}; install it with: ${INSTALL_COMMAND}`, {
+    extra: { tool: name, install: INSTALL_COMMAND },
+  });
 };
 
 /** Demuxers of media containers; none of them opens further files. */
@@ -40,6 +46,7 @@ export const localInput = (file: string): readonly string[] => ['-protocol_white
 
 const TAIL = 2_000;
 
+/** A started child and its end. */
 export type Running = {
   readonly child: ChildProcess;
   /** Resolves with the end of stderr when the child ended well; rejects with `media-malformed` otherwise. */
@@ -58,7 +65,9 @@ export const run = (path: string, args: readonly string[], options: { pipes?: nu
     tail = (tail + text).slice(-TAIL);
   });
   const done = new Promise<string>((settle, fail) => {
-    child.once('error', (error) => fail(new SealcastError('tool-missing', `the video tool could not be started: ${(error as NodeJS.ErrnoException).code ?? error.name}`, { cause: error })));
+    child.once('error', (error) =>
+      fail(new SealcastError('tool-missing', `the video tool could not be started: ${(error as NodeJS.ErrnoException).code ?? error.name}`, { cause: error })),
+    );
     child.once('close', (code, signal) => {
       if (code === 0) settle(tail);
       else fail(new SealcastError('media-malformed', `the video tool ended with ${signal ?? `code ${code}`}: ${lastLines(tail)}`));
@@ -69,4 +78,11 @@ export const run = (path: string, args: readonly string[], options: { pipes?: nu
 };
 
 /** The last lines of stderr, without the local paths ffmpeg repeats. */
-const lastLines = (tail: string): string => tail.trim().split('\n').slice(-3).join(' | ').replaceAll(/file:\S+/g, 'the input').slice(-400);
+const lastLines = (tail: string): string =>
+  tail
+    .trim()
+    .split('\n')
+    .slice(-3)
+    .join(' | ')
+    .replaceAll(/file:\S+/g, 'the input')
+    .slice(-400);

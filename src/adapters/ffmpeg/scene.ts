@@ -8,10 +8,12 @@
  * Invariant: time stamps become Unix time after the last overlay; before it, framesync would run the other inputs from 0 to now.
  */
 
+/** Frames per second of all live sources. */
 export const FRAME_RATE = 25;
 /** Two seconds of frames: the distance of key frames, which is the segment length. */
 const KEY_FRAMES = 50;
 const FONTS = ['/usr/share/fonts/truetype/dejavu/DejaVuSansMono-Bold.ttf', '/usr/share/fonts/dejavu/DejaVuSansMono-Bold.ttf', '/opt/homebrew/share/fonts/DejaVuSansMono-Bold.ttf'];
+/** Where Debian, Fedora and Homebrew put DejaVu Sans Mono. */
 export const fontCandidates: readonly string[] = FONTS;
 
 /**
@@ -58,8 +60,7 @@ const tone = `aevalsrc='0.2*sin(2*PI*440*t)*lt(mod(t,1),0.1)+0.02*(random(0)-0.5
 
 /** The whole scene: outputs `[v1]` 720p, `[v2]` 360p, `[a]` sound. */
 export const sceneGraph = (font: string): string =>
-  `${pitch()}[o7]realtime=limit=10,${utcVideo},${clock(font)},split[v1][v2o];[v2o]scale=640:360:flags=bilinear[v2];` +
-  `${tone},arealtime=limit=10,${utcAudio}[a]`;
+  `${pitch()}[o7]realtime=limit=10,${utcVideo},${clock(font)},split[v1][v2o];[v2o]scale=640:360:flags=bilinear[v2];` + `${tone},arealtime=limit=10,${utcAudio}[a]`;
 
 /** The same scene for a clip that is looped: time stamps start at 0, and no clock is drawn that would be wrong later. */
 export const clipGraph = (font: string): string =>
@@ -69,20 +70,58 @@ export const clipGraph = (font: string): string =>
 /** Puts a file or contribution stream on the UTC grid. `fps` and `aresample` stand before the counters, or sound drifts. */
 export const inputGraph = (has: { video: boolean; audio: boolean }): string =>
   [
-    ...(has.video ? [`[0:v:0]fps=${FRAME_RATE},scale=1280:720:force_original_aspect_ratio=decrease,pad=1280:720:-1:-1,setsar=1,format=yuv420p,${utcVideo},split[v1][v2o];[v2o]scale=640:360[v2]`] : []),
+    ...(has.video
+      ? [
+          `[0:v:0]fps=${FRAME_RATE},scale=1280:720:force_original_aspect_ratio=decrease,pad=1280:720:-1:-1,setsar=1,format=yuv420p,${utcVideo},split[v1][v2o];[v2o]scale=640:360[v2]`,
+        ]
+      : []),
     ...(has.audio ? [`[0:a:0]aresample=48000:async=1,aformat=channel_layouts=stereo,${utcAudio}[a]`] : []),
   ].join(';');
 
 /** A source's tracks: label in the graph, name at ingest, coding. Key frames lie on even UTC seconds. */
 export const videoCoding = (crf: number, maxRate: number): readonly string[] => [
-  '-fps_mode', 'passthrough', '-c:v', 'libx264', '-preset', 'veryfast', '-tune', 'zerolatency', '-bf', '0', '-sc_threshold', '0', '-g', '1000',
-  '-force_key_frames', `expr:eq(mod(floor(t*${FRAME_RATE}+0.5),${KEY_FRAMES}),0)`, '-threads', '1', '-pix_fmt', 'yuv420p',
-  '-crf', String(crf), '-maxrate', String(maxRate), '-bufsize', String(maxRate),
+  '-fps_mode',
+  'passthrough',
+  '-c:v',
+  'libx264',
+  '-preset',
+  'veryfast',
+  '-tune',
+  'zerolatency',
+  '-bf',
+  '0',
+  '-sc_threshold',
+  '0',
+  '-g',
+  '1000',
+  '-force_key_frames',
+  `expr:eq(mod(floor(t*${FRAME_RATE}+0.5),${KEY_FRAMES}),0)`,
+  '-threads',
+  '1',
+  '-pix_fmt',
+  'yuv420p',
+  '-crf',
+  String(crf),
+  '-maxrate',
+  String(maxRate),
+  '-bufsize',
+  String(maxRate),
 ];
+/** AAC at 96 kbit/s, for all sources. */
 export const audioCoding: readonly string[] = ['-c:a', 'aac', '-b:a', '96k'];
 
 /** CMAF chunks of `chunkMicros` as they are made; `muxer` flags as measured, without edit lists or trailers. */
 export const liveMuxing = (chunkMicros: number): readonly string[] => [
-  '-f', 'mp4', '-movflags', '+cmaf+empty_moov+default_base_moof+separate_moof+frag_keyframe+frag_discont+skip_trailer',
-  '-frag_duration', String(chunkMicros), '-write_prft', 'pts', '-avoid_negative_ts', 'disabled', '-flush_packets', '1',
+  '-f',
+  'mp4',
+  '-movflags',
+  '+cmaf+empty_moov+default_base_moof+separate_moof+frag_keyframe+frag_discont+skip_trailer',
+  '-frag_duration',
+  String(chunkMicros),
+  '-write_prft',
+  'pts',
+  '-avoid_negative_ts',
+  'disabled',
+  '-flush_packets',
+  '1',
 ];

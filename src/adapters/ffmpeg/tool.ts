@@ -22,8 +22,14 @@ const PIPE_BLOCK = 256 * 1024;
 
 /** Fragmented CMAF with true time stamps: one fragment per GOP (video) or per `fragment` (audio). */
 const muxing = (conversion: TrackConversion, fragment: Micros): readonly string[] => [
-  '-avoid_negative_ts', 'disabled', '-output_ts_offset', String(OFFSET / 1_000_000),
-  '-f', 'mp4', '-movflags', `+cmaf+empty_moov+default_base_moof+separate_moof+skip_trailer+frag_discont${conversion.kind === 'video' ? '+frag_keyframe' : ''}`,
+  '-avoid_negative_ts',
+  'disabled',
+  '-output_ts_offset',
+  String(OFFSET / 1_000_000),
+  '-f',
+  'mp4',
+  '-movflags',
+  `+cmaf+empty_moov+default_base_moof+separate_moof+skip_trailer+frag_discont${conversion.kind === 'video' ? '+frag_keyframe' : ''}`,
   ...(conversion.kind === 'audio' ? ['-frag_duration', String(fragment)] : []),
 ];
 
@@ -32,10 +38,28 @@ const coding = (conversion: TrackConversion): readonly string[] => {
   if (conversion.kind === 'audio') return ['-c:a', 'aac', '-b:a', String(conversion.bitRate), '-ac', '2', '-ar', '48000'];
   const seconds = conversion.keyFrameEvery / 1_000_000;
   return [
-    '-vf', `scale=${conversion.width}:${conversion.height}:flags=bicubic,setsar=1,format=yuv420p`,
-    '-c:v', 'libx264', '-preset', 'veryfast', '-profile:v', 'high', '-sc_threshold', '0', '-g', '100000', '-x264-params', 'open-gop=0',
-    '-force_key_frames', `expr:gte(t,n_forced*${seconds})`,
-    '-b:v', String(conversion.bitRate), '-maxrate', String(Math.round(conversion.bitRate * 1.25)), '-bufsize', String(conversion.bitRate * 2),
+    '-vf',
+    `scale=${conversion.width}:${conversion.height}:flags=bicubic,setsar=1,format=yuv420p`,
+    '-c:v',
+    'libx264',
+    '-preset',
+    'veryfast',
+    '-profile:v',
+    'high',
+    '-sc_threshold',
+    '0',
+    '-g',
+    '100000',
+    '-x264-params',
+    'open-gop=0',
+    '-force_key_frames',
+    `expr:gte(t,n_forced*${seconds})`,
+    '-b:v',
+    String(conversion.bitRate),
+    '-maxrate',
+    String(Math.round(conversion.bitRate * 1.25)),
+    '-bufsize',
+    String(conversion.bitRate * 2),
   ];
 };
 
@@ -49,13 +73,29 @@ async function* track(pipe: Readable, done: Promise<string>): AsyncGenerator<Uin
 export const createFfmpegTool = (): VideoTool => ({
   probe,
   toCmaf({ file, tracks, fragment, signal }) {
-    const outputs = tracks.flatMap((conversion, index) => ['-map', `0:${conversion.stream}`, '-map_metadata', '-1', ...coding(conversion), ...muxing(conversion, fragment), '-blocksize', String(PIPE_BLOCK), `pipe:${index + 3}`]);
-    const { child, done } = run(findTool('ffmpeg'), ['-nostdin', '-hide_banner', '-loglevel', 'error', '-timelimit', String(CPU_SECONDS), ...localInput(file), ...outputs], { pipes: tracks.length, signal });
+    const outputs = tracks.flatMap((conversion, index) => [
+      '-map',
+      `0:${conversion.stream}`,
+      '-map_metadata',
+      '-1',
+      ...coding(conversion),
+      ...muxing(conversion, fragment),
+      '-blocksize',
+      String(PIPE_BLOCK),
+      `pipe:${index + 3}`,
+    ]);
+    const { child, done } = run(findTool('ffmpeg'), ['-nostdin', '-hide_banner', '-loglevel', 'error', '-timelimit', String(CPU_SECONDS), ...localInput(file), ...outputs], {
+      pipes: tracks.length,
+      signal,
+    });
     child.stdout?.resume();
     return { offset: OFFSET, tracks: tracks.map((_, index) => track(child.stdio[index + 3] as Readable, done)) };
   },
   async toWebVtt({ file, stream, signal }) {
-    const { child, done } = run(findTool('ffmpeg'), ['-nostdin', '-hide_banner', '-loglevel', 'error', ...localInput(file), '-map', `0:${stream}`, '-f', 'webvtt', 'pipe:1'], { signal, timeoutMillis: WEBVTT_TIMEOUT_MILLIS });
+    const { child, done } = run(findTool('ffmpeg'), ['-nostdin', '-hide_banner', '-loglevel', 'error', ...localInput(file), '-map', `0:${stream}`, '-f', 'webvtt', 'pipe:1'], {
+      signal,
+      timeoutMillis: WEBVTT_TIMEOUT_MILLIS,
+    });
     let document = '';
     child.stdout?.setEncoding('utf8').on('data', (part: string) => {
       document += part;

@@ -59,7 +59,10 @@ export const packFile = async (options: PackOptions): Promise<PackedTitle> => {
 };
 
 /** A key source that draws a random key for every period and remembers it. */
-export const createRandomKeys = (options: { scheme: ProtectionScheme; schedule: KeySchedule }): ContentKeySource & { list(): readonly { keyGroup: KeyGroup; period: number; kid: string; key: string }[]; readonly entryKid: KeyId } => {
+export const createRandomKeys = (options: {
+  scheme: ProtectionScheme;
+  schedule: KeySchedule;
+}): ContentKeySource & { list(): readonly { keyGroup: KeyGroup; period: number; kid: string; key: string }[]; readonly entryKid: KeyId } => {
   const entryKid = systemRandom.bytes(16) as KeyId;
   const salt = systemRandom.bytes(16);
   const made = new Map<string, PeriodKey & { keyGroup: KeyGroup }>();
@@ -70,7 +73,13 @@ export const createRandomKeys = (options: { scheme: ProtectionScheme; schedule: 
       return Array.from({ length: to - from }, (_, index) => {
         const period = (from + index) as CryptoPeriod;
         const name = `${keyGroup}|${period}`;
-        const key = made.get(name) ?? { keyGroup, period, group: groupOf(period, options.schedule), kid: systemRandom.bytes(16) as KeyId, key: systemRandom.bytes(16) as ContentKey };
+        const key = made.get(name) ?? {
+          keyGroup,
+          period,
+          group: groupOf(period, options.schedule),
+          kid: systemRandom.bytes(16) as KeyId,
+          key: systemRandom.bytes(16) as ContentKey,
+        };
         made.set(name, key);
         return key;
       });
@@ -93,7 +102,12 @@ const fixedKey = (text: string, scheme: ProtectionScheme): TitleKeys => {
 
 /** A legal asset id from a file name. */
 const assetOf = (input: string): AssetId => {
-  const name = basename(input).replace(/\.[^.]*$/, '').toLowerCase().replaceAll(/[^a-z0-9]+/g, '-').replaceAll(/^-+|-+$/g, '').slice(0, 40);
+  const name = basename(input)
+    .replace(/\.[^.]*$/, '')
+    .toLowerCase()
+    .replaceAll(/[^a-z0-9]+/g, '-')
+    .replaceAll(/^-+|-+$/g, '')
+    .slice(0, 40);
   return assetId(name === '' ? 'title' : name);
 };
 
@@ -148,7 +162,8 @@ const command: CommandDef<typeof args> = defineCommand({
     if (given.key !== undefined && scheme === 'none') throw usageError('--key and --scheme none exclude each other');
     const asset = given.title === undefined ? assetOf(given.input) : assetId(given.title);
     const random = scheme === 'none' || given.key !== undefined ? undefined : createRandomKeys({ scheme, schedule: { period: microsFromSeconds(period), periodsPerGroup: 1 } });
-    const keys: TitleKeys = random !== undefined ? { kind: 'source', source: random } : scheme === 'none' || given.key === undefined ? { kind: 'none' } : fixedKey(given.key, scheme);
+    const keys: TitleKeys =
+      random !== undefined ? { kind: 'source', source: random } : scheme === 'none' || given.key === undefined ? { kind: 'none' } : fixedKey(given.key, scheme);
     await requireEmpty(given.output);
     const began = performance.now();
     const packed = await packFile({ input: given.input, output: given.output, asset, keys, segment, onProgress: progressLine(given.json) });
@@ -156,7 +171,21 @@ const command: CommandDef<typeof args> = defineCommand({
     if (process.stderr.isTTY && !given.json) process.stderr.write('\r');
     if (random !== undefined) {
       const file = join(given.output, 'keys.json');
-      await writeFile(file, JSON.stringify({ asset, scheme, periodSeconds: period, entryKid: encodeHex(random.entryKid), keys: random.list().filter((key) => key.period * period < secondsFromMicros(packed.duration)) }, undefined, 1), { mode: 0o600, flag: 'wx' });
+      await writeFile(
+        file,
+        JSON.stringify(
+          {
+            asset,
+            scheme,
+            periodSeconds: period,
+            entryKid: encodeHex(random.entryKid),
+            keys: random.list().filter((key) => key.period * period < secondsFromMicros(packed.duration)),
+          },
+          undefined,
+          1,
+        ),
+        { mode: 0o600, flag: 'wx' },
+      );
       await chmod(file, 0o600);
       say(`warning: the random content keys are in ${file}; keep the file, and never publish it with the folder`);
     }

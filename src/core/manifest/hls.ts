@@ -35,7 +35,15 @@ export const multivariantPlaylist = (tracks: readonly Track[], options: { keyFor
   const loudestAverage = audio.reduce((most, track) => Math.max(most, track.averageBandwidth ?? track.bandwidth), 0);
   const audioCodecs = [...new Set(audio.map((track) => track.codec))];
   for (const track of video) {
-    lines.push(streamInf(track, { bandwidth: track.bandwidth + loudest, average: (track.averageBandwidth ?? track.bandwidth) + loudestAverage, codecs: [track.codec, ...audioCodecs], audio: audio.length > 0, text: text.length > 0 }));
+    lines.push(
+      streamInf(track, {
+        bandwidth: track.bandwidth + loudest,
+        average: (track.averageBandwidth ?? track.bandwidth) + loudestAverage,
+        codecs: [track.codec, ...audioCodecs],
+        audio: audio.length > 0,
+        text: text.length > 0,
+      }),
+    );
     lines.push(`${track.id}/playlist.m3u8${query}`);
   }
   for (const track of video.length > 0 ? [] : audio) {
@@ -78,6 +86,7 @@ const streamInf = (track: VideoTrack | AudioTrack, variant: Variant): string => 
 /** Where another rendition of the event stands, for EXT-X-RENDITION-REPORT. `uri` is relative to the playlist. */
 export type RenditionReport = { readonly uri: string; readonly lastSegment: number; readonly lastPart: number };
 
+/** Everything one media playlist of an event says. */
 export type LivePlaylist = {
   readonly track: Track;
   readonly protection: Protection | undefined;
@@ -98,7 +107,9 @@ export const livePlaylist = (playlist: LivePlaylist): string => {
   const longest = segments.reduce<number>((most, segment) => (segment.state === 'complete' ? Math.max(most, segment.duration) : most), playlist.segmentDuration);
   const lines = ['#EXTM3U', '#EXT-X-VERSION:9', `#EXT-X-TARGETDURATION:${targetSeconds(longest)}`];
   if (lowLatency) {
-    lines.push(`#EXT-X-SERVER-CONTROL:CAN-BLOCK-RELOAD=YES,PART-HOLD-BACK=${decimalSeconds(partHoldBack(playlist.partTarget))},HOLD-BACK=${decimalSeconds(targetSeconds(longest) * 3_000_000)}`);
+    lines.push(
+      `#EXT-X-SERVER-CONTROL:CAN-BLOCK-RELOAD=YES,PART-HOLD-BACK=${decimalSeconds(partHoldBack(playlist.partTarget))},HOLD-BACK=${decimalSeconds(targetSeconds(longest) * 3_000_000)}`,
+    );
     lines.push(`#EXT-X-PART-INF:PART-TARGET=${decimalSeconds(playlist.partTarget)}`);
   } else {
     lines.push('#EXT-X-SERVER-CONTROL:CAN-BLOCK-RELOAD=YES');
@@ -122,7 +133,9 @@ export const livePlaylist = (playlist: LivePlaylist): string => {
     const next = last.state === 'open' ? `${last.number}.${last.parts.length}` : `${last.number + 1}.0`;
     lines.push(`#EXT-X-PRELOAD-HINT:TYPE=PART,URI="${next}.${extension}"`);
   }
-  if (!playlist.ended) for (const report of playlist.reports) lines.push(`#EXT-X-RENDITION-REPORT:URI="${report.uri}",LAST-MSN=${report.lastSegment}${report.lastPart >= 0 ? `,LAST-PART=${report.lastPart}` : ''}`);
+  if (!playlist.ended)
+    for (const report of playlist.reports)
+      lines.push(`#EXT-X-RENDITION-REPORT:URI="${report.uri}",LAST-MSN=${report.lastSegment}${report.lastPart >= 0 ? `,LAST-PART=${report.lastPart}` : ''}`);
   return `${lines.join('\n')}\n`;
 };
 

@@ -14,46 +14,81 @@ const asset = assetId('match-1');
 const entryKid = Uint8Array.from({ length: 16 }, (_, index) => index * 17) as KeyId;
 const protection: Protection = { scheme: 'cenc', asset, entryKid };
 const video = (id: string, width: number, height: number, bandwidth: number): VideoTrack => ({
-  kind: 'video', id: representationId(id), language: 'und', codec: 'avc1.64001f', bandwidth, averageBandwidth: Math.round(bandwidth * 0.8), width, height, frameRate: { numerator: 25, denominator: 1 },
+  kind: 'video',
+  id: representationId(id),
+  language: 'und',
+  codec: 'avc1.64001f',
+  bandwidth,
+  averageBandwidth: Math.round(bandwidth * 0.8),
+  width,
+  height,
+  frameRate: { numerator: 25, denominator: 1 },
 });
 const audio = (id: string, language: string, label?: string): AudioTrack => ({
-  kind: 'audio', id: representationId(id), language, codec: 'mp4a.40.2', bandwidth: 100_000, sampleRate: 48_000, channels: 2, ...(label === undefined ? {} : { label }),
+  kind: 'audio',
+  id: representationId(id),
+  language,
+  codec: 'mp4a.40.2',
+  bandwidth: 100_000,
+  sampleRate: 48_000,
+  channels: 2,
+  ...(label === undefined ? {} : { label }),
 });
 const text: TextTrack = { kind: 'text', id: representationId('s-de'), language: 'de', role: 'subtitle' };
 const tracks = [video('v720', 1280, 720, 1_800_000), video('v360', 640, 360, 600_000), audio('a-en', 'en', 'English & "original"'), audio('a-de', 'de')];
 const second = (value: number): Micros => microsFromSeconds(value);
 
 const live: LivePresentation = {
-  tracks, protection, segmentDuration: second(2), chunkDuration: micros(200_000), window: second(60), publishedAt: second(1_800_000_000), targetLatency: micros(1_500_000),
+  tracks,
+  protection,
+  segmentDuration: second(2),
+  chunkDuration: micros(200_000),
+  window: second(60),
+  publishedAt: second(1_800_000_000),
+  targetLatency: micros(1_500_000),
 };
 const segment = (number: number, state: Segment['state'], parts: number): Segment => ({
-  number: number as SegmentNumber, start: second(number * 2), duration: second(2), state,
+  number: number as SegmentNumber,
+  start: second(number * 2),
+  duration: second(2),
+  state,
   parts: Array.from({ length: parts }, (_, index) => ({ duration: micros(200_000), independent: index === 0 })),
 });
 const playlist: LivePlaylist = {
-  track: tracks[0]!, protection, keyFormat: 'clearkey', segmentDuration: second(2), partTarget: micros(200_000),
+  track: tracks[0]!,
+  protection,
+  keyFormat: 'clearkey',
+  segmentDuration: second(2),
+  partTarget: micros(200_000),
   segments: [segment(900_000_000, 'complete', 0), segment(900_000_001, 'gap', 0), segment(900_000_002, 'complete', 10), segment(900_000_003, 'open', 3)],
-  reports: [{ uri: '../v360/playlist.m3u8', lastSegment: 900_000_003, lastPart: 2 }], ended: false,
+  reports: [{ uri: '../v360/playlist.m3u8', lastSegment: 900_000_003, lastPart: 2 }],
+  ended: false,
 };
 
 describe('golden manifests', () => {
   test('live MPD', () => expect(liveMpd({ ...live, tracks: [...tracks, text] })).toMatchFileSnapshot('golden/live.mpd'));
   test('ended live MPD', () => expect(liveMpd({ ...live, endedAt: 900_000_010 as SegmentNumber })).toMatchFileSnapshot('golden/live-ended.mpd'));
   test('title MPD', () =>
-    expect(titleMpd({
-      duration: second(11), protection: { ...protection, scheme: 'cbcs' },
-      tracks: [
-        { track: tracks[0]!, timescale: 12_800, start: 0n, durations: [51_200, 51_200, 38_400] },
-        { track: tracks[2]!, timescale: 48_000, start: 0n, durations: [192_512, 191_488, 144_384] },
-        { track: text, timescale: 1000, start: 0n, durations: [11_000] },
-      ],
-    })).toMatchFileSnapshot('golden/title.mpd'));
+    expect(
+      titleMpd({
+        duration: second(11),
+        protection: { ...protection, scheme: 'cbcs' },
+        tracks: [
+          { track: tracks[0]!, timescale: 12_800, start: 0n, durations: [51_200, 51_200, 38_400] },
+          { track: tracks[2]!, timescale: 48_000, start: 0n, durations: [192_512, 191_488, 144_384] },
+          { track: text, timescale: 1000, start: 0n, durations: [11_000] },
+        ],
+      }),
+    ).toMatchFileSnapshot('golden/title.mpd'));
   test('multivariant playlist', () => expect(multivariantPlaylist([...tracks, text], { keyFormat: 'clearkey' })).toMatchFileSnapshot('golden/master.m3u8'));
   test('audio-only multivariant playlist', () => expect(multivariantPlaylist([audio('a', 'und')], { keyFormat: 'identity' })).toMatchFileSnapshot('golden/master-audio.m3u8'));
   test('live media playlist', () => expect(livePlaylist(playlist)).toMatchFileSnapshot('golden/live.m3u8'));
   test('title media playlist', () =>
-    expect(titlePlaylist({ track: tracks[0]!, protection: { ...protection, scheme: 'cbcs' }, keyFormat: 'identity', durations: [second(4), second(4), micros(2_960_000)] })).toMatchFileSnapshot('golden/title.m3u8'));
-  test('title subtitles playlist', () => expect(titlePlaylist({ track: text, protection, keyFormat: 'clearkey', durations: [second(11)] })).toMatchFileSnapshot('golden/title-text.m3u8'));
+    expect(
+      titlePlaylist({ track: tracks[0]!, protection: { ...protection, scheme: 'cbcs' }, keyFormat: 'identity', durations: [second(4), second(4), micros(2_960_000)] }),
+    ).toMatchFileSnapshot('golden/title.m3u8'));
+  test('title subtitles playlist', () =>
+    expect(titlePlaylist({ track: text, protection, keyFormat: 'clearkey', durations: [second(11)] })).toMatchFileSnapshot('golden/title-text.m3u8'));
 });
 
 describe('protection', () => {

@@ -10,6 +10,7 @@ import { encodeHex } from '#core/bytes/hex.ts';
 import type { AssetId, KeyId, ProtectionScheme, RepresentationId } from '#core/ids.ts';
 import type { Micros, SegmentNumber } from '#core/time.ts';
 
+/** What a track shows or sounds; text is WebVTT. */
 export type TrackKind = 'video' | 'audio' | 'text';
 
 /** Frames per second as an exact fraction, e.g. 30000/1001. */
@@ -22,6 +23,7 @@ type TrackBase = {
   /** Shown in a player's menu; absent: the language. */
   readonly label?: string;
 };
+/** One H.264 rendition; those of a presentation have the same key frames. */
 export type VideoTrack = TrackBase & {
   readonly kind: 'video';
   /** RFC 6381, e.g. `avc1.64001f`. */
@@ -33,6 +35,7 @@ export type VideoTrack = TrackBase & {
   readonly height: number;
   readonly frameRate?: FrameRate;
 };
+/** One AAC track in one language. */
 export type AudioTrack = TrackBase & {
   readonly kind: 'audio';
   readonly codec: string;

@@ -6,14 +6,15 @@
  * track label; attributes keep the order in which they are given, so that equal models give equal bytes.
  */
 
+/** Attributes in writing order; undefined values are left out. */
 export type Attributes = readonly (readonly [name: string, value: string | number | undefined])[];
 
 const ESCAPES: Readonly<Record<string, string>> = { '&': '&amp;', '<': '&lt;', '>': '&gt;', '"': '&quot;', "'": '&apos;' };
 // oxlint-disable-next-line no-control-regex -- these are the characters XML 1.0 has no way to write
 const FORBIDDEN = /[\u0000-\u0008\u000b\u000c\u000e-\u001f\ufffe\uffff]|[\ud800-\udbff](?![\udc00-\udfff])|(?<![\ud800-\udbff])[\udc00-\udfff]/g;
 
-export const escapeXml = (text: string): string =>
-  text.replace(FORBIDDEN, '').replace(/[&<>"']/g, (character) => ESCAPES[character] ?? character);
+/** Text made safe for attribute values and element content; characters XML cannot carry are dropped. */
+export const escapeXml = (text: string): string => text.replace(FORBIDDEN, '').replace(/[&<>"']/g, (character) => ESCAPES[character] ?? character);
 
 /** One element, two spaces of indentation per level. Attributes with an undefined value are left out. */
 export const element = (name: string, attributes: Attributes, children: readonly string[] | string = []): string => {
@@ -34,7 +35,9 @@ export const xsDuration = (micros: number): string => `PT${decimalSeconds(micros
 export const decimalSeconds = (micros: number): string => {
   const sign = micros < 0 ? '-' : '';
   const value = Math.abs(Math.round(micros));
-  const fraction = String(value % 1_000_000).padStart(6, '0').replace(/0+$/, '');
+  const fraction = String(value % 1_000_000)
+    .padStart(6, '0')
+    .replace(/0+$/, '');
   return `${sign}${Math.floor(value / 1_000_000)}${fraction === '' ? '' : `.${fraction}`}`;
 };
 
