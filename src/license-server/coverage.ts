@@ -9,6 +9,7 @@ import { SealcastError } from '#core/errors.ts';
 import type { Decision } from '#core/license/decide.ts';
 import { MAX_HORIZON_GROUPS } from '#core/license/license-claims.ts';
 import { openedRange } from '#core/license/opened-range.ts';
+import { reasonText } from '#core/license/reasons.ts';
 import { type GrantGroup, groupAt, groupLength, type Micros } from '#core/time.ts';
 import type { AssetKeying, CatalogueEntry } from '#ports';
 
@@ -36,7 +37,7 @@ export type CoverageInput = {
   readonly now: Micros;
 };
 
-/** Throws `key-unavailable` for a title that is not ready, `bad-request` for a position outside it. */
+/** Throws `key-unavailable` for a title that is not ready, `bad-request` for a position outside it, `session-ended` for an event that is over. */
 export const coverageOf = (input: CoverageInput): Coverage => {
   const { keying, decision, now } = input;
   const length = groupLength(keying.schedule);
@@ -50,7 +51,8 @@ export const coverageOf = (input: CoverageInput): Coverage => {
 type Range = { readonly from: GrantGroup; readonly end: number; readonly g0: GrantGroup };
 
 /** From the oldest segment a viewer may go back to, to the horizon, but not past the entitlement. */
-const liveRange = ({ keying, now, timeShift, liveHorizon, entitledUntil }: CoverageInput, length: Micros): Range => {
+const liveRange = ({ keying, title, now, timeShift, liveHorizon, entitledUntil }: CoverageInput, length: Micros): Range => {
+  if (title.state === 'ended') throw new SealcastError('session-ended', 'the event has ended', { extra: { reason: 'content-ended', viewer: reasonText('content-ended') } });
   const g0 = groupAt(now, keying.schedule);
   const from = groupAt(Math.max(0, now - timeShift) as Micros, keying.schedule);
   const last = Math.min(now + liveHorizon, entitledUntil);

@@ -179,6 +179,15 @@ describe('session start refuses', () => {
     expect(await refused(await world.startBody(device, 'draft' as typeof LIVE))).toBe('key-unavailable');
     expect(await refused(await world.startBody(device, FILM, { body: { position: FILM_SECONDS * SECOND } }))).toBe('bad-request');
   });
+  it('an event that has ended', async () => {
+    const over = await createWorld();
+    const viewer = await over.start(device, LIVE);
+    const entry = await over.stores.catalogue.get(LIVE);
+    if (entry !== undefined) await over.stores.catalogue.update({ ...entry, state: 'ended', endedAt: over.clock.now() });
+    for (const answer of [await over.post('/v1/sessions', await over.startBody(device, LIVE)), await over.relicense(viewer)]) {
+      expect(answer).toMatchObject({ status: 403, body: { code: 'session-ended', reason: 'content-ended', viewer: 'This programme has ended.' } });
+    }
+  });
   it('leaves no session and no heartbeat behind', async () => {
     const quiet = await createWorld();
     await quiet.post('/v1/sessions', await quiet.startBody(device, FILM, { body: { position: FILM_SECONDS * SECOND } }));
