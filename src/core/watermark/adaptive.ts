@@ -38,7 +38,8 @@ export const createAdaptiveBook = (options: { alphabet: number; shortest?: numbe
   const reserved = sequences.cumulative[shortest - 1] as bigint;
 
   const indexOf = (viewer: ViewerNumber): bigint => reserved + BigInt(viewer);
-  const word = (viewer: ViewerNumber): Word => sequences.unrank(indexOf(viewer));
+  const firstIndex = Number(reserved);
+  const word = (viewer: ViewerNumber): Word => sequences.unrank(firstIndex + viewer);
   return {
     kind: 'adaptive',
     alphabet,

@@ -17,8 +17,8 @@ export type Sequences = {
   readonly alphabet: number;
   /** `cumulative[l]` = sequences of length 1..l. */
   readonly cumulative: readonly bigint[];
-  /** Sequence number `index`; throws `bad-request` beyond length 64. */
-  unrank(index: bigint): Word;
+  /** Sequence number `index` (a safe integer or a bigint); throws `bad-request` beyond length 64. */
+  unrank(index: bigint | number): Word;
   /** Number of a word's cyclic class, given any rotation; throws `bad-request` for a repeated shorter word. */
   rank(word: Word): bigint;
   /** The sequence after this word's class; throws `bad-request` after the last of length 64. */
@@ -29,12 +29,18 @@ export type Sequences = {
   prepare(length: number): void;
 };
 
+const bigintOf = (index: number): bigint => {
+  if (!Number.isSafeInteger(index)) throw new SealcastError('bad-request', 'index must be a safe integer or a bigint');
+  return BigInt(index);
+};
+
 /** The sequences over `alphabet` symbols (2..8). Tables are built per length, when first needed or by `prepare`. */
 export const createSequences = (alphabet: number): Sequences => {
   requireAlphabet(alphabet);
   const cumulative = cumulativeCounts(alphabet);
   /** Where each length starts, as doubles, while they are exact. */
   const small: number[] = cumulative.filter((total) => total <= BigInt(Number.MAX_SAFE_INTEGER)).map(Number);
+  const smallEnd = small[small.length - 1] as number;
   const rankers: (WordRanker | undefined)[] = [];
   const bigRankers: (BigWordRanker | undefined)[] = [];
 
@@ -45,7 +51,7 @@ export const createSequences = (alphabet: number): Sequences => {
     if (index < 0n || index >= (cumulative[MAX_LENGTH] as bigint)) {
       throw new SealcastError('bad-request', `index must be below the ${String(cumulative[MAX_LENGTH]).length}-digit number of sequences up to length ${MAX_LENGTH}`);
     }
-    if (index < BigInt(small[small.length - 1] as number)) {
+    if (index < BigInt(smallEnd)) {
       const near = Number(index);
       let length = 1;
       while (near >= (small[length] as number)) length++;
@@ -56,7 +62,21 @@ export const createSequences = (alphabet: number): Sequences => {
     return length;
   };
 
-  const unrank = (index: bigint): Word => {
+  /** Index below `smallEnd`, in doubles throughout. */
+  const unrankSmall = (index: number): Word => {
+    let length = 1;
+    while (index >= (small[length] as number)) length++;
+    const out = new Uint8Array(length);
+    const ranker = rankers[length] ?? (fitsDouble(alphabet, length) ? rankerOf(length) : undefined);
+    const offset = index - (small[length - 1] as number);
+    if (ranker !== undefined) ranker.unrank(offset, out);
+    else bigRankerOf(length).unrank(BigInt(offset), out);
+    return out;
+  };
+
+  const unrank = (at: bigint | number): Word => {
+    if (typeof at === 'number' && Number.isSafeInteger(at) && at >= 0 && at < smallEnd) return unrankSmall(at);
+    const index = typeof at === 'number' ? bigintOf(at) : at;
     const length = lengthAt(index);
     const out = new Uint8Array(length);
     const offset = index - (cumulative[length - 1] as bigint);

@@ -92,9 +92,20 @@ export const isPrimitive = (word: Word): boolean => {
  * Answers false (word destroyed) after the last word of the length, (m-2)(m-1)^(l-1).
  */
 export const advance = (word: Word, alphabet: number): boolean => {
+  const last = word.length - 1;
+  const symbol = word[last] as number;
+  // Most words need no more: kept apart so that this much is inlined where sequences are walked through.
+  if (symbol < alphabet - 1) {
+    word[last] = symbol + 1;
+    return true;
+  }
+  return carry(word, alphabet);
+};
+
+const carry = (word: Word, alphabet: number): boolean => {
   const length = word.length;
   const top = alphabet - 1;
-  let end = length;
+  let end = length - 1;
   for (;;) {
     while (end > 0 && word[end - 1] === top) end--;
     if (end === 0) return false;
