@@ -43,6 +43,8 @@ export type RunningServer = {
   readonly url: string;
   /** Stops accepting, lets running answers finish for at most `limit`, then closes every connection. Idempotent. */
   close(limit?: Millis): Promise<void>;
+  /** Cuts every connection at once and goes on listening, as a network fault would. */
+  disconnect(): void;
 };
 
 const DEFAULT_DRAIN = 10_000 as Millis;
@@ -127,5 +129,5 @@ export const serve = async (handler: ServerHandler, options: ServeOptions): Prom
       server.closeIdleConnections();
     });
 
-  return { port, url: `${scheme}://${host}:${port}`, close: (limit = DEFAULT_DRAIN) => (closing ??= shutDown(limit)) };
+  return { port, url: `${scheme}://${host}:${port}`, close: (limit = DEFAULT_DRAIN) => (closing ??= shutDown(limit)), disconnect: () => server.closeAllConnections() };
 };

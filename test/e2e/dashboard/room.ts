@@ -5,20 +5,19 @@
  * Figures follow a fixed curve, so that charts have a shape to look at; everything else is the real role.
  */
 import { mkdtemp, readFile, rm } from 'node:fs/promises';
-import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
-import { createAdaptorServer } from '@hono/node-server';
 import { build } from 'vite';
 import { createMemoryStores } from '#adapters/memory/index.ts';
 import { systemClock } from '#adapters/node/clock.ts';
+import { serve } from '#adapters/node/http-server.ts';
 import { createLog } from '#adapters/node/log.ts';
 import { createMetrics } from '#adapters/node/metrics.ts';
 import { systemRandom } from '#adapters/node/random.ts';
 import { encodeBase64url } from '#core/bytes/base64url.ts';
 import { SealcastError } from '#core/errors.ts';
 import { type AccountId, accountId, assetId, deviceId, sessionId } from '#core/ids.ts';
-import type { Micros } from '#core/time.ts';
+import type { Micros, Millis } from '#core/time.ts';
 import { type OperationsActions } from '#operations/actions.ts';
 import { type Operations, createOperations } from '#operations/operations.ts';
 import { createPages } from '#operations/pages.ts';
@@ -121,28 +120,21 @@ export const openControlRoom = async (options: { read: (path: string) => Promise
     actions: actionsOn(stores),
   });
   const pages = createPages({ read: options.read, pages: ['watch', 'control'], allowedHosts: ['127.0.0.1', 'localhost'] });
-  const server = createAdaptorServer({
-    fetch: async (request) => (operations.owns(new URL(request.url).pathname) ? operations.handler(request, { address: '127.0.0.1' }) : ((await pages(request)) ?? (await options.extra?.(request)) ?? new Response(null, { status: 404 }))),
-  });
-  await new Promise<void>((done) => server.listen(0, '127.0.0.1', done));
-  const { port } = server.address() as AddressInfo;
-  const cut = (): void => {
-    if ('closeAllConnections' in server) server.closeAllConnections();
-  };
+  const server = await serve(
+    async (request) => (operations.owns(new URL(request.url).pathname) ? operations.handler(request, { address: '127.0.0.1' }) : ((await pages(request)) ?? (await options.extra?.(request)) ?? new Response(null, { status: 404 }))),
+    { host: '127.0.0.1', port: 0, log: createLog({ level: 'silent' }) },
+  );
   const token = await operations.firstStartToken();
   if (token === undefined) throw new Error('a fresh store has no operator yet');
   return {
-    url: `http://127.0.0.1:${port}`,
+    url: server.url,
     token,
     stores,
     operations,
-    cut,
+    cut: server.disconnect,
     async close() {
       operations.close();
-      await new Promise((done) => {
-        server.close(done);
-        cut();
-      });
+      await server.close(0 as Millis);
     },
   };
 };
