@@ -9,6 +9,7 @@ import { join } from 'node:path';
 import { nodeSampleAes } from '#adapters/node/aes.ts';
 import { bufferedResponse } from '#adapters/node/http-response.ts';
 import { nodeKeyWrapper } from '#adapters/node/key-wrap.ts';
+import { nodeLadderHash } from '#adapters/node/ladder-hash.ts';
 import type { NodeMetrics } from '#adapters/node/metrics.ts';
 import { createFileObjectStore } from '#adapters/files/index.ts';
 import { createHttpKeys } from '#adapters/http/keys.ts';
@@ -64,7 +65,7 @@ const termsOf = ({ licensing }: Config): Pick<PolicyVersion, 'interval' | 'durat
 
 const buildKeyServer = async ({ config, clock, random, log, metrics, events, stores, box, secrets }: Parts): Promise<KeyServer> => {
   const own = await Promise.all((['packager', 'license-server'] as const).map(async (role) => ({ role, tokenHash: hashCredential(await secrets.text(`service/${role}`)) })));
-  return createKeyServer({ store: stores.assetKeys, box, random, clock, credentials: [...own, ...config.keyServer.credentials.map(({ role, sha256 }) => ({ role, tokenHash: sha256 }))], log, events, metrics });
+  return createKeyServer({ store: stores.assetKeys, box, random, clock, credentials: [...own, ...config.keyServer.credentials.map(({ role, sha256 }) => ({ role, tokenHash: sha256 }))], hash: nodeLadderHash, log, events, metrics });
 };
 
 const remoteKeys = async (role: Role, { config }: Parts): Promise<ContentKeySource & GrantKeySource> => {
@@ -83,6 +84,7 @@ const buildLicenseServer = async (parts: Parts, keys: GrantKeySource): Promise<L
     catalogue: stores.catalogue, sessions: stores.sessions, devices: stores.devices, singleUse: stores.singleUse, masterSecrets: stores.masterSecrets, secrets: stores.secrets, heartbeats: stores.heartbeats,
     box,
     wrapper: nodeKeyWrapper,
+    hash: nodeLadderHash,
     entitlementKeys: parts.entitlementKeys,
     zones: [config.zone, ...config.zones.filter(({ index }) => index !== config.zone.index)],
     edges: (edge) => edges.get(edge),
@@ -92,6 +94,8 @@ const buildLicenseServer = async (parts: Parts, keys: GrantKeySource): Promise<L
     ...(licensing.renewUrls.length > 0 && { renewUrls: licensing.renewUrls }),
     ...(licensing.licenseUrls.length > 0 && { licenseUrls: licensing.licenseUrls }),
     liveHorizon: microsFromSeconds(licensing.horizonSeconds),
+    // Whatever manifests still list must be licensable.
+    timeShift: microsFromSeconds(config.packager.dvrSeconds),
     epochLength: microsFromSeconds(licensing.epochHours * 3600),
     random, clock, log, events, metrics,
   });
@@ -176,6 +180,7 @@ export const buildRoles = async (parts: Parts): Promise<Roles> => {
           ? { zones: licenseServer.zoneKeys, flags: licenseServer.flags, policy: licenseServer.policy }
           : { zones: zonesOfBundle(() => bundle?.newest()), flags: flagsOfBundle(() => bundle?.newest()), policy: policyVersion(termsOf(config)) }),
         heartbeats: stores.heartbeats,
+        hash: nodeLadderHash,
         clock, log, events, metrics,
       })
     : undefined;
