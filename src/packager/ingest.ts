@@ -119,6 +119,7 @@ export const createIngest = (options: IngestOptions): ((request: Request) => Pro
     const { asset } = event;
     let track = event.tracks.get(id);
     let announced = false;
+    let chunks = 0;
     let refusal: SealcastError | undefined;
     try {
       for await (const bytes of bodyOf(request)) {
@@ -134,6 +135,7 @@ export const createIngest = (options: IngestOptions): ((request: Request) => Pro
           if (track === undefined) throw new SealcastError('ingest-init-missing', `track ${id} has no header yet; send the CMAF header (ftyp, moov) first`);
           if (track.ended) throw new SealcastError('ingest-out-of-order', `track ${id} was closed by its last segment (lmsg); send its header again to go on`);
           await takeChunk(track, piece.bytes, asset);
+          chunks += 1;
           metrics.observe('sealcast_packager_publish_seconds', 'From a complete chunk to its availability at the origin.', (clock.monotonic() - arrived) / 1000, {
             kind: track.source.media.kind,
           });
@@ -146,7 +148,8 @@ export const createIngest = (options: IngestOptions): ((request: Request) => Pro
       else refusal = error;
     }
     await track?.window.flush();
-    if (announced) events({ at: clock.now(), kind: 'ingest.stopped', severity: 'warning', message: `Track ${id} stopped coming in.`, asset, data: { track: id } });
+    // Where every segment is a request of its own, the end of the header's request is not the end of the track.
+    if (announced && chunks > 0) events({ at: clock.now(), kind: 'ingest.stopped', severity: 'warning', message: `Track ${id} stopped coming in.`, asset, data: { track: id } });
     if (refusal !== undefined) throw refusal;
   }
 

@@ -3,7 +3,7 @@
  * The packager role: takes clear media in, keeps the keys of the running crypto periods, serves protected media to edges.
  *
  * `createPackager` makes the live side and the origin; `packTitle` (title.ts) packs files into the same store.
- * Invariant: clear media never reaches the origin of a protected event: without a key a chunk is held back, then dropped.
+ * Invariant: clear media never reaches the origin of a protected event: without a key a chunk is held back, then refused.
  */
 import type { SampleAes } from '#core/cenc/sample-aes.ts';
 import type { AssetId, RepresentationId } from '#core/ids.ts';

@@ -48,7 +48,7 @@ export type RenditionWindow = {
   readonly latest: SegmentNumber | undefined;
   readonly first: { readonly number: SegmentNumber; readonly start: Micros } | undefined;
   readonly partTarget: Micros;
-  /** Largest bit rate of a finished segment, and the mean; undefined before the first. */
+  /** Largest bit rate of a finished segment, and the mean; undefined before the first part. */
   readonly rates: { readonly peak: number; readonly average: number } | undefined;
   /** The window as manifests list it: consecutive numbers, gaps included. */
   list(): readonly Segment[];
@@ -235,7 +235,11 @@ export const createRenditionWindow = async (options: {
       return partTarget as Micros;
     },
     get rates() {
-      return time === 0 ? undefined : { peak, average: Math.round((bits * 1_000_000) / time) };
+      if (time > 0) return { peak, average: Math.round((bits * 1_000_000) / time) };
+      // Nothing whole yet: a rough figure keeps renditions in their order.
+      if (latest === undefined || latest.duration === 0) return undefined;
+      const rough = Math.round((latest.size * 8_000_000) / latest.duration);
+      return { peak: rough, average: rough };
     },
     list() {
       if (latest === undefined) return [];
