@@ -4,24 +4,22 @@
  *
  * Every page is watched for console errors and policy violations; one of either fails the test.
  */
-import { existsSync } from 'node:fs';
 import { readFile, readdir } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { type Browser, type Page, chromium } from 'playwright-core';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { systemClock } from '#adapters/node/clock.ts';
+import { findChromium } from '../interop/browser.ts';
 import { type ControlRoom, buildDashboard, openControlRoom, startViewer } from './dashboard/room.ts';
 
-const CHROMIUM = '/usr/bin/chromium';
 let built: Awaited<ReturnType<typeof buildDashboard>>;
 let browser: Browser;
 let room: ControlRoom;
 
 beforeAll(async () => {
-  if (!existsSync(CHROMIUM)) throw new Error('Chromium is missing; install it with: apt-get install -y --no-install-recommends chromium');
   built = await buildDashboard();
   room = await openControlRoom({ read: built.read });
-  browser = await chromium.launch({ executablePath: CHROMIUM, args: ['--no-sandbox', '--host-resolver-rules=MAP tv.lan 127.0.0.1'] });
+  browser = await chromium.launch({ executablePath: findChromium(), args: ['--no-sandbox', '--host-resolver-rules=MAP tv.lan 127.0.0.1'] });
 }, 60_000);
 
 afterAll(async () => {

@@ -6,18 +6,19 @@
  * The demo is started as a user starts it; everything is read from the page, as a viewer would.
  */
 import { type ChildProcess, spawn } from 'node:child_process';
-import { existsSync } from 'node:fs';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
-import { type Browser, type Page, chromium } from 'playwright-core';
+import type { Browser, Page } from 'playwright-core';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { launchChromium } from '../interop/browser.ts';
 
-const CHROMIUM = '/usr/bin/chromium';
 const root = resolve(import.meta.dirname, '../..');
 /** A term and a group of the demo, and time for this machine to be slow. */
 const BOUND_SECONDS = 20 + 6;
 const SLACK_SECONDS = 30;
+/** For the first picture: the encoder of a busy machine starts late; ms. */
+const PATIENCE = 90_000;
 
 let demo: ChildProcess;
 let data: string;
@@ -40,10 +41,9 @@ const startDemo = async (): Promise<string> => {
 };
 
 beforeAll(async () => {
-  if (!existsSync(CHROMIUM)) throw new Error('Chromium is missing; install it with: apt-get install -y --no-install-recommends chromium');
   data = await mkdtemp(join(tmpdir(), 'sealcast-watch-'));
   url = await startDemo();
-  browser = await chromium.launch({ executablePath: CHROMIUM, args: ['--no-sandbox', '--autoplay-policy=no-user-gesture-required'] });
+  browser = await launchChromium();
 }, 120_000);
 
 afterAll(async () => {
@@ -57,10 +57,21 @@ afterAll(async () => {
 }, 60_000);
 
 const framesOf = (page: Page): Promise<number> => page.locator('video').evaluate((video: HTMLVideoElement) => video.getVideoPlaybackQuality().totalVideoFrames);
+/** What the page shows, in one line, for the message of a failure. */
+const lookOf = (page: Page): Promise<string> =>
+  page.evaluate(() => {
+    const video = document.querySelector('video');
+    const chosen = [...document.querySelectorAll('[aria-pressed=true]')].map((button) => button.textContent).join(', ');
+    return `${chosen}: ${document.querySelector('.stage')?.className}, ${document.querySelector('.stage .message')?.textContent ?? 'no message'}, readyState ${video?.readyState}, at ${video?.currentTime}`;
+  });
 /** Waits until `count` more frames have been shown. */
 const moreFrames = async (page: Page, count: number): Promise<void> => {
   const before = await framesOf(page);
-  await expect.poll(() => framesOf(page), { timeout: 60_000, interval: 250 }).toBeGreaterThan(before + count);
+  const until = Date.now() + PATIENCE;
+  while ((await framesOf(page)) <= before + count) {
+    if (Date.now() > until) throw new Error(`no ${count} frames after ${before} in ${PATIENCE} ms; ${await lookOf(page)}`);
+    await page.waitForTimeout(250);
+  }
 };
 const openPage = async (): Promise<{ page: Page; faults: string[] }> => {
   const page = await browser.newPage({ viewport: { width: 1280, height: 860 } });
@@ -78,18 +89,20 @@ describe('watch page', () => {
     const { page, faults } = await openPage();
     for (const player of ['Shaka', 'hls.js', 'dash.js']) {
       await page.getByRole('button', { name: player, exact: true }).click();
-      await page.locator('.stage.watching').waitFor({ timeout: 60_000 });
+      // The element counts from 0 with each player.
+      if (player !== 'Shaka') await page.locator('.stage.starting').waitFor();
+      await page.locator('.stage.watching').waitFor({ timeout: PATIENCE });
       await moreFrames(page, 25);
       await expect.poll(() => page.getByText(/s behind the camera/).textContent()).toMatch(/^\d+\.\d\d s/);
       expect(await page.getByRole('img', { name: /seconds unlocked ahead of the playhead/ }).count()).toBe(1);
     }
     expect(faults).toEqual([]);
     await page.close();
-  }, 240_000);
+  }, 360_000);
 
   it('stops within the bound when renewals are blocked, says why, and goes on when they are not', async () => {
     const { page, faults } = await openPage();
-    await page.locator('.stage.watching').waitFor({ timeout: 60_000 });
+    await page.locator('.stage.watching').waitFor({ timeout: PATIENCE });
     await moreFrames(page, 25);
     const blockedAt = Date.now();
     await page.getByRole('switch', { name: /Block renewals/ }).check({ force: true });
@@ -105,5 +118,5 @@ describe('watch page', () => {
     expect(await page.getByText('The picture stopped: its keys are used up').count()).toBe(0);
     expect(faults).toEqual([]);
     await page.close();
-  }, 240_000);
+  }, 360_000);
 });
