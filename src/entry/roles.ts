@@ -95,7 +95,7 @@ const buildLicenseServer = async (parts: Parts, keys: GrantKeySource): Promise<L
     ...(licensing.licenseUrls.length > 0 && { licenseUrls: licensing.licenseUrls }),
     liveHorizon: microsFromSeconds(licensing.horizonSeconds),
     // Whatever manifests still list must be licensable.
-    timeShift: microsFromSeconds(config.packager.dvrSeconds),
+    timeShift: microsFromSeconds(config.packager.windowSeconds),
     epochLength: microsFromSeconds(licensing.epochHours * 3600),
     random, clock, log, events, metrics,
   });
@@ -112,7 +112,7 @@ const buildPackager = (parts: Parts, keys: ContentKeySource): Packager => {
     times: {
       segmentDuration: microsFromSeconds(packager.segmentSeconds),
       chunkDuration: (packager.chunkMillis * 1000) as Micros,
-      window: microsFromSeconds(Math.max(packager.windowSeconds, packager.dvrSeconds)),
+      window: microsFromSeconds(packager.windowSeconds),
       targetLatency: microsFromSeconds(packager.latencySeconds),
     },
     async ingestAccess(asset: AssetId) {

@@ -93,7 +93,6 @@ describe('refusals', () => {
     ['packager: { periodSeconds: 0.5, groupPeriods: 1 }', 'licensing.horizonSeconds spans 28800 grant groups'],
     ['packager: { periodSeconds: 3 }', 'packager.periodSeconds must be a whole multiple or fraction'],
     ['packager: { chunkMillis: 2001 }', 'packager.chunkMillis must not exceed'],
-    ['packager: { windowSeconds: 700 }', 'packager.dvrSeconds must be at least'],
     ['packager: { segmentSeconds: 2.0001 }', 'packager.segmentSeconds must be a number from'],
     ['tls: { mode: files }', 'tls mode `files` needs'],
     ['tls: { certFile: a, keyFile: b }', 'tls.mode must be `files`'],

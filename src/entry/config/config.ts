@@ -58,7 +58,6 @@ export type Config = {
     readonly titlePeriodSeconds: number;
     readonly groupPeriods: number;
     readonly windowSeconds: number;
-    readonly dvrSeconds: number;
     readonly latencySeconds: number;
   };
   readonly keyServer: { readonly url?: string; readonly credentialFile?: string; readonly credentials: readonly ServiceCredential[] };

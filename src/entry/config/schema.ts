@@ -284,20 +284,12 @@ export const SCHEMA: Section<Config> = {
           default: 3,
         }),
         windowSeconds: numeric({
-          doc: 'How far back live manifests list segments.',
+          doc: 'How far back viewers of a live event may seek; older segments are deleted.',
           unit: 'seconds',
-          tradeOff: 'Longer windows let viewers seek further back and make manifests larger.',
+          tradeOff: 'Longer windows make HLS playlists larger, and need 0.9 GB of disk per hour at 2 Mb/s.',
           min: 6,
           max: 86_400,
           default: 60,
-        }),
-        dvrSeconds: numeric({
-          doc: 'How long live segments stay on disk and can be fetched. At least `windowSeconds`.',
-          unit: 'seconds',
-          tradeOff: 'An event of 2 Mb/s needs 0.9 GB of disk per hour.',
-          min: 6,
-          max: 604_800,
-          default: 600,
         }),
         latencySeconds: numeric({
           doc: 'Distance from the live edge that players aim for.',
@@ -410,10 +402,7 @@ export const RULES: readonly ((config: Config) => readonly { readonly at: string
     (['periodSeconds', 'titlePeriodSeconds'] as const)
       .filter((name) => !isMultiple(periods[name], segmentSeconds) && !isMultiple(segmentSeconds, periods[name]))
       .map((name) => ({ at: `packager.${name}`, problem: 'must be a whole multiple or fraction of packager.segmentSeconds' })),
-  ({ packager: { chunkMillis, segmentSeconds, dvrSeconds, windowSeconds } }) => [
-    ...(chunkMillis > segmentSeconds * 1000 ? [{ at: 'packager.chunkMillis', problem: 'must not exceed packager.segmentSeconds' }] : []),
-    ...(dvrSeconds < windowSeconds ? [{ at: 'packager.dvrSeconds', problem: 'must be at least packager.windowSeconds' }] : []),
-  ],
+  ({ packager: { chunkMillis, segmentSeconds } }) => (chunkMillis > segmentSeconds * 1000 ? [{ at: 'packager.chunkMillis', problem: 'must not exceed packager.segmentSeconds' }] : []),
   ({ tls }) =>
     tls.mode === 'files' && (tls.certFile === undefined || tls.keyFile === undefined)
       ? [{ at: 'tls', problem: 'mode `files` needs certFile and keyFile' }]
