@@ -11,6 +11,7 @@ import type { AuditStore, CatalogueEntry, Clock, EventSink } from '#ports';
 import { sealAuditEntry } from '#operations/audit.ts';
 import type { Operator } from '#operations/operator-gate.ts';
 
+/** A checked request for an event or title; defaults are filled in. */
 export type NewAsset = { readonly asset: AssetId; readonly name: string; readonly scheme: 'cenc' | 'cbcs'; readonly clearKey: 'off' | 'detect' };
 
 /** Wired by the entry. Each may throw a SealcastError, which becomes the operator's answer. */
@@ -29,7 +30,9 @@ export type OperationsActions = {
   readonly revokeDevice: (device: DeviceId) => Promise<boolean>;
 };
 
+/** Plain facts beside an audit entry; no secrets. */
 export type AuditDetail = Readonly<Record<string, string | number | boolean>>;
+/** Runs an action between its audit lines; rejects with what the log or the action rejected with. */
 export type Audited = <T>(operator: Operator, action: string, target: string, detail: AuditDetail, run: () => Promise<T>) => Promise<T>;
 
 /** Wraps actions with their audit lines and a line in the live feed. */

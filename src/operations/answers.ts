@@ -10,6 +10,7 @@ import { parseStrictObject } from '#core/token/strict-json.ts';
 const BODY_LIMIT = 64 * 1024;
 const COMMON = { 'Cache-Control': 'no-store', 'X-Content-Type-Options': 'nosniff', 'Referrer-Policy': 'no-referrer' };
 
+/** A JSON answer that nobody may cache. */
 export const json = (body: unknown, status = 200): Response =>
   new Response(JSON.stringify(body), { status, headers: { ...COMMON, 'Content-Type': 'application/json' } });
 
@@ -47,11 +48,13 @@ const textOf = async (request: Request): Promise<string> => {
 /** What one member of a body must be. */
 export type MemberRule = { readonly required: boolean; readonly rule: string; readonly test: (value: unknown) => boolean };
 
+/** A member that holds text of `least` to `most` UTF-16 units. */
 export const text = (least: number, most: number, required = true): MemberRule => ({
   required,
   rule: `text of ${least}-${most} characters without control characters`,
   test: (value) => typeof value === 'string' && value.length >= least && value.length <= most && !/\p{Cc}/u.test(value),
 });
+/** A member that holds one of `values`. */
 export const oneOf = (values: readonly string[], required = false): MemberRule => ({
   required,
   rule: `one of ${values.join(', ')}`,

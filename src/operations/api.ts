@@ -5,6 +5,7 @@
  * Instants are integer microseconds UTC. Invariant: types only, no import, so that a browser build takes nothing along.
  */
 
+/** What an operator may do; each role includes the ones before it. */
 export type Role = 'view' | 'operate' | 'keys';
 
 /** An event or a title as operators see it; credentials and their hashes never appear. */
@@ -28,6 +29,7 @@ export type CreateEventAnswer = { readonly event: AssetView; readonly ingest: { 
 /** POST /v1/titles. `source` is a path or address the packager can read. */
 export type AddTitleRequest = CreateEventRequest & { readonly source: string };
 
+/** One viewing session. */
 export type SessionView = {
   readonly session: string;
   readonly account: string;
@@ -43,10 +45,14 @@ export type SessionView = {
   /** When the licence in use expires unless it is renewed. */
   readonly expiresAt?: number;
 };
+/** A registered device; its public keys stay in the store. */
 export type DeviceView = { readonly device: string; readonly account: string; readonly name: string; readonly registeredAt: number; readonly revokedAt?: number };
+/** One line of GET /v1/accounts, counted over the newest 1,000 sessions. */
 export type AccountSummary = { readonly account: string; readonly live: number; readonly sessions: number; readonly lastStartedAt: number };
+/** GET /v1/accounts/{id}: newest sessions first. */
 export type AccountView = { readonly account: string; readonly sessions: readonly SessionView[]; readonly devices: readonly DeviceView[] };
 
+/** One entry of the audit log; `hash` chains it to the entry before. */
 export type AuditView = {
   readonly seq: number;
   readonly at: number;

@@ -20,6 +20,7 @@ export const sealAuditEntry = (previous: string, entry: Omit<AuditEntry, 'hash'>
   return encodeBase64url(sha256(encodeUtf8(text)));
 };
 
+/** `head` is the hash of the last entry, which the next part continues from. */
 export type AuditVerdict = { readonly ok: true; readonly entries: number; readonly head: string } | { readonly ok: false; readonly brokenAt: number };
 
 /**

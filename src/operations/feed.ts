@@ -16,8 +16,10 @@ const TICK = 1000 as Millis;
 /** Where figures come from: ever-growing totals, which become rates, and levels of this moment. Cheap: called each second. */
 export type FigureSource = () => { readonly totals: Readonly<Record<string, number>>; readonly levels: Readonly<Record<string, number>> };
 
+/** What subscribers get, one at a time. */
 export type FeedMessage = { readonly type: 'operational'; readonly line: FeedLine } | { readonly type: 'figures'; readonly figures: Figures };
 
+/** The live feed of one process. */
 export type Feed = {
   /** Takes an operational event; never throws and never waits. */
   readonly events: EventSink;

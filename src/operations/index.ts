@@ -6,5 +6,6 @@ export { AUDIT_GENESIS, type AuditSurvey, type AuditVerdict, sealAuditEntry, sur
 export { type FigureSource } from '#operations/feed.ts';
 export { type ReadinessCheck } from '#operations/health.ts';
 export { type AllowedHosts, isAllowedHost } from '#operations/hosts.ts';
-export { type Operations, type OperationsHandler, type OperationsOptions, createOperations } from '#operations/operations.ts';
+export { type Operations, type OperationsHandler, createOperations } from '#operations/operations.ts';
+export { type OperationsOptions } from '#operations/options.ts';
 export { type PageName, type PageReader, type PagesOptions, createPages } from '#operations/pages.ts';

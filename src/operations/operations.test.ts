@@ -1,5 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-/** The operator endpoints: who may do what, what is recorded, what is refused. Real role, memory stores, manual clock. */
+/**
+ * The operator endpoints: who may do what, what is recorded, what is refused. Real role, memory stores, manual clock.
+ *
+ * Length: one set-up of the whole role, which the table of endpoints walks for every role of operator.
+ */
 import { describe, expect, it } from 'vitest';
 import { createMemoryStores } from '#adapters/memory/index.ts';
 import { encodeBase64url } from '#core/bytes/base64url.ts';
@@ -8,7 +12,8 @@ import type { AccountId, AssetId, DeviceId, SessionId } from '#core/ids.ts';
 import type { Micros, Millis } from '#core/time.ts';
 import type { OperationsActions } from '#operations/actions.ts';
 import type { AccountView, AuditPage, FeedLine, Figures } from '#operations/api.ts';
-import { type OperationsOptions, createOperations } from '#operations/operations.ts';
+import { createOperations } from '#operations/operations.ts';
+import type { OperationsOptions } from '#operations/options.ts';
 import type { AuditEntry, Clock, Metrics, Stores } from '#ports';
 
 const START = 1_780_000_000_000_000;

@@ -6,43 +6,22 @@
  * Invariant: without an operator's token only `/healthz` and a bare yes or no of `/readyz` answer (and `/metrics` where configured public).
  */
 import { ERRORS, SealcastError, isSealcastError } from '#core/errors.ts';
-import type { AuditStore, CatalogueStore, Clock, DeviceStore, EventSink, HeartbeatStore, Log, Metrics, OperatorRole, OperatorStore, Random, SessionStore } from '#ports';
-import { type OperationsActions, createAudited } from '#operations/actions.ts';
+import type { EventSink, OperatorRole } from '#ports';
+import { createAudited } from '#operations/actions.ts';
 import { json, problem } from '#operations/answers.ts';
-import { type FigureSource, createFeed } from '#operations/feed.ts';
-import { type ReadinessCheck, runChecks } from '#operations/health.ts';
-import { type AllowedHosts, isAllowedHost } from '#operations/hosts.ts';
+import { createFeed } from '#operations/feed.ts';
+import { runChecks } from '#operations/health.ts';
+import { isAllowedHost } from '#operations/hosts.ts';
 import { createOperatorGate } from '#operations/operator-gate.ts';
+import type { OperationsOptions } from '#operations/options.ts';
 import { type Route, findRoute, operatorRoutes } from '#operations/routes.ts';
 import { createFeedStreams } from '#operations/stream.ts';
 import { liveHeartbeats } from '#operations/views.ts';
 
-export type OperationsOptions = {
-  readonly operators: OperatorStore;
-  readonly audit: AuditStore;
-  readonly catalogue: CatalogueStore;
-  readonly sessions: SessionStore;
-  readonly heartbeats: HeartbeatStore;
-  readonly devices: DeviceStore;
-  readonly clock: Clock;
-  readonly random: Random;
-  readonly log: Log;
-  readonly metrics: Metrics;
-  /** Text of `/metrics`, e.g. the Node adapter's `render`. */
-  readonly exposition: () => Promise<{ readonly contentType: string; readonly body: string }>;
-  /** Whether `/metrics` answers without a token (default false). */
-  readonly metricsPublic?: boolean;
-  /** Host names the operator endpoints answer to. */
-  readonly allowedHosts: AllowedHosts;
-  readonly figures: FigureSource;
-  /** name → check, e.g. `store`, `keys`, `edge`; shown in the control room. */
-  readonly readiness: Readonly<Record<string, ReadinessCheck>>;
-  readonly actions: OperationsActions;
-};
-
 /** `address` is the peer's, where the runtime knows it: wrong tokens are counted by it. */
 export type OperationsHandler = (request: Request, peer?: { readonly address?: string }) => Promise<Response>;
 
+/** The running role. */
 export type Operations = {
   readonly handler: OperationsHandler;
   /** Whether `handler` has a route of this path (the entry asks before it routes; `POST /v1/sessions`, say, is not ours). */
@@ -60,6 +39,7 @@ export type Operations = {
 /** Routes outside the operator table: they have rules of their own. */
 const OPEN_PATHS: readonly string[] = ['/healthz', '/readyz', '/metrics'];
 
+/** Builds the role and starts its one-second sampling; `close` stops it. */
 export const createOperations = (options: OperationsOptions): Operations => {
   const { clock, log, metrics, readiness, exposition, metricsPublic = false, allowedHosts } = options;
   const gate = createOperatorGate(options);

@@ -22,12 +22,14 @@ const MINUTE = 60_000;
 /** Addresses remembered; the oldest is forgotten first, so that the table cannot be grown from outside. */
 const ADDRESSES = 4096;
 
+/** Who acts; `name` goes into the audit log. */
 export type Operator = { readonly name: string; readonly role: OperatorRole };
 /** `first` tells the caller that this is the address's first refusal of the minute, worth one line in the feed. */
 export type GateAnswer =
   | { readonly ok: true; readonly operator: Operator }
   | { readonly ok: false; readonly code: 'operator-token-required' | 'forbidden' | 'rate-limited'; readonly detail: string; readonly guess: 'none' | 'first' | 'repeated' };
 
+/** Recognises operators and makes new ones. */
 export type OperatorGate = {
   /** Checks a request for a role; `view` < `operate` < `keys`. */
   readonly admit: (request: Request, needed: OperatorRole, address: string) => Promise<GateAnswer>;
@@ -41,6 +43,7 @@ const hashOf = (token: string): Uint8Array => sha256(encodeUtf8(token));
 
 const bearerOf = (request: Request): string | undefined => /^Bearer +(\S+)$/i.exec(request.headers.get('authorization') ?? '')?.[1];
 
+/** A gate over the stored operators; it keeps counts of wrong tokens in memory only. */
 export const createOperatorGate = (options: { operators: OperatorStore; clock: Clock; random: Random }): OperatorGate => {
   const { operators, clock, random } = options;
   const guesses = new Map<string, { count: number; until: number }>();

@@ -13,6 +13,7 @@ import { type AllowedHosts, isAllowedHost } from '#operations/hosts.ts';
 export type PageReader = (path: string) => Promise<Uint8Array | undefined>;
 export type PageName = 'watch' | 'control';
 
+/** Options of `createPages`. */
 export type PagesOptions = {
   readonly read: PageReader;
   /** Pages this listener serves; the control room may have its own address. */

@@ -14,14 +14,17 @@ import type { AuditPage, Summary } from '#operations/api.ts';
 import { surveyAudit } from '#operations/audit.ts';
 import type { Feed } from '#operations/feed.ts';
 import type { Operator } from '#operations/operator-gate.ts';
-import type { OperationsOptions } from '#operations/operations.ts';
+import type { OperationsOptions } from '#operations/options.ts';
 import type { FeedStreams } from '#operations/stream.ts';
 import { accountSummaries, assetView, deviceView, liveHeartbeats, sessionView } from '#operations/views.ts';
 
+/** One admitted request, as a step sees it. */
 export type Call = { readonly request: Request; readonly operator: Operator; /** The decoded `{id}` of the path, '' where it has none. */ readonly id: string; readonly query: URLSearchParams };
 type Step = { readonly role: OperatorRole; readonly run: (call: Call) => Promise<Response> };
+/** One path with its methods. `idOf` throws `bad-request` for broken percent-encoding. */
 export type Route = { readonly path: string; readonly steps: Readonly<Record<string, Step>>; readonly matches: (path: string) => boolean; readonly idOf: (path: string) => string };
 
+/** What the steps work with. */
 export type RouteContext = OperationsOptions & { readonly feed: Feed; readonly streams: FeedStreams; readonly audited: Audited; readonly startedAt: Micros };
 
 /** Sessions looked at for lists; older ones are in the audit log and the store. */
@@ -46,6 +49,7 @@ const route = (path: string, steps: Readonly<Record<string, Step>>): Route => {
   };
 };
 
+/** The route of a path, whatever the method. */
 export const findRoute = (routes: readonly Route[], path: string): Route | undefined => routes.find((candidate) => candidate.matches(path));
 
 const NOTE = { note: text(0, 200, false) };
@@ -67,6 +71,7 @@ const wholeNumber = (query: URLSearchParams, name: string, fallback: number, mos
   return number;
 };
 
+/** The whole table; steps throw SealcastErrors, which the handler turns into problem documents. */
 export const operatorRoutes = (context: RouteContext): readonly Route[] => {
   const { catalogue, sessions, heartbeats, devices, audit, clock, actions, audited, feed, streams, startedAt } = context;
 

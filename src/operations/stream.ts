@@ -18,6 +18,7 @@ const frame = (event: string, data: unknown, id?: number): Uint8Array =>
 const frameOf = (message: FeedMessage): Uint8Array =>
   message.type === 'figures' ? frame('figures', message.figures) : frame('operational', message.line, message.line.id);
 
+/** The open streams of one process. */
 export type FeedStreams = {
   readonly open: (request: Request) => Response;
   /** Ends every open stream; readers see a clean end and reconnect elsewhere or later. */
@@ -25,6 +26,7 @@ export type FeedStreams = {
   readonly count: () => number;
 };
 
+/** Serves `feed` to any number of readers. */
 export const createFeedStreams = (feed: Feed): FeedStreams => {
   const ends = new Set<() => void>();
   return {

@@ -9,6 +9,7 @@ import type { Micros } from '#core/time.ts';
 import type { CatalogueEntry, DeviceRecord, Heartbeat, HeartbeatStore, SessionRecord } from '#ports';
 import type { AccountSummary, AssetView, DeviceView, SessionView } from '#operations/api.ts';
 
+/** An event or title without its ingest credential’s hash. */
 export const assetView = (entry: CatalogueEntry, liveSessions: number): AssetView => ({
   asset: entry.asset,
   kind: entry.kind,
@@ -21,6 +22,7 @@ export const assetView = (entry: CatalogueEntry, liveSessions: number): AssetVie
   liveSessions,
 });
 
+/** A device without its keys. */
 export const deviceView = (record: DeviceRecord): DeviceView => ({
   device: record.device,
   account: record.account,
@@ -47,6 +49,7 @@ export const sessionView = (record: SessionRecord, heartbeats: ReadonlyMap<strin
   };
 };
 
+/** Unexpired heartbeats by session id, of one account or of all. */
 export const liveHeartbeats = async (store: HeartbeatStore, account: AccountId | undefined, now: Micros): Promise<ReadonlyMap<string, Heartbeat>> =>
   new Map((await store.live(account === undefined ? {} : { account }, now)).map((heartbeat) => [heartbeat.session, heartbeat]));
 

@@ -9,8 +9,10 @@ import { pino } from 'pino';
 import type { Log } from '#ports';
 import { redactFields, redactText } from './redact.ts';
 
+/** From most to least talkative; `silent` writes nothing. */
 export type LogLevel = 'debug' | 'info' | 'warn' | 'error' | 'silent';
 
+/** Options of `createLog`. */
 export type LogOptions = {
   /** Least severe level written; default `info`. */
   readonly level?: LogLevel;
@@ -57,6 +59,7 @@ const jsonLog = (write: ((line: string) => void) | undefined, level: LogLevel, a
   return { debug: line('debug'), info: line('info'), warn: line('warn'), error: line('error') };
 };
 
+/** A log for this process. Never throws on a field; fields with secrets come out as `[redacted]`. */
 export const createLog = (options: LogOptions = {}): Log => {
   const { level = 'info', format = 'auto', write, fields = {} } = options;
   const asLines = format === 'lines' || (format === 'auto' && write === undefined && process.stderr.isTTY);

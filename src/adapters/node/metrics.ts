@@ -21,6 +21,7 @@ type Instrument = { readonly kind: 'counter' | 'gauge' | 'histogram'; readonly l
   | { readonly kind: 'histogram'; readonly native: Histogram }
 );
 
+/** The port, plus what the process that owns the registry needs. */
 export type NodeMetrics = Metrics & {
   /** The text of `/metrics`. */
   readonly render: () => Promise<{ readonly contentType: string; readonly body: string }>;

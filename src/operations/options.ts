@@ -1,0 +1,35 @@
+// SPDX-License-Identifier: Apache-2.0
+/**
+ * What the operations role is built from: stores, telemetry, the actions and figures that the entry wires.
+ *
+ * Invariant: types only; whatever has a default says so.
+ */
+import type { AuditStore, CatalogueStore, Clock, DeviceStore, HeartbeatStore, Log, Metrics, OperatorStore, Random, SessionStore } from '#ports';
+import type { OperationsActions } from '#operations/actions.ts';
+import type { FigureSource } from '#operations/feed.ts';
+import type { ReadinessCheck } from '#operations/health.ts';
+import type { AllowedHosts } from '#operations/hosts.ts';
+
+/** Options of `createOperations`. */
+export type OperationsOptions = {
+  readonly operators: OperatorStore;
+  readonly audit: AuditStore;
+  readonly catalogue: CatalogueStore;
+  readonly sessions: SessionStore;
+  readonly heartbeats: HeartbeatStore;
+  readonly devices: DeviceStore;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly log: Log;
+  readonly metrics: Metrics;
+  /** Text of `/metrics`, e.g. the Node adapter's `render`. */
+  readonly exposition: () => Promise<{ readonly contentType: string; readonly body: string }>;
+  /** Whether `/metrics` answers without a token (default false). */
+  readonly metricsPublic?: boolean;
+  /** Host names the operator endpoints answer to. */
+  readonly allowedHosts: AllowedHosts;
+  readonly figures: FigureSource;
+  /** name → check, e.g. `store`, `keys`, `edge`; shown in the control room. */
+  readonly readiness: Readonly<Record<string, ReadinessCheck>>;
+  readonly actions: OperationsActions;
+};
