@@ -4,7 +4,7 @@
  * fragment at a time, its reader of several encrypted fragments is broken in 5.1).
  */
 import { ALL_FORMATS, BufferSource, EncodedPacketSink, Input } from 'mediabunny';
-import { describe, expect, it } from 'vitest';
+import { describe, expect, it, vi } from 'vitest';
 import { nodeSampleAes } from '#adapters/node/aes.ts';
 import { concatBytes } from '#core/bytes/concat.ts';
 import { encodeHex } from '#core/bytes/hex.ts';
@@ -14,6 +14,9 @@ import type { ContentKey, KeyId, ProtectionScheme } from '#core/ids.ts';
 import { onlyTrackFragment, parseFragment } from '#core/isobmff/fragment.ts';
 import { ffmpeg, generatedAudio, generatedVideo, naturalClips } from './clips.ts';
 import type { Cmaf } from './clips.ts';
+
+// Each test runs several ffmpeg processes, beside whatever else the machine does.
+vi.setConfig({ testTimeout: 120_000 });
 
 const fill = (value: number): Uint8Array => new Uint8Array(16).map((_, i) => value + i);
 const ENTRY = fill(0x10) as KeyId;

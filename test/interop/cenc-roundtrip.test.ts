@@ -4,7 +4,7 @@
  *
  * Also holds what a decrypter cannot notice: what stays clear is exactly what has to, and no vector comes twice.
  */
-import { describe, expect, it } from 'vitest';
+import { describe, expect, it, vi } from 'vitest';
 import { nodeSampleAes } from '#adapters/node/aes.ts';
 import { avcConfigurationOf } from '#core/avc/avc-configuration.ts';
 import { lengthPrefixedNals } from '#core/avc/nal.ts';
@@ -23,6 +23,9 @@ import { parseInit } from '#core/isobmff/init.ts';
 import { createSampleCipher } from '#crypto/sample-cipher.ts';
 import { generatedAudio, generatedVideo, naturalClips, VIDEO_CODINGS } from './clips.ts';
 import type { Cmaf } from './clips.ts';
+
+// Each test runs several ffmpeg processes, beside whatever else the machine does.
+vi.setConfig({ testTimeout: 120_000 });
 
 const SCHEMES: readonly ProtectionScheme[] = ['cenc', 'cbcs'];
 /** Sixteen bytes that tell their purpose and number. */

@@ -3,7 +3,7 @@
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { describe, expect, it } from 'vitest';
+import { describe, expect, it, vi } from 'vitest';
 import { avcConfigurationOf } from '#core/avc/avc-configuration.ts';
 import { lengthPrefixedNals } from '#core/avc/nal.ts';
 import { createParameterSets } from '#core/avc/parameter-sets.ts';
@@ -12,6 +12,9 @@ import type { SliceHeader } from '#core/avc/slice-header.ts';
 import { parseFragment } from '#core/isobmff/fragment.ts';
 import { ffmpeg, generatedVideo, naturalClips, VIDEO_CODINGS } from './clips.ts';
 import type { Cmaf } from './clips.ts';
+
+// Each test runs several ffmpeg processes, beside whatever else the machine does.
+vi.setConfig({ testTimeout: 120_000 });
 
 type TracedSlice = { readonly fields: Map<string, number>; readonly endBit: number };
 
