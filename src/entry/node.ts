@@ -30,7 +30,7 @@ import { createRouter, type Handlers, type PeerHandler } from './routes.ts';
 import { createOwnSecrets, type OwnSecrets } from './secrets.ts';
 import { openStores, type OpenStores } from './stores.ts';
 import { createTimeEndpoint } from './time-endpoint.ts';
-import { loadTls } from './tls.ts';
+import { loadTls, type TlsFiles } from './tls.ts';
 import { createTitles } from './titles.ts';
 
 /** What a process is started with beyond its configuration. */
@@ -44,6 +44,8 @@ export type PlatformOptions = {
   readonly extend?: (parts: { stores: OpenStores; secrets: OwnSecrets; clock: Clock; random: Random }) => Promise<{ readonly demo: PeerHandler; readonly entitlementKeys: readonly EntitlementKey[] }>;
   /** What reads and converts titles; default ffmpeg. */
   readonly videoTool?: VideoTool;
+  /** With TLS: one more listener, plain http on a free loopback port, for viewers inside this process. */
+  readonly plainLoopback?: boolean;
   /** Allows other addresses than loopback although the key-encryption key is the generated one. */
   readonly exposeDevelopmentKey?: boolean;
 };
@@ -54,6 +56,8 @@ export type Platform = {
   readonly url: string;
   /** Base address of the control room; the same unless `adminListen` is set. */
   readonly adminUrl: string;
+  /** Where viewers inside this process connect: `url`, or the plain loopback listener where there is one. */
+  readonly localUrl: string;
   readonly roles: Roles;
   readonly actions?: OperationsActions;
   readonly operations?: Operations;
@@ -144,17 +148,18 @@ export const startPlatform = async (options: PlatformOptions): Promise<Platform>
     const handlers = handlersOf(roles, operations, { time: createTimeEndpoint(clock), ...(origin && { origin }), ...(extension && { demo: extension.demo }) });
     const pages = (which: ('watch' | 'control')[]): Handlers['pages'] => (operations === undefined ? undefined : createPages({ read, pages: which, allowedHosts: hosts }));
     const tls = await loadTls(config.tls, config.data);
-    const listen = async (where: { host: string; port: number }, sides: { viewers: boolean; operators: boolean }): Promise<RunningServer> => {
+    const listen = async (where: { host: string; port: number }, sides: { viewers: boolean; operators: boolean }, secure: TlsFiles | undefined): Promise<RunningServer> => {
       const shown = pages([...(sides.viewers ? (['watch'] as const) : []), ...(sides.operators ? (['control'] as const) : [])]);
       const handler = createRouter({ ...handlers, ...(shown && { pages: shown }) }, sides);
-      const server = await serve(counted(handler, metrics, sides.viewers ? 'viewers' : 'operators'), { ...where, log, ...(tls && { tls }) });
+      const server = await serve(counted(handler, metrics, sides.viewers ? 'viewers' : 'operators'), { ...where, log, ...(secure && { tls: secure }) });
       closers.push(() => server.close(1000 as Millis));
       return server;
     };
     const addressOf = (server: RunningServer, host: string): string => `${tls === undefined ? 'http' : 'https'}://${publicName(host)}:${server.port}`;
-    const main = await listen(config.listen, { viewers: true, operators: !apart });
+    const main = await listen(config.listen, { viewers: true, operators: !apart }, tls);
     url = config.publicUrl ?? addressOf(main, config.listen.host);
-    const admin = config.adminListen === undefined ? undefined : await listen(config.adminListen, { viewers: false, operators: true });
+    const admin = config.adminListen === undefined ? undefined : await listen(config.adminListen, { viewers: false, operators: true }, tls);
+    const local = tls !== undefined && options.plainLoopback === true ? await listen({ host: '127.0.0.1', port: 0 }, { viewers: true, operators: false }, undefined) : undefined;
     roles.edge?.start();
     if (licenseServer !== undefined) await licenseServer.refresh();
     if (roles.edge !== undefined && licenseServer !== undefined) await roles.edge.refresh();
@@ -163,6 +168,7 @@ export const startPlatform = async (options: PlatformOptions): Promise<Platform>
     return {
       url,
       adminUrl: admin === undefined || config.adminListen === undefined ? url : addressOf(admin, config.adminListen.host),
+      localUrl: local?.url ?? url,
       roles,
       ...(actions && { actions }),
       ...(operations && { operations }),
@@ -181,7 +187,7 @@ export const startPlatform = async (options: PlatformOptions): Promise<Platform>
           roles.edge?.stop();
           licenseServer?.close();
           operations?.close();
-          await Promise.all([main.close(limit), admin?.close(limit)]);
+          await Promise.all([main.close(limit), admin?.close(limit), local?.close(limit)]);
           await closeAll();
         })()),
     };

@@ -40,13 +40,13 @@ const licensed = (stage: Stage): Promise<Step> =>
 /** Someone without a session, and someone with a media token but no licence. */
 const stranger = (stage: Stage): Promise<Step> =>
   step('stranger', 'without a session there are no bytes, without a licence no picture', async () => {
-    const base = `${stage.platform.url}/media/${stage.event}`;
+    const base = `${stage.platform.localUrl}/media/${stage.event}`;
     const bare = await demoFetch(new Request(`${base}/manifest.mpd`));
     const forged = await demoFetch(new Request(`${base}/manifest.mpd`, { headers: { authorization: 'Bearer eyJhbGciOiJub25lIn0.e30.' } }));
     // All licence traffic is dropped after the start, and the licence's own keys are withheld: what is left is the token.
     const watching = await watch(stage, { account: 'mallory', asset: stage.event, patience: 3000 as Millis });
     const keyless = withoutKeys(watching.session);
-    const viewer = createViewer({ session: keyless, baseUrl: `${stage.platform.url}/`, fetch: demoFetch, patience: 3000 as Millis });
+    const viewer = createViewer({ session: keyless, baseUrl: `${stage.platform.localUrl}/`, fetch: demoFetch, patience: 3000 as Millis });
     const end = await viewer.done;
     await watching.stop();
     const { frames, audioSamples, bytes } = viewer.stats();
@@ -88,7 +88,7 @@ const ended = (stage: Stage): Promise<Step> =>
     await stage.platform.actions?.endSession(watching.session.id);
     let cut: number | undefined;
     await until(async () => {
-      const response = await demoFetch(new Request(`${stage.platform.url}/media/${stage.event}/manifest.mpd`, { headers: { authorization: `Bearer ${watching.session.mediaToken}` } }));
+      const response = await demoFetch(new Request(`${stage.platform.localUrl}/media/${stage.event}/manifest.mpd`, { headers: { authorization: `Bearer ${watching.session.mediaToken}` } }));
       if (response.status !== 403) return false;
       cut ??= Date.now();
       return true;

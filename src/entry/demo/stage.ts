@@ -143,7 +143,7 @@ export const openStage = async (options: {
     return { demo: issuer.handler, entitlementKeys: [{ kid: issuer.kid, alg: 'ES256', key: pair.publicJwk }] };
   };
   const encoder = hasFfmpeg();
-  const platform = await startPlatform({ config, clock, extend, ...(!encoder && { videoTool: createClipTool() }), ...(options.exposeDevelopmentKey === true && { exposeDevelopmentKey: true }) });
+  const platform = await startPlatform({ config, clock, extend, plainLoopback: true, ...(!encoder && { videoTool: createClipTool() }), ...(options.exposeDevelopmentKey === true && { exposeDevelopmentKey: true }) });
   try {
     const event = await openEvent(platform);
     await giveCredential(platform, event, credential);

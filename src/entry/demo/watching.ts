@@ -23,13 +23,13 @@ export type WatchOptions = Pick<ViewerOptions, 'follow' | 'speed' | 'patience' |
   readonly fetch?: Fetch;
 };
 
-/** A generated certificate is trusted by nobody; viewers of this process talk to the listener beside it. */
+/** What the demo's viewers fetch with. */
 export const demoFetch: Fetch = (request) => fetch(request);
 
 /** Starts a session and watches. Throws the denial's code. */
 export const watch = async (stage: Stage, options: WatchOptions): Promise<Watching> => {
   const account = options.account as AccountId;
-  const base = stage.platform.url;
+  const base = stage.platform.localUrl;
   const device = await openDevice({ name: options.device ?? 'headless viewer' });
   const started = await startSession({
     servers: [base],
