@@ -120,7 +120,8 @@ export const createIngest = (options: IngestOptions): ((request: Request) => Pro
     let track = event.tracks.get(id);
     let announced = false;
     let chunks = 0;
-    let refusal: SealcastError | undefined;
+    let unaligned = false;
+    let fault: unknown;
     try {
       for await (const bytes of bodyOf(request)) {
         metrics.count('sealcast_packager_ingest_bytes_total', 'Bytes received from sources.', { asset, track: id }, bytes.length);
@@ -134,7 +135,7 @@ export const createIngest = (options: IngestOptions): ((request: Request) => Pro
           }
           if (track === undefined) throw new SealcastError('ingest-init-missing', `track ${id} has no header yet; send the CMAF header (ftyp, moov) first`);
           if (track.ended) throw new SealcastError('ingest-out-of-order', `track ${id} was closed by its last segment (lmsg); send its header again to go on`);
-          await takeChunk(track, piece.bytes, asset);
+          unaligned = (await takeChunk(track, piece.bytes, asset, unaligned)) || unaligned;
           chunks += 1;
           metrics.observe('sealcast_packager_publish_seconds', 'From a complete chunk to its availability at the origin.', (clock.monotonic() - arrived) / 1000, {
             kind: track.source.media.kind,
@@ -143,28 +144,28 @@ export const createIngest = (options: IngestOptions): ((request: Request) => Pro
       }
       splitter.end();
     } catch (error) {
-      // A source that goes away in the middle of a chunk is an outage of the source, not an offence.
-      if (!isSealcastError(error)) refusal = new SealcastError('media-truncated', 'the connection was lost inside the media', { cause: error });
-      else refusal = error;
+      fault = error;
     }
     await track?.window.flush();
     // Where every segment is a request of its own, the end of the header's request is not the end of the track.
     if (announced && chunks > 0) events({ at: clock.now(), kind: 'ingest.stopped', severity: 'warning', message: `Track ${id} stopped coming in.`, asset, data: { track: id } });
-    if (refusal !== undefined) throw refusal;
+    if (fault instanceof SourceGone) log.warn('the connection of a source was lost', { asset, track: id });
+    else if (fault !== undefined) throw fault;
   }
 
-  async function takeChunk(track: LiveTrack, bytes: Uint8Array, asset: AssetId): Promise<void> {
+  /** Answers whether a segment began without a key frame; `known` keeps a source with another grid from filling the log. */
+  async function takeChunk(track: LiveTrack, bytes: Uint8Array, asset: AssetId, known: boolean): Promise<boolean> {
     const taken = await track.take(bytes);
     metrics.count('sealcast_packager_chunks_total', 'Source chunks, by what became of them.', { asset, track: track.id, result: taken.result });
     if (taken.result === 'duplicate') {
       log.debug('chunk was there already', { asset, track: track.id });
-      return;
+      return false;
     }
     if (taken.gap) {
       log.warn('media is missing before this chunk', { asset, track: track.id });
       events({ at: clock.now(), kind: 'ingest.gap', severity: 'warning', message: `Media of track ${track.id} is missing.`, asset, data: { track: track.id } });
     }
-    if (taken.unaligned) {
+    if (taken.unaligned && !known) {
       log.warn('a segment does not start with a key frame; players cannot join there (ffmpeg: -force_key_frames on the UTC grid)', { asset, track: track.id });
       events({
         at: clock.now(),
@@ -175,6 +176,7 @@ export const createIngest = (options: IngestOptions): ((request: Request) => Pro
         data: { track: track.id },
       });
     }
+    return taken.unaligned;
   }
 };
 
@@ -202,13 +204,18 @@ const credentialFits = (header: string | null, expectedHash: string): boolean =>
   return equalBytes(sha256(encodeUtf8(secret)), decodeBase64url(expectedHash));
 };
 
+/** A source that goes away in the middle of its media is an outage of the source, not an offence. */
+class SourceGone extends Error {}
+
 async function* bodyOf(request: Request): AsyncGenerator<Uint8Array> {
   const reader = request.body?.getReader();
   if (reader === undefined) return;
   let finished = false;
   try {
     for (;;) {
-      const { done, value } = await reader.read();
+      const { done, value } = await reader.read().catch((cause: unknown) => {
+        throw new SourceGone('the connection was lost', { cause });
+      });
       if (done) {
         finished = true;
         return;

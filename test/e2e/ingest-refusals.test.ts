@@ -159,6 +159,26 @@ describe('damaged media loses nothing that came before', () => {
   });
 });
 
+test('a lost connection is an outage, not an offence: what came stays, the source may go on', async () => {
+  let step = 0;
+  const body = new ReadableStream<Uint8Array>(
+    {
+      pull(controller) {
+        step += 1;
+        if (step === 1) controller.enqueue(concatBytes(clip.video.init, ...chunks(0, 12), chunk(12).subarray(0, 100)));
+        else controller.error(new Error('connection reset'));
+      },
+    },
+    { highWaterMark: 0 },
+  );
+  const init: RequestInit & { duplex: 'half' } = { method: 'PUT', body, headers: { authorization: `Bearer ${CREDENTIAL}` }, duplex: 'half' };
+  await packager.ingestHandler(new Request(`http://ingest.test/ingest/${EVENT}/Streams(v720.cmfv)`, init));
+  expect(events.map((event) => event.kind)).toEqual(['ingest.started', 'ingest.stopped']);
+  expect((await send({ body: [clip.video.init, ...chunks(10, 20)] })).status).toBe(200);
+  expect(await segmentSize(start / 2 + 1)).toBeGreaterThan(1000);
+  expect(events.map((event) => event.kind)).not.toContain('ingest.gap');
+});
+
 describe('order', () => {
   test('a segment sent twice is harmless', async () => {
     await send({ body: [clip.video.init, ...chunks(0, 20)] });
