@@ -15,6 +15,8 @@ import type { AccountView, AuditPage, FeedLine, Figures } from '#operations/api.
 import { createOperations } from '#operations/operations.ts';
 import type { OperationsOptions } from '#operations/options.ts';
 import type { AuditEntry, Clock, Metrics, Stores } from '#ports';
+import { heartbeatAccount } from '#core/license/session-id.ts';
+import { ladderHash } from '#crypto/ladder-hash.ts';
 
 const START = 1_780_000_000_000_000;
 
@@ -113,7 +115,7 @@ const ACCOUNT = 'ann/1@example.com' as AccountId;
 const addViewer = async (stores: Stores, clock: Clock): Promise<void> => {
   const record = { session: SESSION, account: ACCOUNT, device: DEVICE, deviceName: 'TV', sign: { x: 'public' }, agree: { x: 'public' }, terms: {}, asset: 'cup' as AssetId, startedAt: clock.now(), entitledUntil: (clock.now() + 1e9) as Micros };
   await stores.sessions.create(record);
-  await stores.heartbeats.record({ ...record, at: clock.now(), expiresAt: (clock.now() + 60e6) as Micros, kind: 'initial' });
+  await stores.heartbeats.record({ ...record, account: heartbeatAccount(ladderHash, record.account), at: clock.now(), expiresAt: (clock.now() + 60e6) as Micros, kind: 'initial' });
   await stores.devices.register({ device: DEVICE, account: ACCOUNT, name: 'TV', sign: { x: 'public' }, agree: { x: 'public' }, registeredAt: clock.now() }, 5);
 };
 

@@ -5,7 +5,9 @@
  * Invariant: members are picked one by one; a secret added to a record later does not show up here by itself.
  */
 import type { AccountId } from '#core/ids.ts';
+import { heartbeatAccount } from '#core/license/session-id.ts';
 import type { Micros } from '#core/time.ts';
+import { ladderHash } from '#crypto/ladder-hash.ts';
 import type { CatalogueEntry, DeviceRecord, Heartbeat, HeartbeatStore, SessionRecord } from '#ports';
 import type { AccountSummary, AssetView, DeviceView, SessionView } from '#operations/api.ts';
 
@@ -49,9 +51,9 @@ export const sessionView = (record: SessionRecord, heartbeats: ReadonlyMap<strin
   };
 };
 
-/** Unexpired heartbeats by session id, of one account or of all. */
+/** Unexpired heartbeats by session id, of one account or of all. Heartbeats carry the account's hash: renewal nodes know no more. */
 export const liveHeartbeats = async (store: HeartbeatStore, account: AccountId | undefined, now: Micros): Promise<ReadonlyMap<string, Heartbeat>> =>
-  new Map((await store.live(account === undefined ? {} : { account }, now)).map((heartbeat) => [heartbeat.session, heartbeat]));
+  new Map((await store.live(account === undefined ? {} : { account: heartbeatAccount(ladderHash, account) }, now)).map((heartbeat) => [heartbeat.session, heartbeat]));
 
 /** One line per account, those with most live sessions first. */
 export const accountSummaries = (records: readonly SessionRecord[], heartbeats: ReadonlyMap<string, Heartbeat>): readonly AccountSummary[] => {

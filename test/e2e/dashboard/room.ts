@@ -22,6 +22,8 @@ import { type OperationsActions } from '#operations/actions.ts';
 import { type Operations, createOperations } from '#operations/operations.ts';
 import { createPages } from '#operations/pages.ts';
 import type { SessionRecord, Stores } from '#ports';
+import { heartbeatAccount } from '#core/license/session-id.ts';
+import { ladderHash } from '#crypto/ladder-hash.ts';
 
 const root = resolve(import.meta.dirname, '../../..');
 
@@ -53,7 +55,7 @@ export const startViewer = async (stores: Stores, account: string, asset: string
     entitledUntil: (nowMicros() + 12 * 3600e6) as Micros,
   };
   await stores.sessions.create(record);
-  await stores.heartbeats.record({ ...record, at: nowMicros(), expiresAt: (nowMicros() + 60e6) as Micros, kind: 'initial' });
+  await stores.heartbeats.record({ ...record, account: heartbeatAccount(ladderHash, record.account), at: nowMicros(), expiresAt: (nowMicros() + 60e6) as Micros, kind: 'initial' });
   return record;
 };
 
