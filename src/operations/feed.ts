@@ -12,8 +12,14 @@ import type { FeedLine, Figures } from '#operations/api.ts';
 const RING = 500;
 const HISTORY_SECONDS = 300;
 const TICK = 1000 as Millis;
+/** Rates are over this many ticks: requests come once per segment, and one second's count would jump between none and many. */
+const RATE_TICKS = 5;
 
-/** Where figures come from: ever-growing totals, which become rates, and levels of this moment. Cheap: called each second. */
+/**
+ * Where figures come from: ever-growing totals, which become rates, and levels of this moment. Cheap: called each second.
+ * The overview shows the totals `licenses`, `renewals`, `denials`, `edgeRequests`, `edgeBytes`, `edgeHits` and `edgeMisses`;
+ * a panel may show any other. The role adds the level `liveSessions` itself.
+ */
 export type FigureSource = () => { readonly totals: Readonly<Record<string, number>>; readonly levels: Readonly<Record<string, number>> };
 
 /** What subscribers get, one at a time. */
@@ -49,7 +55,7 @@ export const createFeed = (options: {
   let nextId = Math.floor(clock.now() / 1000);
   let ticks = 0;
   let slowly: Awaited<ReturnType<typeof slow>> = { levels: {}, ready: {} };
-  let previous = { at: clock.monotonic() as number, totals: figures().totals };
+  const past: { at: number; totals: Readonly<Record<string, number>> }[] = [{ at: clock.monotonic(), totals: figures().totals }];
 
   const publish = (message: FeedMessage): void => {
     for (const listener of listeners) {
@@ -64,11 +70,13 @@ export const createFeed = (options: {
 
   const sample = (): Figures => {
     const { totals, levels } = figures();
-    const at = clock.monotonic() as number;
-    const seconds = Math.max((at - previous.at) / 1000, 0.001);
+    const at: number = clock.monotonic();
+    const since = past[0] ?? { at, totals };
+    const seconds = Math.max((at - since.at) / 1000, 0.001);
     const rates: Record<string, number> = {};
-    for (const [name, total] of Object.entries(totals)) rates[name] = Math.max(0, (total - (previous.totals[name] ?? 0)) / seconds);
-    previous = { at, totals };
+    for (const [name, total] of Object.entries(totals)) rates[name] = Math.max(0, (total - (since.totals[name] ?? 0)) / seconds);
+    past.push({ at, totals });
+    if (past.length > RATE_TICKS) past.shift();
     return { at: clock.now(), rates, levels: { ...levels, ...slowly.levels }, ready: slowly.ready };
   };
 

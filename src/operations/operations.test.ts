@@ -11,7 +11,7 @@ import { SealcastError } from '#core/errors.ts';
 import type { AccountId, AssetId, DeviceId, SessionId } from '#core/ids.ts';
 import type { Micros, Millis } from '#core/time.ts';
 import type { OperationsActions } from '#operations/actions.ts';
-import type { AccountView, AuditPage, FeedLine, Figures } from '#operations/api.ts';
+import type { AccountView, AuditPage, FeedLine, Figures, Summary } from '#operations/api.ts';
 import { createOperations } from '#operations/operations.ts';
 import type { OperationsOptions } from '#operations/options.ts';
 import type { AuditEntry, Clock, Metrics, Stores } from '#ports';
@@ -375,7 +375,7 @@ const framesOf = (text: string): Frame[] =>
   });
 
 describe('live stream', () => {
-  it('brings history, replayed and new lines, and figures each second as rates', async () => {
+  it('brings history, replayed and new lines, and figures each second', async () => {
     const { operations, call, clock, advance, totals } = setUp();
     const token = await operations.issueToken('vera', 'view');
     operations.events({ at: clock.now(), kind: 'session.started', severity: 'info', message: 'one' });
@@ -391,9 +391,24 @@ describe('live stream', () => {
     expect(frames.map(({ event }) => event)).toEqual(['history', 'operational', 'operational', 'figures', 'figures']);
     expect(frames[0]?.data).toMatchObject([{ rates: { renewals: 30 }, levels: { epoch: 7 } }]);
     expect(frames.slice(1, 3).map(({ data }) => (data as FeedLine).message)).toEqual(['one', 'two']);
-    expect(frames.slice(3).map(({ data }) => (data as Figures).rates['renewals'])).toEqual([20, 0]);
+    expect(frames.slice(3).map(({ data }) => (data as Figures).rates['renewals'])).toEqual([25, 50 / 3]);
     expect(frames[3]?.data).toMatchObject({ ready: { store: true } });
     expect(Number(frames[2]?.id)).toBe(Number(frames[1]?.id) + 1);
+  });
+
+  it('computes rates over the last five seconds', async () => {
+    const { operations, call, advance, totals } = setUp();
+    const token = await operations.issueToken('vera', 'view');
+    await advance(10_000);
+    totals.renewals = 100;
+    const rates: number[] = [];
+    for (let i = 0; i < 6; i++) {
+      await advance(1000);
+      const summary = (await (await call('GET', '/v1/operations/summary', { token })).json()) as Summary;
+      rates.push(summary.figures.rates['renewals'] ?? Number.NaN);
+    }
+    expect(rates).toEqual([20, 20, 20, 20, 20, 0]);
+    operations.close();
   });
 
   it('resumes behind the last id', async () => {
