@@ -9,12 +9,12 @@ import { SealcastError } from '#core/errors.ts';
 import type { EntitlementKey } from '#license-server/index.ts';
 import type { EntitlementKey as ConfiguredKey } from './config/index.ts';
 
-type PublicJwk = Exclude<EntitlementKey['key'], Uint8Array>;
-
-type JwkText = PublicJwk & { readonly d?: string };
+type PublicJwk = Readonly<Record<string, string>>;
+/** JWKs also hold lists (`key_ops`) and flags (`ext`), which say what the key was for elsewhere. */
+type JwkText = Readonly<Record<string, unknown>>;
 
 /** The public part, without what another tool said the key was for: here it verifies. */
-const verifying = ({ d: _private, key_ops: _operations, use: _use, ext: _extractable, ...publicPart }: JwkText): PublicJwk => publicPart;
+const verifying = ({ d: _private, key_ops: _operations, use: _use, ext: _extractable, ...publicPart }: JwkText): PublicJwk => publicPart as PublicJwk;
 
 const read = async (path: string): Promise<Buffer> => {
   try {
@@ -48,6 +48,6 @@ export const loadEntitlementKeys = (configured: readonly ConfiguredKey[]): Promi
     configured.map(async ({ kid, alg, jwk, jwkFile, secretFile }) => ({
       kid,
       alg,
-      key: secretFile !== undefined ? await secretOf(secretFile) : jwkFile !== undefined ? await jwkOf(jwkFile) : verifying((jwk ?? {}) as JwkText),
+      key: secretFile !== undefined ? await secretOf(secretFile) : jwkFile !== undefined ? await jwkOf(jwkFile) : verifying(jwk ?? {}),
     })),
   );

@@ -86,7 +86,7 @@ export const keepWatching = (stage: Stage, count: number): { readonly watching: 
     watching: () => seats.filter((each) => each !== undefined),
     async stop() {
       stopped = true;
-      await Promise.all(seats.map((each) => each?.stop()));
+      await Promise.all(seats.filter((each) => each !== undefined).map((each) => each.stop()));
       await Promise.race([Promise.all(all), wait(6000)]);
     },
   };
