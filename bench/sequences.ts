@@ -102,7 +102,7 @@ const drawFigures = (log: (line: string) => void): void => {
     const unrank: [number, number][] = [];
     for (let length = 4; length <= longest; length++) {
       round(alphabet, length, random);
-      const rounds = Array.from({ length: 3 }, () => round(alphabet, length, random));
+      const rounds = Array.from({ length: 9 }, () => round(alphabet, length, random));
       paper.push([length, median(rounds.map((each) => each.paper))]);
       unrank.push([length, median(rounds.map((each) => each.unrank))]);
     }

@@ -4,7 +4,7 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { createAdaptiveBook, createSequences, formatWord, leastRotation, parseWord, position, viewerNumber } from '#core/watermark/index.ts';
 import { readAt, readings, seeded } from '../../../test/trace/pirate.ts';
-import { createAdaptiveTracer, decodeWindow, hardReading } from './index.ts';
+import { createAdaptiveTracer, decodeWindow, hardReading, MAX_READINGS } from './index.ts';
 
 const windowOf = (word: Uint8Array, phase: number, size: number): Uint8Array => Uint8Array.from({ length: size }, (_, i) => word[(phase + i) % word.length] as number);
 
@@ -127,6 +127,12 @@ describe('the posterior', () => {
     const report = tracer.report();
     expect(report.verdict).toBe('none');
     expect(report.viewer).toBeNull();
+  });
+  it('takes as many readings as a file may hold, and no more', () => {
+    const tracer = createAdaptiveTracer({ book: createAdaptiveBook({ alphabet: 2 }), viewers: 10, eps: 0.1 });
+    for (let i = 0; i < MAX_READINGS; i++) tracer.observe({ position: position(i) });
+    expect(() => tracer.observe({ position: position(MAX_READINGS) })).toThrow(expect.objectContaining({ code: 'bad-request' }));
+    expect(tracer.report().erased).toBe(MAX_READINGS);
   });
   it('refuses repeated positions and readings that are none', () => {
     const tracer = createAdaptiveTracer({ book: createAdaptiveBook({ alphabet: 2 }), viewers: 10, eps: 0.1 });

@@ -11,11 +11,11 @@
  * doubled segment. Prefer `aligned` wherever the copy can be aligned to the reference.
  * Invariant: on error-free readings the answer is never another viewer's sequence, however short the window.
  */
-import { SealcastError } from '#core/errors.ts';
-import { isPrimitive, position, viewerNumber, type AdaptiveBook, type ViewerNumber, type Word } from '#core/watermark/index.ts';
+import { isPrimitive, viewerNumber, type AdaptiveBook, type ViewerNumber, type Word } from '#core/watermark/index.ts';
 import { moebius } from '#core/watermark/counts.ts';
 import { stringsByScore } from './best-first.ts';
-import { mostLikely, symbolProbabilities, type Reading } from './likelihood.ts';
+import { createIntake } from './intake.ts';
+import { mostLikely, type Reading } from './likelihood.ts';
 import { errorRates, logSumExp, patience, requirePopulation, segmentsUntil, type TraceReport, type Tracer } from './report.ts';
 
 /** What an adaptive tracer has to know. */
@@ -61,25 +61,19 @@ export const createAdaptiveTracer = ({ book, viewers, eps }: AdaptiveTracerOptio
   const bound = Math.log((1 - eps) / eps);
   /** folds[l][r * m + d] */
   const folds = Array.from({ length: longest + 1 }, (_, length) => new Float64Array(length * alphabet));
-  const seen = new Set<number>();
+  const intake = createIntake(alphabet);
   const readings: { readonly at: number; readonly best: number }[] = [];
-  let erased = 0;
 
   const observe = (reading: Reading): void => {
-    const at = position(reading.position);
-    if (seen.has(at)) throw new SealcastError('bad-request', 'each position must be observed once: the same evidence does not count twice');
-    if (reading.likelihoods === undefined) erased++;
-    else {
-      const probabilities = symbolProbabilities(reading.likelihoods, alphabet);
-      const logs = probabilities.map(Math.log);
-      for (let length = 1; length <= longest; length++) {
-        const fold = folds[length] as Float64Array;
-        const from = (at % length) * alphabet;
-        for (let d = 0; d < alphabet; d++) fold[from + d] = (fold[from + d] as number) + (logs[d] as number);
-      }
-      readings.push({ at, best: mostLikely(probabilities) });
+    const { at, probabilities } = intake.accept(reading);
+    if (probabilities === undefined) return;
+    const logs = probabilities.map(Math.log);
+    for (let length = 1; length <= longest; length++) {
+      const fold = folds[length] as Float64Array;
+      const from = (at % length) * alphabet;
+      for (let d = 0; d < alphabet; d++) fold[from + d] = (fold[from + d] as number) + (logs[d] as number);
     }
-    seen.add(at);
+    readings.push({ at, best: mostLikely(probabilities) });
   };
 
   const viewerOf = (word: Word): ViewerNumber | undefined => {
@@ -110,6 +104,7 @@ export const createAdaptiveTracer = ({ book, viewers, eps }: AdaptiveTracerOptio
   };
 
   const report = ({ exclude }: { exclude?: ReadonlySet<number> } = {}): TraceReport => {
+    const erased = intake.erased();
     const logZ = folds.map((fold, length) => {
       let sum = 0;
       for (let r = 0; r < length; r++) sum += logSumExp(fold.subarray(r * alphabet, (r + 1) * alphabet));

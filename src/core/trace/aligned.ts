@@ -10,7 +10,8 @@
 import { SealcastError } from '#core/errors.ts';
 import { position, type AlignedBook, type EpochAt, type ViewerNumber } from '#core/watermark/index.ts';
 import { evidenceOf, SINGLE_PRIOR, type Evidence } from './evidence.ts';
-import { mostLikely, symbolProbabilities, type Reading } from './likelihood.ts';
+import { createIntake } from './intake.ts';
+import { mostLikely, type Reading } from './likelihood.ts';
 import { logRatios, modelTables } from './models.ts';
 import { errorRates, patience, requirePopulation, segmentsUntil, type Counts, type TraceReport, type Tracer } from './report.ts';
 import { createScan, SCAN_VIEWERS } from './scan.ts';
@@ -48,19 +49,12 @@ export const createAlignedTracer = (options: AlignedTracerOptions): Tracer => {
   const bound = Math.log(viewers / eps) + Math.log(offsets.length);
   const tables = modelTables(new Float64Array(alphabet).fill(1 / alphabet));
   const scan = viewers <= SCAN_VIEWERS ? createScan(book, viewers) : undefined;
+  const intake = createIntake(alphabet);
   const readings: Observed[] = [];
-  const seen = new Set<number>();
-  let erased = 0;
 
   const observe = (reading: Reading): void => {
-    const at = position(reading.position);
-    if (seen.has(at)) throw new SealcastError('bad-request', 'each position must be observed once: the same evidence does not count twice');
-    if (reading.likelihoods === undefined) erased++;
-    else {
-      const probabilities = symbolProbabilities(reading.likelihoods, alphabet);
-      readings.push({ at, probabilities, ratios: logRatios(tables, probabilities) });
-    }
-    seen.add(at);
+    const { at, probabilities } = intake.accept(reading);
+    if (probabilities !== undefined) readings.push({ at, probabilities, ratios: logRatios(tables, probabilities) });
   };
 
   /** Readings the schedule covers; an offset may move some before its beginning. */
@@ -136,6 +130,7 @@ export const createAlignedTracer = (options: AlignedTracerOptions): Tracer => {
 
   const report = ({ exclude }: { exclude?: ReadonlySet<number> } = {}): TraceReport => {
     readings.sort((a, b) => a.at - b.at);
+    const erased = intake.erased();
     let offset = offsets[0] as number;
     let outcome: Outcome = { candidates: [], tied: false, exhaustive: false };
     for (const tried of offsets) {
@@ -180,7 +175,7 @@ export const createAlignedTracer = (options: AlignedTracerOptions): Tracer => {
     used.forEach(({ probabilities }, i) => {
       if (mostLikely(probabilities) === symbols[i]) matches++;
     });
-    return { matches, mismatches: used.length - matches, erased };
+    return { matches, mismatches: used.length - matches, erased: intake.erased() };
   };
 
   return { observe, report };

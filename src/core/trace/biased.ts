@@ -9,9 +9,10 @@
  * Invariant: over all reports of one tracer, any innocent is accused with probability at most eps.
  */
 import { SealcastError } from '#core/errors.ts';
-import { position, viewerNumber, type AlignedBook, type BiasedBook, type Position, type ViewerNumber } from '#core/watermark/index.ts';
+import { viewerNumber, type AlignedBook, type BiasedBook, type Position, type ViewerNumber } from '#core/watermark/index.ts';
 import { COALITION_PRIOR, evidenceOf, type Evidence } from './evidence.ts';
-import { mostLikely, symbolProbabilities, type Reading } from './likelihood.ts';
+import { createIntake } from './intake.ts';
+import { mostLikely, type Reading } from './likelihood.ts';
 import { logRatios, MODELS, modelTables, type ModelTables } from './models.ts';
 import { errorRates, patience, requirePopulation, segmentsUntil, type TraceReport, type Tracer } from './report.ts';
 
@@ -80,9 +81,8 @@ export const createMixtureTracer = ({ book, viewers, eps, suspects = SUSPECTS }:
   const bound = Math.log(viewers / eps);
   const screens = Array.from({ length: SCREENS }, () => new Int32Array(viewers));
   const symbols = new Uint8Array(viewers);
+  const intake = createIntake(alphabet);
   const readings: Observed[] = [];
-  const seen = new Set<number>();
-  let erased = 0;
   /** Codewords of the current epoch of an `aligned` book: one permutation per viewer and epoch, not per position. */
   let epochWords: { readonly epoch: number; readonly words: Uint8Array } | undefined;
   let lastTables: ModelTables | undefined;
@@ -113,18 +113,11 @@ export const createMixtureTracer = ({ book, viewers, eps, suspects = SUSPECTS }:
   };
 
   const observe = (reading: Reading): void => {
-    const at = position(reading.position);
-    if (seen.has(at)) throw new SealcastError('bad-request', 'each position must be observed once: the same evidence does not count twice');
-    if (reading.likelihoods === undefined) {
-      erased++;
-      seen.add(at);
-      return;
-    }
-    const probabilities = symbolProbabilities(reading.likelihoods, alphabet);
+    const { at, probabilities } = intake.accept(reading);
+    if (probabilities === undefined) return;
     const ratios = logRatios(tablesAt(at), probabilities);
     fillSymbols(at);
     readings.push({ at, probabilities, ratios });
-    seen.add(at);
     const single = new Int32Array(8);
     const mixed = new Int32Array(8);
     const minority = new Int32Array(8);
@@ -144,6 +137,7 @@ export const createMixtureTracer = ({ book, viewers, eps, suspects = SUSPECTS }:
 
   const report = ({ exclude }: { exclude?: ReadonlySet<number> } = {}): TraceReport => {
     readings.sort((a, b) => a.at - b.at);
+    const erased = intake.erased();
     const listed = [...new Set(screens.flatMap((screen) => highest(screen, suspects, exclude)))];
     // Position by position, because a book keeps the state of the position it was asked for last.
     const carried = listed.map(() => new Uint8Array(readings.length));

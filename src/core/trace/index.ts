@@ -16,12 +16,12 @@
 export { createAdaptiveTracer, decodeWindow, type AdaptiveTracerOptions } from './adaptive.ts';
 export { createAlignedTracer, type AlignedTracerOptions } from './aligned.ts';
 export { createMixtureTracer, type MixtureTracerOptions } from './biased.ts';
+export { MAX_READINGS } from './intake.ts';
 export { FLOOR, hardReading, requireLikelihoods, type Reading } from './likelihood.ts';
 export {
   formatHeader,
   formatObservation,
   formatReading,
-  MAX_READINGS,
   OBSERVATION_FORMAT,
   parseHeader,
   parseObservation,

@@ -10,12 +10,11 @@ import { assetId, type AssetId } from '#core/ids.ts';
 import { SealcastError, isSealcastError } from '#core/errors.ts';
 import { isJsonObject, parseStrictObject, type JsonObject } from '#core/token/strict-json.ts';
 import { position, requireAlphabet, requireSchedule, type Bias, type EpochSchedule } from '#core/watermark/index.ts';
+import { MAX_READINGS } from './intake.ts';
 import { requireLikelihoods, type Reading } from './likelihood.ts';
 
 /** First member of every header. */
 export const OBSERVATION_FORMAT = 'sealcast-observation/1';
-/** Readings of one file: eleven days of two-second segments. */
-export const MAX_READINGS = 500_000;
 const MAX_TEXT = 256;
 
 /** How the observed copies were marked; enough, with the event's mark secret, to rebuild the code book. */

@@ -158,6 +158,22 @@ describe('properties', () => {
   }, 60_000);
 });
 
+describe('indices as numbers', () => {
+  it.each([2, 5, 8])('mean the same as bigints for m=%i', (m) => {
+    const sequences = createSequences(m);
+    fc.assert(
+      fc.property(fc.maxSafeNat(), fc.integer({ min: 0, max: 52 }), (large, shift) => {
+        const index = Math.floor(large / 2 ** shift);
+        expect(formatWord(sequences.unrank(index))).toBe(formatWord(sequences.unrank(BigInt(index))));
+      }),
+      { seed: 10, numRuns: 120, examples: [[0, 0], [Number.MAX_SAFE_INTEGER, 0]] },
+    );
+  });
+  it.each([-1, 0.5, Number.NaN, 2 ** 53, Number.POSITIVE_INFINITY])('refuse %s', (index) => {
+    expect(() => createSequences(2).unrank(index)).toThrow(expect.objectContaining({ code: 'bad-request' }));
+  });
+});
+
 describe('refusals', () => {
   const sequences = createSequences(3);
   const bad = expect.objectContaining({ code: 'bad-request' });
