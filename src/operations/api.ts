@@ -80,7 +80,7 @@ export type FeedLine = {
 /** SSE event `figures`, once per second; `history` carries a list of them. */
 export type Figures = {
   readonly at: number;
-  /** Per second, over the last five seconds. */
+  /** Per second, over the last ten seconds. */
   readonly rates: Readonly<Record<string, number>>;
   /** Values of this moment. */
   readonly levels: Readonly<Record<string, number>>;

@@ -13,7 +13,7 @@ const RING = 500;
 const HISTORY_SECONDS = 300;
 const TICK = 1000 as Millis;
 /** Rates are over this many ticks: requests come once per segment, and one second's count would jump between none and many. */
-const RATE_TICKS = 5;
+const RATE_TICKS = 10;
 
 /**
  * Where figures come from: ever-growing totals, which become rates, and levels of this moment. Cheap: called each second.
