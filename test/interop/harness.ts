@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/** What browser tests share: pages that close by themselves, reports polled until they say what is wanted. */
+/** What browser tests share: pages that close behind their test, reports polled until they say what is wanted. */
 import type { Page } from 'playwright-core';
 import { type PlayerName, type TestBrowser, openTestBrowser } from './browser.ts';
 import type { Harness, Report } from './page.ts';
@@ -10,25 +10,23 @@ declare const harness: Harness;
 export type Stage = {
   readonly stack: Stack;
   readonly browser: TestBrowser;
-  open(player?: PlayerName): Promise<{ readonly page: Page; readonly errors: string[] }>;
-  /** Closes the pages of the last test. */
-  clear(): Promise<void>;
+  /** Runs `use` on a page with the harness and, if named, a player; closes the page whatever happens. */
+  onPage<T>(player: PlayerName | undefined, use: (page: Page, errors: readonly string[]) => Promise<T>): Promise<T>;
   close(): Promise<void>;
 };
 
 export const openStage = async (): Promise<Stage> => {
   const [stack, browser] = await Promise.all([startStack(), openTestBrowser()]);
-  const pages: Page[] = [];
   return {
     stack,
     browser,
-    async open(player) {
-      const opened = await browser.open(stack.url, player);
-      pages.push(opened.page);
-      return opened;
-    },
-    async clear() {
-      await Promise.all(pages.splice(0).map((page) => page.close()));
+    async onPage(player, use) {
+      const { page, errors } = await browser.open(stack.url, player);
+      try {
+        return await use(page, errors);
+      } finally {
+        await page.close();
+      }
     },
     async close() {
       await browser.close();

@@ -18,7 +18,7 @@ afterAll(() => stack?.stop());
 const seconds = (count: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, count * 1000));
 
 describe.each(['cenc', 'cbcs'] as const)('%s', (scheme) => {
-  test('a live event plays on across many key periods', async () => {
+  test.concurrent('a live event plays on across many key periods', async () => {
     const session = await stack.session(await stack.event(scheme));
     const { mediaToken } = session;
     const viewer = createViewer({ session, baseUrl: stack.url });
@@ -34,7 +34,7 @@ describe.each(['cenc', 'cbcs'] as const)('%s', (scheme) => {
     expect(await session.stop()).toBe(true);
   });
 
-  test('a title plays to its end', async () => {
+  test.concurrent('a title plays to its end', async () => {
     const session = await stack.session(await stack.title(scheme));
     const viewer = createViewer({ session, baseUrl: stack.url });
     expect(await viewer.done).toEqual({ kind: 'finished' });
@@ -43,7 +43,7 @@ describe.each(['cenc', 'cbcs'] as const)('%s', (scheme) => {
   });
 });
 
-test.each(['cenc', 'cbcs'] as const)('a wrong key is noticed, %s', async (scheme) => {
+test.concurrent.each(['cenc', 'cbcs'] as const)('a wrong key is noticed, %s', async (scheme) => {
   const session = await stack.session(await stack.event(scheme));
   const key = async (kid: Uint8Array): Promise<ContentKey> => sha256(kid).subarray(0, 16) as ContentKey;
   const viewer = createViewer({ session: { ...session, key, get mediaToken() { return session.mediaToken; }, get end() { return session.end; } }, baseUrl: stack.url });
