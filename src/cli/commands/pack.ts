@@ -2,8 +2,9 @@
 /**
  * `sealcast pack INPUT -o DIR`: a file in, a folder with CMAF segments, HLS and DASH manifests out.
  *
- * Without `--key` and `--title` every crypto period gets a random key; they are written to `DIR/keys.json`, readable by the
- * owner only, because without them nobody can ever play the folder.
+ * `--title` takes the keys from the platform's data folder, so that its licences open what is packed. Without it and without
+ * `--key` every crypto period gets a random key; they are written to `DIR/keys.json`, readable by the owner only, because
+ * without them nobody can ever play the folder.
  * Invariant: keys are never printed.
  */
 import { chmod, mkdir, readdir, writeFile } from 'node:fs/promises';
@@ -21,6 +22,8 @@ import { groupOf, microsFromSeconds, secondsFromMicros } from '#core/time.ts';
 import type { CryptoPeriod, KeySchedule } from '#core/time.ts';
 import { packTitle } from '#packager/index.ts';
 import type { PackedTitle, TitleKeys } from '#packager/index.ts';
+import { loadConfig } from '#entry/config/index.ts';
+import { openLocalTitle } from '#entry/local-keys.ts';
 import type { ContentKeySource, Log, PeriodKey } from '#ports';
 import { EXIT, type ExitCode, jsonArg, numberOption, printJson, say, usageError } from '../command.ts';
 
@@ -139,6 +142,8 @@ const args: {
   readonly period: Text & { readonly default: string };
   readonly key: Text;
   readonly title: Text;
+  readonly config: Text;
+  readonly data: Text;
   readonly json: typeof jsonArg.json;
 } = {
   input: { type: 'positional', required: true, description: 'media file: mp4, mov, mkv, webm, ts, mp3, flac...' },
@@ -147,7 +152,9 @@ const args: {
   segment: { type: 'string', default: '4', valueHint: 'SECONDS', description: 'segment length; copied video keeps its own key frames' },
   period: { type: 'string', default: '30', valueHint: 'SECONDS', description: 'crypto period: a new content key this often (not with --key)' },
   key: { type: 'string', valueHint: 'KIDHEX:KEYHEX', description: 'one fixed key for the whole title' },
-  title: { type: 'string', valueHint: 'ID', description: 'asset id in the manifests; default: made from the file name' },
+  title: { type: 'string', valueHint: 'ID', description: 'title of the platform whose keys are used; made if it is new' },
+  config: { type: 'string', valueHint: 'FILE', description: 'configuration of the platform, for --title' },
+  data: { type: 'string', valueHint: 'DIR', description: 'data folder of the platform, for --title (default ./sealcast-data)' },
   ...jsonArg,
 };
 
@@ -161,12 +168,19 @@ const command: CommandDef<typeof args> = defineCommand({
     if (given.title !== undefined && !isAssetId(given.title)) throw usageError('--title must be 1-40 characters of a-z, 0-9 and -');
     if (given.key !== undefined && scheme === 'none') throw usageError('--key and --scheme none exclude each other');
     const asset = given.title === undefined ? assetOf(given.input) : assetId(given.title);
-    const random = scheme === 'none' || given.key !== undefined ? undefined : createRandomKeys({ scheme, schedule: { period: microsFromSeconds(period), periodsPerGroup: 1 } });
-    const keys: TitleKeys =
-      random !== undefined ? { kind: 'source', source: random } : scheme === 'none' || given.key === undefined ? { kind: 'none' } : fixedKey(given.key, scheme);
     await requireEmpty(given.output);
+    const schedule: KeySchedule = { period: microsFromSeconds(period), periodsPerGroup: 1 };
+    const own = given.title !== undefined && given.key === undefined && scheme !== 'none' ? await openLocalTitle({ config: loadConfig(given.config, given.data === undefined ? {} : { data: given.data }), asset, scheme, schedule }) : undefined;
+    const random = scheme === 'none' || given.key !== undefined || own !== undefined ? undefined : createRandomKeys({ scheme, schedule });
+    const keys: TitleKeys =
+      own !== undefined ? { kind: 'source', source: own.source } : random !== undefined ? { kind: 'source', source: random } : scheme === 'none' || given.key === undefined ? { kind: 'none' } : fixedKey(given.key, scheme);
     const began = performance.now();
-    const packed = await packFile({ input: given.input, output: given.output, asset, keys, segment, onProgress: progressLine(given.json) });
+    const packed = await packFile({ input: given.input, output: given.output, asset, keys, segment, onProgress: progressLine(given.json) }).catch((error: unknown) => {
+      own?.close();
+      throw error;
+    });
+    await own?.register(basename(given.input), packed.duration);
+    own?.close();
     const seconds = (performance.now() - began) / 1000;
     if (process.stderr.isTTY && !given.json) process.stderr.write('\r');
     if (random !== undefined) {
