@@ -5,6 +5,7 @@
  * Exit codes are API (README, section Commands): 0 done, 1 negative result, 2 usage, 3 environment.
  */
 
+/** The exit codes by name. */
 export const EXIT: { readonly done: 0; readonly negative: 1; readonly usage: 2; readonly environment: 3 } = { done: 0, negative: 1, usage: 2, environment: 3 };
 /** What a command's `run` answers; throwing `CommandExit` does the same with a message. */
 export type ExitCode = 0 | 1 | 2 | 3;

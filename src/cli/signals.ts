@@ -5,6 +5,7 @@
  * Invariant: the first signal lets the command drain; a second one ends the process at once, so that a hanging drain never
  * needs kill -9.
  */
+/** Resolves with the first SIGINT, SIGTERM or SIGHUP; from then on another one exits with 130. */
 export const untilSignal = (): Promise<NodeJS.Signals> =>
   new Promise((resolve) => {
     const ending = (signal: NodeJS.Signals): void => {
