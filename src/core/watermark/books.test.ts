@@ -110,6 +110,7 @@ describe('aligned', () => {
     const [zero, one] = [page(0), page(1)];
     expect(new Set(zero).size).toBe(625);
     expect(new Set(one).size).toBe(625);
+    expect(() => book.symbol(viewerNumber(MAX_VIEWER), position(0))).toThrow(bad);
     expect(zero.filter((word, i) => word === one[i]).length).toBeLessThan(10);
   });
   it('does not answer without the epoch key', () => {

@@ -7,19 +7,22 @@
  * permutation of its own, so a population that outgrows its epoch length still has well-defined, independent codewords.
  * Invariant: within a page and an epoch no two viewers share a codeword.
  */
+import { SealcastError } from '#core/errors.ts';
 import { sipHash, type SipKey } from './siphash.ts';
 
 /** A keyed one-to-one map between viewer numbers and codewords; not safe for concurrent use (scratch space), which synchronous code cannot do. */
 export type Permutation = {
   /** m^K: numbers per page. */
   readonly domain: number;
-  /** Writes the K symbols of a viewer number into `digits`. */
+  /** Writes the K symbols of a viewer number into `digits`. Throws `bad-request` for numbers beyond 2^24 pages. */
   encode(viewer: number, digits: Uint8Array): void;
   /** The number on `page` that has these K symbols. */
   decode(digits: Uint8Array, page: number): number;
 };
 
 const ROUNDS = 10;
+/** Page and round share one 32-bit word of the round function's message. */
+const MAX_PAGES = 2 ** 24;
 
 /** The permutation of [0, m^K) under `key`; m^K at most 2^52. */
 export const createPermutation = (key: SipKey, alphabet: number, length: number): Permutation => {
@@ -39,6 +42,7 @@ export const createPermutation = (key: SipKey, alphabet: number, length: number)
     domain: a * b,
     encode(viewer, digits) {
       const page = Math.floor(viewer / (a * b));
+      if (page >= MAX_PAGES) throw new SealcastError('bad-request', 'viewer is too large for epochs this short');
       const rest = viewer - page * (a * b);
       let left = Math.floor(rest / b);
       let right = rest - left * b;
