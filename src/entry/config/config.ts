@@ -43,8 +43,6 @@ export type Config = {
     readonly horizonSeconds: number;
     readonly maxLiveGrantSeconds: number;
     readonly epochHours: number;
-    readonly renewalTimeoutMillis: number;
-    readonly jitterPercent: number;
     readonly renewUrls: readonly string[];
     readonly licenseUrls: readonly string[];
   };

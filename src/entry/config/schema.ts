@@ -185,22 +185,6 @@ export const SCHEMA: Section<Config> = {
           max: 168,
           default: 24,
         }),
-        renewalTimeoutMillis: numeric({
-          doc: 'A client that got no answer for this long asks the next renewal URL.',
-          unit: 'milliseconds',
-          tradeOff: 'Shorter finds a healthy server sooner and burdens slow networks with repeated requests.',
-          min: 200,
-          max: 60_000,
-          default: 5000,
-        }),
-        jitterPercent: numeric({
-          doc: 'Each renewal is asked for up to this much earlier than the interval says, at random, so that viewers who started together spread out.',
-          unit: 'percent of the interval',
-          tradeOff: '0 keeps load peaks alive for hours after a kick-off; higher values add requests.',
-          min: 0,
-          max: 50,
-          default: 10,
-        }),
         renewUrls: urls({
           doc: 'Renewal addresses given to clients, in the order to try; empty means this service. Name at least one core address when edges renew.',
           default: [],
