@@ -6,8 +6,8 @@
  */
 import type { NodeMetrics } from '#adapters/node/metrics.ts';
 
-/** The function that the control room samples once per second. */
-export const createFigureSource = (metrics: NodeMetrics): (() => { totals: Readonly<Record<string, number>>; levels: Readonly<Record<string, number>> }) => {
+/** The function that the control room samples once per second. `sentBytes`: of the listener for viewers. */
+export const createFigureSource = (metrics: NodeMetrics, sentBytes: () => number): (() => { totals: Readonly<Record<string, number>>; levels: Readonly<Record<string, number>> }) => {
   const answers = (source: string): number => metrics.total('sealcast_edge_answers_total', { source });
   return () => ({
     totals: {
@@ -15,7 +15,7 @@ export const createFigureSource = (metrics: NodeMetrics): (() => { totals: Reado
       renewals: metrics.total('sealcast_renewals_total', { act: 'extend' }),
       denials: metrics.total('sealcast_renewals_total', { act: 'end' }),
       edgeRequests: metrics.total('sealcast_edge_answers_total'),
-      edgeBytes: metrics.total('sealcast_http_sent_bytes_total', { side: 'viewers' }),
+      edgeBytes: sentBytes(),
       edgeHits: answers('memory') + answers('disk') + answers('shared') + answers('revalidated'),
       edgeMisses: answers('origin') + answers('direct'),
       ingestBytes: metrics.total('sealcast_packager_ingest_bytes_total'),

@@ -79,14 +79,6 @@ const isLoopback = (host: string): boolean => host === 'localhost' || host === '
 /** The name under which people open a listener: `localhost` is a secure context over plain http, 0.0.0.0 is no address. */
 const publicName = (host: string): string => (isLoopback(host) || host === '0.0.0.0' || host === '::' ? 'localhost' : isIP(host) === 6 ? `[${host}]` : host);
 
-/** Counts what a listener sends, per side, for the control room's traffic chart. */
-const counted = (handler: PeerHandler, metrics: NodeMetrics, side: 'viewers' | 'operators'): PeerHandler => async (request, peer) => {
-  const response = await handler(request, peer);
-  const length = Number(response.headers.get('content-length') ?? 0);
-  if (length > 0) metrics.count('sealcast_http_sent_bytes_total', 'Bytes of answers with a known length, per side.', { side }, length);
-  return response;
-};
-
 /** Starts the platform; rejects with `config-invalid` for anything the configuration got wrong. */
 export const startPlatform = async (options: PlatformOptions): Promise<Platform> => {
   const { config, clock = systemClock, random = systemRandom } = options;
@@ -125,6 +117,7 @@ export const startPlatform = async (options: PlatformOptions): Promise<Platform>
     listeners.add(liveMarker(stores, log));
 
     let url = '';
+    let sentBytes = (): number => 0;
     const { keyServer, licenseServer, packager } = roles;
     const titles = packager && keyServer ? createTitles({ config, catalogue: stores.catalogue, store: stores.media, keyServer, tool: options.videoTool ?? createFfmpegTool(), clock, random, log, events }) : undefined;
     await titles?.recover();
@@ -134,7 +127,7 @@ export const startPlatform = async (options: PlatformOptions): Promise<Platform>
       : undefined;
     const hosts = [...config.hosts, 'localhost', '127.0.0.1', '[::1]', ...(config.publicUrl === undefined ? [] : [new URL(config.publicUrl).hostname])];
     const operations = config.roles.includes('operations') && actions
-      ? createOperations({ ...stores, clock, random, log, metrics, exposition: () => metrics.render(), metricsPublic: config.metrics.public, allowedHosts: hosts, figures: createFigureSource(metrics), readiness: readinessOf(roles, stores), actions })
+      ? createOperations({ ...stores, clock, random, log, metrics, exposition: () => metrics.render(), metricsPublic: config.metrics.public, allowedHosts: hosts, figures: createFigureSource(metrics, () => sentBytes()), readiness: readinessOf(roles, stores), actions })
       : undefined;
     if (operations !== undefined) {
       sink = operations.events;
@@ -151,12 +144,13 @@ export const startPlatform = async (options: PlatformOptions): Promise<Platform>
     const listen = async (where: { host: string; port: number }, sides: { viewers: boolean; operators: boolean }, secure: TlsFiles | undefined): Promise<RunningServer> => {
       const shown = pages([...(sides.viewers ? (['watch'] as const) : []), ...(sides.operators ? (['control'] as const) : [])]);
       const handler = createRouter({ ...handlers, ...(shown && { pages: shown }) }, sides);
-      const server = await serve(counted(handler, metrics, sides.viewers ? 'viewers' : 'operators'), { ...where, log, ...(secure && { tls: secure }) });
+      const server = await serve(handler, { ...where, log, ...(secure && { tls: secure }) });
       closers.push(() => server.close(1000 as Millis));
       return server;
     };
     const addressOf = (server: RunningServer, host: string): string => `${tls === undefined ? 'http' : 'https'}://${publicName(host)}:${server.port}`;
     const main = await listen(config.listen, { viewers: true, operators: !apart }, tls);
+    sentBytes = main.sentBytes;
     url = config.publicUrl ?? addressOf(main, config.listen.host);
     const admin = config.adminListen === undefined ? undefined : await listen(config.adminListen, { viewers: false, operators: true }, tls);
     const local = tls !== undefined && options.plainLoopback === true ? await listen({ host: '127.0.0.1', port: 0 }, { viewers: true, operators: false }, undefined) : undefined;
@@ -208,7 +202,9 @@ const liveMarker = (stores: OpenStores, log: Log): EventSink => (event: Operatio
 };
 
 const readinessOf = (roles: Roles, stores: OpenStores): Readonly<Record<string, () => Promise<boolean> | boolean>> => ({
+  // A check that throws counts as not ready.
   store: async () => (await stores.operators.list()).length >= 0,
+  ...(roles.keyServer && { 'key server': async () => (await stores.assetKeys.list()).length >= 0 }),
   ...(roles.edge && { edge: () => roles.edge?.readiness().ready === true }),
 });
 

@@ -109,6 +109,7 @@ const buildPackager = (parts: Parts, keys: ContentKeySource): Packager => {
     store: stores.media,
     aes: nodeSampleAes,
     random, clock, log, events, metrics,
+    tolerance: { behind: microsFromSeconds(packager.maxBehindSeconds), ahead: microsFromSeconds(10) },
     times: {
       segmentDuration: microsFromSeconds(packager.segmentSeconds),
       chunkDuration: (packager.chunkMillis * 1000) as Micros,

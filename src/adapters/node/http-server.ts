@@ -8,7 +8,7 @@
  */
 import { createServer as createHttp, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import { createServer as createHttps } from 'node:https';
-import type { AddressInfo } from 'node:net';
+import type { AddressInfo, Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { ERRORS, problemOf, SealcastError } from '#core/errors.ts';
 import type { Millis } from '#core/time.ts';
@@ -43,6 +43,8 @@ export type RunningServer = {
   readonly url: string;
   /** Stops accepting, lets running answers finish for at most `limit`, then closes every connection. Idempotent. */
   close(limit?: Millis): Promise<void>;
+  /** Bytes written to connections since the start, headers (and TLS records) included. */
+  sentBytes(): number;
   /** Cuts every connection at once and goes on listening, as a network fault would. */
   disconnect(): void;
 };
@@ -100,6 +102,15 @@ export const serve = async (handler: ServerHandler, options: ServeOptions): Prom
     noDelay: true,
   };
   const server: Server = tls === undefined ? createHttp(settings) : createHttps({ ...settings, key: tls.key, cert: tls.cert });
+  const connections = new Set<Socket>();
+  let closedBytes = 0;
+  server.on('connection', (socket: Socket) => {
+    connections.add(socket);
+    socket.once('close', () => {
+      closedBytes += socket.bytesWritten;
+      connections.delete(socket);
+    });
+  });
   server.on('request', serveOne(false));
   server.on('checkContinue', serveOne(true));
   server.on('upgrade', (message: IncomingMessage, socket: Duplex, head: Buffer) => {
@@ -129,5 +140,5 @@ export const serve = async (handler: ServerHandler, options: ServeOptions): Prom
       server.closeIdleConnections();
     });
 
-  return { port, url: `${scheme}://${host}:${port}`, close: (limit = DEFAULT_DRAIN) => (closing ??= shutDown(limit)), disconnect: () => server.closeAllConnections() };
+  return { port, url: `${scheme}://${host}:${port}`, close: (limit = DEFAULT_DRAIN) => (closing ??= shutDown(limit)), disconnect: () => server.closeAllConnections(), sentBytes: () => connections.values().reduce((sum, socket) => sum + socket.bytesWritten, closedBytes) };
 };

@@ -57,6 +57,7 @@ export type Config = {
     readonly groupPeriods: number;
     readonly windowSeconds: number;
     readonly latencySeconds: number;
+    readonly maxBehindSeconds: number;
   };
   readonly keyServer: { readonly url?: string; readonly credentialFile?: string; readonly credentials: readonly ServiceCredential[] };
   readonly edges: readonly EnrolledEdge[];

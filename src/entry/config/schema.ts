@@ -284,6 +284,14 @@ export const SCHEMA: Section<Config> = {
           fraction: 0.001,
           default: 2,
         }),
+        maxBehindSeconds: numeric({
+          doc: 'A source whose media is older than this is refused, so that its supervisor starts it again on the clock.',
+          unit: 'seconds',
+          tradeOff: 'Lower finds an encoder that cannot keep up sooner; higher suits contributions with long delays.',
+          min: 2,
+          max: 3600,
+          default: 120,
+        }),
       },
     },
     keyServer: {
