@@ -140,5 +140,5 @@ export const serve = async (handler: ServerHandler, options: ServeOptions): Prom
       server.closeIdleConnections();
     });
 
-  return { port, url: `${scheme}://${host}:${port}`, close: (limit = DEFAULT_DRAIN) => (closing ??= shutDown(limit)), disconnect: () => server.closeAllConnections(), sentBytes: () => connections.values().reduce((sum, socket) => sum + socket.bytesWritten, closedBytes) };
+  return { port, url: `${scheme}://${host}:${port}`, close: (limit = DEFAULT_DRAIN) => (closing ??= shutDown(limit)), disconnect: () => server.closeAllConnections(), sentBytes: () => [...connections].reduce((sum, socket) => sum + socket.bytesWritten, closedBytes) };
 };
