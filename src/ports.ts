@@ -7,6 +7,8 @@
  * Adapters throw SealcastError('store-unavailable') when their engine cannot be reached, and nothing else on purpose.
  */
 import type { AccountId, AssetId, ContentKey, DeviceId, GrantKey, KeyGroup, KeyId, ProtectionScheme, ReleaseMode, SessionId } from '#core/ids.ts';
+import type { EndReason } from '#core/license/reasons.ts';
+import type { EnforcementLevel } from '#core/license/renewal-state.ts';
 import type { CryptoPeriod, GrantGroup, KeySchedule, Micros, Millis } from '#core/time.ts';
 
 // ---- time, randomness, peers --------------------------------------------------------------------------------------
@@ -314,6 +316,112 @@ export interface HeartbeatStore {
   /** Sessions with an unexpired heartbeat. */
   live(filter: { account?: AccountId; asset?: AssetId }, now: Micros): Promise<readonly Heartbeat[]>;
   remove(session: SessionId): Promise<void>;
+}
+
+// ---- counting -----------------------------------------------------------------------------------------------------
+
+/** At most `limit` streams of one account in this scope; `key` is the title or collection, and empty for `account`. */
+export type StreamLimit = { readonly scope: 'account' | 'title' | 'collection'; readonly key: string; readonly limit: number };
+/** What a start over a limit does: it is refused, or the oldest session ends, or nothing but a note. */
+export type ConcurrencyMode = 'deny-new' | 'terminate-oldest' | 'detection-only';
+/**
+ * A draw on the account's bucket of content (design section 3). It fills up to `capacity` at `refill` seconds of content
+ * per second of server time, is full when first seen, and gives nothing back.
+ */
+export type BucketDraw = { readonly capacity: Micros; readonly refill: number; readonly cost: Micros };
+/** Why a session may not go on, and which session took its place. */
+export type SessionFlag = { readonly reason: EndReason; readonly by?: SessionId };
+
+/** A session that wants to start, or wants a new licence under its old id. */
+export type StreamStart = {
+  readonly heartbeat: Heartbeat;
+  /** For the list of conflicts that another device of the account may see. */
+  readonly deviceName: string;
+  readonly collection?: string;
+  readonly level: EnforcementLevel;
+  /** All of them hold; absent scopes are unlimited. */
+  readonly limits: readonly StreamLimit[];
+  readonly mode: ConcurrencyMode;
+  /** Sessions of the account that its viewer chose to end for this one. They end if, and only if, the start is granted. */
+  readonly ends: readonly SessionId[];
+  readonly bucket?: BucketDraw;
+};
+/** A live session as the store knows it. */
+export type LiveSession = Omit<Heartbeat, 'kind'> & { readonly deviceName: string; readonly collection?: string; readonly level: EnforcementLevel; readonly startedAt: Micros };
+/** What became of a start. A refusal changes nothing in the store. */
+export type Admission =
+  | {
+      readonly granted: true;
+      /** Sessions that this start ended because of a limit (terminate-oldest), oldest first: exactly as many as were over it. */
+      readonly flagged: readonly SessionId[];
+      /** Of the start's `ends`, those that were running. */
+      readonly ended: readonly SessionId[];
+      /** Detection only: the account is over a limit now. */
+      readonly over: boolean;
+      /** Streams in the scope of each of the start's limits, this one included. */
+      readonly counts: readonly number[];
+    }
+  | { readonly granted: false; readonly because: 'limit'; readonly limit: StreamLimit; readonly conflicts: readonly LiveSession[] }
+  | { readonly granted: false; readonly because: 'bucket'; readonly retryAfter: Micros }
+  | { readonly granted: false; readonly because: 'ended'; readonly flag: SessionFlag };
+
+/** An authentic renewal, before it is answered. */
+export type StreamRenewal = {
+  readonly heartbeat: Heartbeat;
+  readonly level: EnforcementLevel;
+  /** When the state that came with the request was issued. The answer's state is issued at `heartbeat.at`. */
+  readonly issued: Micros;
+  /** First 8 bytes of the request's MAC, base64url: tells a repeated request from another one with the same state. */
+  readonly request: string;
+  readonly bucket?: BucketDraw;
+};
+/** What the record says to a renewal. Only `counted` ones are extended. */
+export type RenewalCount =
+  | { readonly kind: 'flagged'; readonly flag: SessionFlag }
+  /**
+   * It has to prove its device again and be admitted anew. `clone`: its state is a fork of one that someone else goes on
+   * with, or an older one rolled back to. `limit`: it was out of the count (expired or replaced) and its place is taken.
+   */
+  | { readonly kind: 'readmit'; readonly because: 'clone' | 'limit' }
+  | {
+      readonly kind: 'counted';
+      /** When this request was first counted: the instant to answer it for, so that repeating it gives no longer right. */
+      readonly at: Micros;
+      readonly duplicate: boolean;
+      /** `short`: the draw was refused and nothing was taken; `retryAfter` says when it would fit. */
+      readonly bucket: 'ok' | 'short';
+      readonly retryAfter?: Micros;
+      /** Streams of the account. */
+      readonly count: number;
+    };
+/** Whose streams to count. */
+export type CountScope = { readonly account: AccountId } | { readonly title: AssetId } | { readonly collection: string } | 'service';
+
+/**
+ * The record of who is watching, on which limits are decided. Each call is atomic within one account, and one account's
+ * calls touch one shard. Time is an argument: `heartbeat.at`, `at` or `now`, by server clocks.
+ *
+ * A session counts while its newest heartbeat has not expired and it is neither flagged nor replaced by a newer session
+ * of the same device and title (a reload). Flags outlive the expiry by one term, so that no late renewal revives a session.
+ * Adapters bound what they keep per account.
+ */
+export interface ConcurrencyStore {
+  /** Repeating it for the same session is harmless: one session never counts twice. */
+  admit(start: StreamStart): Promise<Admission>;
+  /** A session that the record does not know (it started during an outage) is taken in. */
+  renew(renewal: StreamRenewal): Promise<RenewalCount>;
+  /** Out of the count at once, and not revived by a late renewal. False if it was not counted. */
+  stop(account: AccountId, session: SessionId, at: Micros): Promise<boolean>;
+  /** The first flag of a session stays. Also for sessions that this record does not know, until `until`. False if flagged before. */
+  flag(account: AccountId, session: SessionId, flag: SessionFlag, at: Micros, until: Micros): Promise<boolean>;
+  /** Takes a flag back; the session counts again if it still runs. False if there was none. */
+  unflag(account: AccountId, session: SessionId, at: Micros): Promise<boolean>;
+  /** Counted sessions, oldest first. */
+  live(filter: { account?: AccountId; asset?: AssetId; collection?: string }, now: Micros): Promise<readonly LiveSession[]>;
+  /** One number per scope. Scopes wider than an account may lag by one write. */
+  counts(scopes: readonly CountScope[], now: Micros): Promise<readonly number[]>;
+  /** Heartbeats gathered while the record was unreachable (B103). Older than what is known, expired or flagged ones change nothing. */
+  writeBack(heartbeats: readonly (Heartbeat & { readonly level: EnforcementLevel })[], now: Micros): Promise<void>;
 }
 
 // ---- media --------------------------------------------------------------------------------------------------------

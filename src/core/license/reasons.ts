@@ -7,7 +7,7 @@
 /** Why an answer is what it is; `state-old` and `horizon` ask for a new licence. */
 export type Reason = 'none' | 'state-old' | 'horizon' | EndReason;
 /** Reasons that end a session for good. */
-export type EndReason = 'viewer' | 'concurrency' | 'operator' | 'leak' | 'entitlement' | 'device-revoked' | 'content-ended';
+export type EndReason = 'viewer' | 'concurrency' | 'operator' | 'leak' | 'entitlement' | 'device-revoked' | 'content-ended' | 'replaced';
 
 const ROWS: Readonly<Record<Reason, readonly [number: number, text: string]>> = {
   none: [0, ''],
@@ -20,10 +20,11 @@ const ROWS: Readonly<Record<Reason, readonly [number: number, text: string]>> = 
   'state-old': [7, 'The viewing session was paused too long and has to be started again.'],
   horizon: [8, 'The viewing session needs a new licence.'],
   'content-ended': [9, 'This programme has ended.'],
+  replaced: [10, 'Playback was continued on another device.'],
 };
 
 const NAMES = Object.keys(ROWS) as Reason[];
-const ENDS: readonly string[] = ['viewer', 'concurrency', 'operator', 'leak', 'entitlement', 'device-revoked', 'content-ended'] satisfies EndReason[];
+const ENDS: readonly string[] = ['viewer', 'concurrency', 'operator', 'leak', 'entitlement', 'device-revoked', 'content-ended', 'replaced'] satisfies EndReason[];
 
 /** The number of a reason on the wire. */
 export const reasonNumber = (reason: Reason): number => ROWS[reason][0];
