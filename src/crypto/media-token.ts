@@ -64,8 +64,20 @@ const parseHeader = (part: string): MediaTokenKeyId | undefined => {
   return kid !== null && epoch < 2 ** 32 && zone < 256 ? { epoch, zone } : undefined;
 };
 
+/**
+ * Whether a token's header calls it one of ours: then it is verified as such and as nothing else. Other JWTs and CWTs are
+ * `crypto/wm-token.ts`'s business. Text that is no token at all counts as ours, for one plain refusal.
+ */
+export const isMediaToken = (token: string): boolean => {
+  const dot = token.indexOf('.');
+  if (dot < 0) return token.length < 64 || token.length > MAX_MEDIA_TOKEN_LENGTH || !/^[A-Za-z0-9_-]+$/.test(token);
+  const text = dot > 512 ? undefined : decodeText(token.slice(0, dot));
+  const header = text === undefined ? undefined : parseStrictObject(text);
+  return header === undefined || header['typ'] === MEDIA_TOKEN_TYPE;
+};
+
 /** Whether claims verified earlier still hold at `now`. */
-export const checkTokenTimes = (claims: TokenClaims, now: Micros): MediaTokenVerdict | undefined => {
+export const checkTokenTimes = (claims: Pick<TokenClaims, 'expiresAt' | 'notBefore'>, now: Micros): MediaTokenVerdict | undefined => {
   if (now >= claims.expiresAt) return { ok: false, code: 'token-expired', detail: 'the media token has expired' };
   if (claims.notBefore !== undefined && now < claims.notBefore) return invalid('the media token is not valid yet');
   return undefined;

@@ -9,11 +9,11 @@
 import type { EdgeBundle } from '#core/edge-bundle/edge-bundle.ts';
 import type { ErrorCode } from '#core/errors.ts';
 import type { Millis } from '#core/time.ts';
-import { carriedToken, createAuthorizer } from '#edge/authorize.ts';
+import { type Authorization, carriedToken, createAuthorizer, TOKEN_MEMBERS } from '#edge/authorize.ts';
 import { type BundleSource, createBundleLoop } from '#edge/bundle-loop.ts';
 import { createDiskTier, type DiskTier } from '#edge/disk-tier.ts';
 import type { KeyRing, RenewalKey } from '#edge/key-ring.ts';
-import { type MediaAddress, parseMediaAddress } from '#edge/media-path.ts';
+import { addressWithoutToken, type MediaAddress, parseMediaAddress } from '#edge/media-path.ts';
 import { createMemoryTier } from '#edge/memory-tier.ts';
 import { createOrigin } from '#edge/origin.ts';
 import { createPullThrough, type KeepAlive } from '#edge/pull-through.ts';
@@ -161,14 +161,18 @@ export const createEdge = (options: EdgeOptions): Edge => {
     const keys = bundle.current(now);
     if (keys === undefined) return refuse('key-unavailable', 'the edge has no valid bundle');
 
-    const token = carriedToken({ path: address.pathToken, query: address.query, header: request.headers.get('authorization') });
-    const verdict = authorizer.authorize({ token, asset: address.asset, keys, now });
-    if (!verdict.ok) return refuse(verdict.code, verdict.detail);
+    const { headers } = request;
+    const token = carriedToken({ path: address.pathToken, query: address.query, header: headers.get('authorization'), accessToken: headers.get('cta-common-access-token') });
+    const verdict = authorizer.authorize({ token, asset: address.asset, keys, now, address: () => addressWithoutToken(request.url, address.pathToken, TOKEN_MEMBERS) });
 
-    const wish = wishOf(request);
-    const known = objects.peek(address.key, now);
-    if (known === undefined) return fetchObject(address, wish, keepAlive);
-    return counted(address.kind, 'memory', responder.object({ kind: 'stored', source: 'memory', object: known }, wish, now));
+    const answerAs = (decided: Authorization): Response | Promise<Response> => {
+      if (!decided.ok) return refuse(decided.code, decided.detail);
+      const wish = wishOf(request);
+      const known = objects.peek(address.key, now);
+      if (known === undefined) return fetchObject(address, wish, keepAlive);
+      return counted(address.kind, 'memory', responder.object({ kind: 'stored', source: 'memory', object: known }, wish, now));
+    };
+    return verdict instanceof Promise ? verdict.then(answerAs) : answerAs(verdict);
   };
 
   const flushLater = (): void => {

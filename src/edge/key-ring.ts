@@ -9,6 +9,7 @@ import type { EdgeBundle, EdgeEpoch } from '#core/edge-bundle/edge-bundle.ts';
 import type { DeviceId, SessionId } from '#core/ids.ts';
 import type { Micros } from '#core/time.ts';
 import { equalBytes } from '#core/bytes/equal.ts';
+import { createTokenKeys, type TokenKeys } from '#crypto/token-keys.ts';
 import type { MediaTokenKeyId } from '#crypto/media-token.ts';
 
 /** A zone key for a renewal role mounted beside the edge. */
@@ -23,6 +24,8 @@ export type KeyRing = {
   readonly identity: object;
   /** MTK[e,z] if the key id is of this zone and `now` lies in its epoch's window. */
   mediaTokenKey(kid: MediaTokenKeyId, now: Micros): Uint8Array | undefined;
+  /** Keys of other makers' tokens. */
+  readonly tokenKeys: TokenKeys;
   isRevoked(session: SessionId, now: Micros): boolean;
   isDeviceRevoked(device: DeviceId, now: Micros): boolean;
   /** Empty for edges that do not renew. */
@@ -42,11 +45,14 @@ export const createKeyRing = (bundle: EdgeBundle, previous?: { bundle: EdgeBundl
   const epochs = new Map<number, EdgeEpoch>(bundle.epochs.map((item) => [item.epoch, item]));
   const sessions = new Map<SessionId, Micros>(bundle.revokedSessions.map((item) => [item.session, item.until]));
   const devices = new Map<DeviceId, Micros>(bundle.revokedDevices.map((item) => [item.device, item.until]));
+  const tokenKeys = createTokenKeys(bundle.tokenKeys ?? []);
+  const unchanged = previous !== undefined && sameKeys(previous.bundle, bundle) && previous.ring.tokenKeys.fingerprint === tokenKeys.fingerprint;
   return {
     version: bundle.version,
     validUntil: bundle.validUntil,
     zone: bundle.zone,
-    identity: previous !== undefined && sameKeys(previous.bundle, bundle) ? previous.ring.identity : {},
+    identity: unchanged ? previous.ring.identity : {},
+    tokenKeys: unchanged ? previous.ring.tokenKeys : tokenKeys,
     mediaTokenKey: (kid, now) => {
       const epoch = kid.zone === bundle.zone.index ? epochs.get(kid.epoch) : undefined;
       return epoch !== undefined && now >= epoch.notBefore && now < epoch.notAfter ? epoch.mediaTokenKey : undefined;

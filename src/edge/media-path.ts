@@ -6,6 +6,7 @@
  * segments or leading zeros is no address, so one object has one cache key and nothing can climb out of an asset.
  * Invariant: `key` is made of checked parts only and holds no token.
  */
+import type { RequestAddress } from '#core/token/uri-rules.ts';
 import { type AssetId, isAssetId, isRepresentationId } from '#core/ids.ts';
 
 /** What an address names; the label of metrics. */
@@ -88,4 +89,18 @@ export const parseMediaAddress = (url: string): (MediaAddress & { readonly query
   // What is left after the asset is the file; cutting it out is cheaper than joining its parts.
   const file = path.slice(PREFIX.length + (pathToken === undefined ? 0 : pathToken.length + 1));
   return { pathToken, asset, kind, key: file + kept, query };
+};
+
+/** The address a token's rules are matched against: what was asked, without the token in path or query. */
+export const addressWithoutToken = (url: string, pathToken: string | undefined, tokenMembers: readonly string[]): RequestAddress => {
+  const { protocol, hostname, port } = new URL(url);
+  const { path, query } = targetOf(url);
+  const kept = query.split('&').filter((member) => !tokenMembers.includes(member.slice(0, Math.max(0, member.indexOf('=')))));
+  return {
+    scheme: protocol.slice(0, -1),
+    host: hostname,
+    port,
+    path: pathToken === undefined ? path : `${PREFIX}${path.slice(PREFIX.length + pathToken.length + 1)}`,
+    query: kept.join('&'),
+  };
 };

@@ -29,7 +29,7 @@ const PREFLIGHT: HeaderList = [
   ...COMMON,
   ['access-control-allow-methods', 'GET, HEAD, OPTIONS'],
   // `*` would not cover Authorization, and CMCD header names cannot be given by a pattern.
-  ['access-control-allow-headers', 'Authorization, Range, If-Range, If-None-Match, CMCD-Object, CMCD-Request, CMCD-Session, CMCD-Status'],
+  ['access-control-allow-headers', 'Authorization, CTA-Common-Access-Token, Range, If-Range, If-None-Match, CMCD-Object, CMCD-Request, CMCD-Session, CMCD-Status'],
   ['access-control-max-age', '86400'],
 ];
 

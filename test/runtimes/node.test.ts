@@ -7,13 +7,14 @@ import { createBundleClient } from '#edge/bundle-client.ts';
 import { createEdge } from '#edge/edge.ts';
 import type { Log, Metrics, Random } from '#ports';
 import { EDGE_ID } from './edge-environment.ts';
-import { edgeSuite } from './edge-suite.ts';
+import { edgeSuite, type StartEdge } from './edge-suite.ts';
+import { edgeTokenSuite } from './edge-token-suite.ts';
 
 const log: Log = { debug: () => undefined, info: () => undefined, warn: () => undefined, error: () => undefined };
 const metrics: Metrics = { count: () => undefined, gauge: () => undefined, observe: () => undefined };
 const random: Random = { bytes: (length) => crypto.getRandomValues(new Uint8Array(length)) };
 
-edgeSuite('Node', async ({ origin, bundles }) => {
+const start: StartEdge = async ({ origin, bundles }) => {
   const edge = createEdge({
     origin: fetch,
     originBase: origin.url,
@@ -35,4 +36,7 @@ edgeSuite('Node', async ({ origin, bundles }) => {
       await server.close();
     },
   };
-}, { endsBrokenChunksCleanly: false });
+};
+
+edgeSuite('Node', start, { endsBrokenChunksCleanly: false });
+edgeTokenSuite('Node', start);

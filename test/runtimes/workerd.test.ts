@@ -6,7 +6,8 @@ import { Miniflare } from 'miniflare';
 import { rolldown } from 'rolldown';
 import { expect, it } from 'vitest';
 import { EDGE_ID } from './edge-environment.ts';
-import { edgeSuite } from './edge-suite.ts';
+import { edgeSuite, type StartEdge } from './edge-suite.ts';
+import { edgeTokenSuite } from './edge-token-suite.ts';
 
 const bundled = async (): Promise<string> => {
   const bundle = await rolldown({ input: fileURLToPath(new URL('../../src/entry/worker-edge.ts', import.meta.url)), platform: 'browser', logLevel: 'silent' });
@@ -23,7 +24,7 @@ it('the worker is one module without Node', async () => {
   expect(code).not.toMatch(/^import /m);
 });
 
-edgeSuite('workerd', async ({ origin, bundles }) => {
+const start: StartEdge = async ({ origin, bundles }) => {
   const worker = new Miniflare({
     modules: true,
     script: await bundled(),
@@ -48,4 +49,7 @@ edgeSuite('workerd', async ({ origin, bundles }) => {
     fetch: (path, init) => fetch(new URL(path, url), init),
     close: () => worker.dispose(),
   };
-}, { endsBrokenChunksCleanly: true });
+};
+
+edgeSuite('workerd', start, { endsBrokenChunksCleanly: true });
+edgeTokenSuite('workerd', start);

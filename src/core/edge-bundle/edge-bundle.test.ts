@@ -2,8 +2,9 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { type EdgeBundle, encodeEdgeBundle, parseEdgeBundle } from '#core/edge-bundle/edge-bundle.ts';
+import type { TokenKey } from '#core/edge-bundle/token-key.ts';
 import { isSealcastError } from '#core/errors.ts';
-import { deviceId, sessionId } from '#core/ids.ts';
+import { assetId, deviceId, sessionId } from '#core/ids.ts';
 import { micros } from '#core/time.ts';
 
 const bundle: EdgeBundle = {
@@ -32,6 +33,40 @@ const failure = (plain: string): unknown => {
     return error;
   }
 };
+
+const jwk = { kty: 'EC', crv: 'P-256', x: 'A'.repeat(43), y: 'A'.repeat(43) } as const;
+const tokenKeys: TokenKey[] = [
+  { format: 'cwt', kid: '', alg: 'HS256', key: new Uint8Array(32).fill(0xaa) },
+  { format: 'jwt', kid: 'k', alg: 'ES256', key: jwk, issuer: 'i', audience: 'a', asset: assetId('cup') },
+  { format: 'cwt', kid: 'p', alg: 'A128GCM', key: new Uint8Array(16) },
+  { format: 'cwt', kid: 'p', alg: 'ECDH-SS+A128KW', key: { ...jwk, d: 'A'.repeat(43) } },
+];
+
+describe('keys of other makers\' tokens', () => {
+  const withKeys = (keys: unknown): string => wire((value) => (value['tokenKeys'] = keys));
+  it('round-trip', () => {
+    expect(parseEdgeBundle(encodeEdgeBundle({ ...bundle, tokenKeys }))).toEqual({ ...bundle, tokenKeys });
+  });
+  const good = { format: 'cwt', kid: 'k', alg: 'HS256', key: 'q'.repeat(42) + 'o' };
+  it.each<[string, unknown]>([
+    ['no list', {}],
+    ['one twice', [good, good]],
+    ['an unknown format', [{ ...good, format: 'saml' }]],
+    ['an unknown algorithm', [{ ...good, alg: 'HS512' }]],
+    ['a short secret', [{ ...good, key: 'qqqq' }]],
+    ['a secret where a public key belongs', [{ ...good, alg: 'ES256' }]],
+    ['a public key where a secret belongs', [{ ...good, key: jwk }]],
+    ['a private key for verifying', [{ ...good, alg: 'ES256', key: { ...jwk, d: 'A'.repeat(43) } }]],
+    ['a public key for agreeing', [{ ...good, alg: 'ECDH-SS+A128KW', key: jwk }]],
+    ['a key id with a line break', [{ ...good, kid: 'a\nb' }]],
+    ['an asset that is a path', [{ ...good, asset: '../x' }]],
+    ['an empty issuer', [{ ...good, issuer: '' }]],
+  ])('refuses %s', (_name, keys) => {
+    const error = failure(withKeys(keys));
+    expect(isSealcastError(error, 'key-unavailable')).toBe(true);
+    expect(String(error)).not.toContain('qqqq');
+  });
+});
 
 describe('edge bundle', () => {
   it('round-trips', () => {

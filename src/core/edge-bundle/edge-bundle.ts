@@ -10,6 +10,7 @@ import { decodeBase64url, encodeBase64url } from '#core/bytes/base64url.ts';
 import { SealcastError } from '#core/errors.ts';
 import { type DeviceId, deviceId, type SessionId, sessionId } from '#core/ids.ts';
 import type { Micros } from '#core/time.ts';
+import { encodeTokenKey, parseTokenKey, sameTokenKeyId, type TokenKey } from '#core/edge-bundle/token-key.ts';
 import { isJsonObject, type JsonObject, parseStrictObject } from '#core/token/strict-json.ts';
 
 /** Keys of one master-secret epoch, for use in [notBefore, notAfter). */
@@ -40,6 +41,8 @@ export type EdgeBundle = {
   /** The whole current list, not a difference. */
   readonly revokedSessions: readonly RevokedSession[];
   readonly revokedDevices: readonly RevokedDevice[];
+  /** Keys of other makers' tokens; absent: only ours are accepted. */
+  readonly tokenKeys?: readonly TokenKey[];
   /** After this instant the edge must not serve with it. */
   readonly validUntil: Micros;
 };
@@ -47,6 +50,7 @@ export type EdgeBundle = {
 /** More than an edge could be asked to hold in memory by mistake or malice. */
 export const MAX_REVOCATIONS = 1_000_000;
 const MAX_EPOCHS = 64;
+const MAX_TOKEN_KEYS = 256;
 
 const broken = (rule: string): never => {
   throw new SealcastError('key-unavailable', `edge bundle: ${rule}`);
@@ -106,6 +110,8 @@ export const parseEdgeBundle = (plain: string): EdgeBundle => {
   const zone = object(bundle['zone'], 'zone');
   const epochs = list(bundle['epochs'], 'epochs', MAX_EPOCHS).map(parseEpoch);
   if (new Set(epochs.map((item) => item.epoch)).size !== epochs.length) broken('epochs must be unique');
+  const tokenKeys = bundle['tokenKeys'] === undefined ? undefined : list(bundle['tokenKeys'], 'tokenKeys', MAX_TOKEN_KEYS).map(parseTokenKey);
+  if (tokenKeys?.some((item, index) => tokenKeys.slice(0, index).some((other) => sameTokenKeyId(item, other)))) broken('tokenKeys must differ in format, alg or kid');
   return {
     version: uint(bundle['version'], 'version'),
     issuedAt: instant(bundle['issuedAt'], 'issuedAt'),
@@ -114,6 +120,7 @@ export const parseEdgeBundle = (plain: string): EdgeBundle => {
     epochs,
     revokedSessions: list(bundle['revokedSessions'], 'revokedSessions', MAX_REVOCATIONS).map(parseRevokedSession),
     revokedDevices: list(bundle['revokedDevices'], 'revokedDevices', MAX_REVOCATIONS).map(parseRevokedDevice),
+    ...(tokenKeys !== undefined && { tokenKeys }),
     validUntil: instant(bundle['validUntil'], 'validUntil'),
   };
 };
@@ -134,5 +141,6 @@ export const encodeEdgeBundle = (bundle: EdgeBundle): string =>
     })),
     revokedSessions: bundle.revokedSessions.map((item) => ({ sid: item.session, until: item.until, reason: item.reason })),
     revokedDevices: bundle.revokedDevices.map((item) => ({ device: item.device, until: item.until })),
+    tokenKeys: bundle.tokenKeys?.map(encodeTokenKey),
     validUntil: bundle.validUntil,
   });
