@@ -43,7 +43,7 @@ describe('the media token', () => {
 });
 
 test('settings name the entry key exchange and our own clock, and differ for titles', () => {
-  expect(shakaConfig({ address, kind: 'event' })).toMatchObject({ drm: { servers: { 'org.w3.clearkey': 'https://tv.example/v1/clearkey?asset=match-1' } }, streaming: { liveSync: { enabled: true, targetLatency: 1.5 } } });
+  expect(shakaConfig({ address, kind: 'event' })).toMatchObject({ drm: { servers: { 'org.w3.clearkey': 'https://tv.example/v1/clearkey?asset=match-1' } }, manifest: { defaultPresentationDelay: 1 }, streaming: { liveSync: { enabled: true, targetLatency: 0.3 } } });
   expect(shakaConfig({ address, kind: 'title' })).toMatchObject({ streaming: { lowLatencyMode: false, liveSync: { enabled: false } } });
   expect(hlsConfig({ address, kind: 'event', targetLatency: 2 })).toMatchObject({ emeEnabled: true, lowLatencyMode: true, liveSyncDuration: 2 });
   expect(hlsConfig({ address, kind: 'title' })).not.toHaveProperty('liveSyncDuration');

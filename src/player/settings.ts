@@ -2,8 +2,8 @@
 /**
  * Recommended settings of the three stock players for protected, low-latency events and for titles.
  *
- * All of them set up EME with the entry key from /v1/clearkey; content keys come through `attachProtection`. Live settings are the
- * ones measured at 0.9 s (Shaka), 1.2-1.6 s (hls.js) from camera clock to picture.
+ * All of them set up EME with the entry key from /v1/clearkey; content keys come through `attachProtection`. Live settings aim at
+ * `targetLatency` from camera clock to picture; a player that fell behind catches up at 1.05 times normal speed.
  * Invariant: no player is told a content key or a future key id: hls.js stops for good at the first refused licence.
  */
 import type { MediaAddress } from './media-address.ts';
@@ -20,11 +20,21 @@ export type SettingsOptions = {
 
 const DEFAULT_LATENCY = 1.5;
 
+/** Shaka measures liveSync from the end of its seek range, which is this much closer to the camera than the wanted picture. */
+const SHAKA_LIVE_SYNC = 0.3;
+/** Chunk duration: the newest media that can be had is this old. */
+const CHUNK_SECONDS = 0.2;
+
 /** For `player.configure(...)` of Shaka Player 5. Media requests also need `authorizeShaka`. */
 export const shakaConfig = ({ address, kind, targetLatency = DEFAULT_LATENCY }: SettingsOptions): Record<string, unknown> => ({
   drm: { servers: { [CLEAR_KEY]: address.clearKey } },
-  // Waiting for a key looks like a stall; seeking over it would lose picture that opens a moment later.
-  streaming: { lowLatencyMode: kind === 'event', stallEnabled: false, liveSync: { enabled: kind === 'event', targetLatency, targetLatencyTolerance: 0.3, maxPlaybackRate: 1.05, minPlaybackRate: 0.95 } },
+  ...(kind === 'event' ? { manifest: { defaultPresentationDelay: Math.max(0.3, targetLatency - SHAKA_LIVE_SYNC - CHUNK_SECONDS), dash: { ignoreSuggestedPresentationDelay: true, ignoreMinBufferTime: true } } } : {}),
+  streaming: {
+    lowLatencyMode: kind === 'event',
+    // Waiting for a key looks like a stall; seeking over it would lose picture that opens a moment later.
+    stallEnabled: false,
+    liveSync: { enabled: kind === 'event', targetLatency: SHAKA_LIVE_SYNC, targetLatencyTolerance: 0.2, maxPlaybackRate: 1.05, minPlaybackRate: 0.95 },
+  },
 });
 
 /** The part of Shaka's networking engine that carries the token. */

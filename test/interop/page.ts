@@ -14,8 +14,10 @@ export type PlayerChoice = 'shaka' | 'hls' | 'dash';
 export type Report = {
   readonly frames: number;
   readonly dropped: number;
-  /** Media time of the newest frame on the screen (requestVideoFrameCallback), as the playback maps it; µs. */
+  /** The playhead as the playback maps it to media time; µs. A stalled player may nudge it without showing anything. */
   readonly mediaTime: number | undefined;
+  /** Media time of the newest frame that was shown (requestVideoFrameCallback); µs. */
+  readonly frameTime: number | undefined;
   readonly currentTime: number;
   readonly readyState: number;
   readonly state: string | undefined;
@@ -38,12 +40,15 @@ let playback: Playback | undefined;
 let notices: (string | undefined)[] = [];
 let renewals = 0;
 let lastFrameAt = 0;
+let frameTime: number | undefined;
 let failure: string | undefined;
 
 const library = (player: PlayerChoice): unknown => (globalThis as unknown as Record<string, unknown>)[{ shaka: 'shaka', hls: 'Hls', dash: 'dashjs' }[player]];
 
-const onFrame = (): void => {
+const onFrame = (_now: number, frame: VideoFrameCallbackMetadata): void => {
   lastFrameAt = performance.now();
+  const playhead = playback?.mediaTime();
+  if (playhead !== undefined) frameTime = playhead + (frame.mediaTime - video.currentTime) * 1e6;
   video.requestVideoFrameCallback(onFrame);
 };
 video.requestVideoFrameCallback(onFrame);
@@ -85,6 +90,7 @@ const harness = {
       frames: quality.totalVideoFrames - quality.droppedVideoFrames,
       dropped: quality.droppedVideoFrames,
       mediaTime: playback?.mediaTime(),
+      frameTime,
       currentTime: video.currentTime,
       readyState: video.readyState,
       state: session?.state,
