@@ -24,6 +24,7 @@ const COMMANDS: Readonly<Record<string, () => Promise<AnyCommand>>> = {
   title: () => load(import('./commands/title.ts')),
   pack: () => load(import('./commands/pack.ts')),
   sequence: () => load(import('./commands/sequence.ts')),
+  token: () => load(import('./commands/token.ts')),
   bench: () => load(import('./commands/bench.ts')),
   config: () => load(import('./commands/config.ts')),
 };

@@ -37,7 +37,8 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   'core/token': BASE,
   'core/license': [...BASE, 'core/keys', 'core/token'],
   'core/policy': [...BASE, 'core/license'],
-  'core/edge-bundle': [...BASE, 'core/token'],
+  // Bundles carry public keys (their one strict parser is licensing's) and code books (watermark).
+  'core/edge-bundle': [...BASE, 'core/token', 'core/license', 'core/watermark'],
   'core/manifest': BASE,
   'core/watermark': [...BASE, 'core/keys'],
   // Tracing reads JSON from outside with the strict reader that tokens are read with.
@@ -59,7 +60,7 @@ const NEVER_IMPORTED_BY: Readonly<Record<string, readonly string[]>> = { entry: 
 const PACKAGES: readonly (readonly [layer: RegExp, allowed: RegExp])[] = [
   [/^core/, /^$/],
   [/^ports$/, /^$/],
-  [/^crypto$/, /^(?:jose|@noble\/hashes\/[\w.]+)$/],
+  [/^crypto$/, /^(?:cbor2|jose|@noble\/hashes\/[\w.]+)$/],
   [new RegExp(`^(?:${ROLES.join('|')})$`), /^(?:hono(?:\/.*)?|jose)$/],
   [/^client$/, /^(?:jose)$/],
   [/^player$/, /^$/],

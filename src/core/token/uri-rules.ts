@@ -89,26 +89,29 @@ const componentOf = (address: RequestAddress, component: UriComponent): string =
   const slash = path.lastIndexOf('/');
   const filename = path.slice(slash + 1);
   const dot = filename.lastIndexOf('.');
-  switch (component) {
-    case 'uri': return `${scheme}://${host}${port === '' ? '' : `:${port}`}${path}${query === '' ? '' : `?${query}`}`;
-    case 'parent-path': return path.slice(0, slash);
-    case 'filename': return filename;
-    case 'stem': return dot < 0 ? filename : filename.slice(0, dot);
-    case 'extension': return dot < 0 ? '' : filename.slice(dot);
-    default: return { scheme, host, port, path, query }[component];
-  }
+  const parts: Readonly<Record<UriComponent, string>> = {
+    uri: `${scheme}://${host}${port === '' ? '' : `:${port}`}${path}${query === '' ? '' : `?${query}`}`,
+    scheme,
+    host,
+    port,
+    path,
+    query,
+    'parent-path': path.slice(0, slash),
+    filename,
+    stem: dot < 0 ? filename : filename.slice(0, dot),
+    extension: dot < 0 ? '' : filename.slice(dot),
+  };
+  return parts[component];
+};
+
+const satisfies = (rule: UriRule, text: string, sha256: (data: Uint8Array) => Uint8Array): boolean => {
+  if (rule.match === 'regex') return text.length <= MAX_MATCHED && rule.value.test(text);
+  if (rule.match === 'sha256') return equalBytes(sha256(encodeUtf8(text)), rule.value);
+  if (rule.match === 'exact') return text === rule.value;
+  if (rule.match === 'prefix') return text.startsWith(rule.value);
+  return rule.match === 'suffix' ? text.endsWith(rule.value) : text.includes(rule.value);
 };
 
 /** Whether the address satisfies every rule. */
 export const matchesUriRules = (rules: readonly UriRule[], address: RequestAddress, sha256: (data: Uint8Array) => Uint8Array): boolean =>
-  rules.every((rule) => {
-    const text = componentOf(address, rule.component);
-    switch (rule.match) {
-      case 'exact': return text === rule.value;
-      case 'prefix': return text.startsWith(rule.value);
-      case 'suffix': return text.endsWith(rule.value);
-      case 'contains': return text.includes(rule.value);
-      case 'regex': return text.length <= MAX_MATCHED && rule.value.test(text);
-      default: return equalBytes(sha256(encodeUtf8(text)), rule.value);
-    }
-  });
+  rules.every((rule) => satisfies(rule, componentOf(address, rule.component), sha256));
