@@ -13,14 +13,14 @@ import { logSumExp } from './report.ts';
 import { MODELS } from './models.ts';
 
 /** Weight of "the same account from the first reading on". */
-export const START = 0.8;
+export const START = 0.9;
 
 /** Weights of MODELS, with sum 1, fixed before the first reading. */
 export type Prior = readonly number[];
 /** Single leaks first: `aligned`. Costs a single leak 0.1 nats. */
 export const SINGLE_PRIOR: Prior = [0.9, 0.04, ...MODELS.slice(2).map(() => 0.01)];
-/** Coalitions expected: `biased`. */
-export const COALITION_PRIOR: Prior = [0.25, 0.45, ...MODELS.slice(2).map(() => 0.05)];
+/** Pairs expected first: `biased`. A single leak pays 2.1 nats, less than two segments; three and four colluders 3.5 nats. */
+export const COALITION_PRIOR: Prior = [0.12, 0.7, ...MODELS.slice(2).map(() => 0.03)];
 
 /** An e-value and where it comes from. */
 export type Evidence = {
