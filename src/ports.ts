@@ -9,6 +9,7 @@
 import type { AccountId, AssetId, ContentKey, DeviceId, GrantKey, KeyGroup, KeyId, ProtectionScheme, ReleaseMode, SessionId } from '#core/ids.ts';
 import type { EndReason } from '#core/license/reasons.ts';
 import type { EnforcementLevel } from '#core/license/renewal-state.ts';
+import type { ConcurrencyMode } from '#core/policy/decide-terms.ts';
 import type { CryptoPeriod, GrantGroup, KeySchedule, Micros, Millis } from '#core/time.ts';
 
 // ---- time, randomness, peers --------------------------------------------------------------------------------------
@@ -320,10 +321,10 @@ export interface HeartbeatStore {
 
 // ---- counting -----------------------------------------------------------------------------------------------------
 
+export type { ConcurrencyMode };
+
 /** At most `limit` streams of one account in this scope; `key` is the title or collection, and empty for `account`. */
 export type StreamLimit = { readonly scope: 'account' | 'title' | 'collection'; readonly key: string; readonly limit: number };
-/** What a start over a limit does: it is refused, or the oldest session ends, or nothing but a note. */
-export type ConcurrencyMode = 'deny-new' | 'terminate-oldest' | 'detection-only';
 /**
  * A draw on the account's bucket of content (design section 3). It fills up to `capacity` at `refill` seconds of content
  * per second of server time, is full when first seen, and gives nothing back.
@@ -334,7 +335,10 @@ export type SessionFlag = { readonly reason: EndReason; readonly by?: SessionId 
 
 /** A session that wants to start, or wants a new licence under its old id. */
 export type StreamStart = {
+  /** Its `expiresAt` is when the session leaves the count unless it is renewed. */
   readonly heartbeat: Heartbeat;
+  /** When the right ends, if that is later: flags and replays are remembered for as long again. */
+  readonly rightUntil?: Micros;
   /** For the list of conflicts that another device of the account may see. */
   readonly deviceName: string;
   readonly collection?: string;
@@ -368,6 +372,8 @@ export type Admission =
 /** An authentic renewal, before it is answered. */
 export type StreamRenewal = {
   readonly heartbeat: Heartbeat;
+  /** As of a start. */
+  readonly rightUntil?: Micros;
   readonly level: EnforcementLevel;
   /** When the state that came with the request was issued. The answer's state is issued at `heartbeat.at`. */
   readonly issued: Micros;
@@ -394,6 +400,8 @@ export type RenewalCount =
       /** Streams of the account. */
       readonly count: number;
     };
+/** A heartbeat from a time when the record could not be reached. */
+export type GatheredHeartbeat = Heartbeat & { readonly level: EnforcementLevel; readonly rightUntil?: Micros };
 /** Whose streams to count. */
 export type CountScope = { readonly account: AccountId } | { readonly title: AssetId } | { readonly collection: string } | 'service';
 
@@ -421,7 +429,7 @@ export interface ConcurrencyStore {
   /** One number per scope. Scopes wider than an account may lag by one write. */
   counts(scopes: readonly CountScope[], now: Micros): Promise<readonly number[]>;
   /** Heartbeats gathered while the record was unreachable (B103). Older than what is known, expired or flagged ones change nothing. */
-  writeBack(heartbeats: readonly (Heartbeat & { readonly level: EnforcementLevel })[], now: Micros): Promise<void>;
+  writeBack(heartbeats: readonly GatheredHeartbeat[], now: Micros): Promise<void>;
 }
 
 // ---- media --------------------------------------------------------------------------------------------------------

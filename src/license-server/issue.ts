@@ -96,6 +96,8 @@ export const createIssuer = (options: { issuer: string; keys: GrantKeySource; wr
       groupMillis: groupLength(keying.schedule) / 1000,
       interval: decision.interval,
       duration: decision.duration,
+      ownInterval: decision.own.interval,
+      ownDuration: decision.own.duration,
       live: keying.kind === 'event',
       timed: keying.mode === 'timed',
       end: horizon.to,

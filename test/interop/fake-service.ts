@@ -88,7 +88,7 @@ export const createFakeService = async (options: FakeServiceOptions): Promise<Fa
     const opened = openedRange({ opened: g0, end: horizon.to, position: g0, g0, t0: now, groupLength: G, term: micros(duration * 1000), now });
     const wraps = await Promise.all(unlockKeys(ladderHash, secret, horizon.from, horizon.to).map((key, index) => aesKw(key, grantKey(ladderHash, titleKey, asset, gen, horizon.from + index))));
     const state: RenewalState = {
-      sid, accountHash: accountHash(ladderHash, 'acc'), device: decodeBase64url(await thumbprint(device.sign)), asset, gen, level: 1, policy: 1, groupMillis: G / 1000, interval, duration,
+      sid, accountHash: accountHash(ladderHash, 'acc'), device: decodeBase64url(await thumbprint(device.sign)), asset, gen, level: 1, policy: 1, groupMillis: G / 1000, interval, duration, ownInterval: 0, ownDuration: 0,
       live: kind === 'event', timed: false, end: horizon.to, g0, t0: now, opened, issued: now, spent: 0,
     };
     const sealed = await sealTo(device.agree, encodeSealedLicense({

@@ -9,7 +9,7 @@
 import type { AccountId, AssetId, DeviceId, SessionId } from '#core/ids.ts';
 import type { EnforcementLevel } from '#core/license/renewal-state.ts';
 import type { Micros } from '#core/time.ts';
-import type { Admission, BucketDraw, ConcurrencyMode, Heartbeat, RenewalCount, SessionFlag, StreamLimit, StreamRenewal, StreamStart } from '#ports';
+import type { Admission, BucketDraw, ConcurrencyMode, GatheredHeartbeat, Heartbeat, RenewalCount, SessionFlag, StreamLimit, StreamRenewal, StreamStart } from '#ports';
 
 /** Requests, and children of one state, that are remembered per session. */
 const REMEMBERED = 8;
@@ -106,11 +106,17 @@ const draw = (usage: AccountUsage, { capacity, refill, cost }: BucketDraw, now: 
   return { tokens: left, at, fullAt: at + Math.ceil((capacity - left) / refill), wait };
 };
 
+/** A heartbeat, and when the right behind it ends. */
+type Beat = Heartbeat & { readonly rightUntil?: Micros };
+
 /** Waits longer than a day are shown as a day. */
 const LONGEST_WAIT = 86_400_000_000;
 const waitOf = (wait: number): Micros => Math.min(wait, LONGEST_WAIT) as Micros;
 
-const keepUntilOf = ({ at, expiresAt }: Heartbeat): number => expiresAt + Math.max(0, expiresAt - at);
+const keepUntilOf = ({ at, expiresAt, rightUntil = expiresAt }: Beat): number => {
+  const last = Math.max(expiresAt, rightUntil);
+  return last + Math.max(0, last - at);
+};
 
 /** Makes room for one more stream: those that do not count go first, then the one that expires first. */
 const makeRoom = (usage: AccountUsage, limit: number, now: Micros): void => {
@@ -121,7 +127,7 @@ const makeRoom = (usage: AccountUsage, limit: number, now: Micros): void => {
   }
 };
 
-const addStream = (usage: AccountUsage, heartbeat: Heartbeat, level: EnforcementLevel, most: number): Stream => {
+const addStream = (usage: AccountUsage, heartbeat: Beat, level: EnforcementLevel, most: number): Stream => {
   makeRoom(usage, most, heartbeat.at);
   const { session, device, asset, at, expiresAt } = heartbeat;
   const stream: Stream = {
@@ -135,7 +141,7 @@ const addStream = (usage: AccountUsage, heartbeat: Heartbeat, level: Enforcement
 };
 
 /** The newest heartbeat is the one that holds; a late one changes nothing. */
-const beat = (stream: Stream, heartbeat: Heartbeat, level: EnforcementLevel): void => {
+const beat = (stream: Stream, heartbeat: Beat, level: EnforcementLevel): void => {
   if (heartbeat.at < stream.at) return;
   stream.at = heartbeat.at;
   stream.expiresAt = heartbeat.expiresAt;
@@ -171,7 +177,8 @@ export type StartOutcome = Exclude<Admission, { because: 'limit' }> | { readonly
 
 /** Decides a start and takes it in if it is granted. `most`: streams kept of the account. */
 export const admit = (usage: AccountUsage, start: StreamStart, most: number): StartOutcome => {
-  const { heartbeat, limits, mode } = start;
+  const { limits, mode, rightUntil } = start;
+  const heartbeat: Beat = { ...start.heartbeat, ...(rightUntil !== undefined && { rightUntil }) };
   const now = heartbeat.at;
   prune(usage, now);
   const known = usage.streams.get(heartbeat.session);
@@ -217,7 +224,8 @@ const hasRoom = (usage: AccountUsage, stream: Stream, now: Micros): boolean => {
 
 /** Counts a renewal, unless something speaks against it. */
 export const renew = (usage: AccountUsage, renewal: StreamRenewal, most: number): RenewalCount => {
-  const { heartbeat, level, issued, request } = renewal;
+  const { level, issued, request, rightUntil } = renewal;
+  const heartbeat: Beat = { ...renewal.heartbeat, ...(rightUntil !== undefined && { rightUntil }) };
   const now = heartbeat.at;
   prune(usage, now);
   const known = usage.streams.get(heartbeat.session);
@@ -265,11 +273,11 @@ export const unflag = (usage: AccountUsage, session: SessionId, now: Micros): bo
 };
 
 /** A heartbeat that was gathered during an outage. */
-export const writeBack = (usage: AccountUsage, heartbeat: Heartbeat, level: EnforcementLevel, now: Micros, most: number): void => {
+export const writeBack = (usage: AccountUsage, heartbeat: GatheredHeartbeat, now: Micros, most: number): void => {
   prune(usage, now);
   if (heartbeat.expiresAt <= now) return;
-  const stream = usage.streams.get(heartbeat.session) ?? addStream(usage, heartbeat, level, most);
+  const stream = usage.streams.get(heartbeat.session) ?? addStream(usage, heartbeat, heartbeat.level, most);
   if (stream.flag !== undefined) return;
   if (heartbeat.at > stream.replacedAt) stream.replacedAt = 0;
-  beat(stream, heartbeat, level);
+  beat(stream, heartbeat, heartbeat.level);
 };

@@ -12,7 +12,7 @@ import { type AccountUsage, admit, countedStreams, flag, isCounted, newAccountUs
 
 /** Options of the record. */
 export type MemoryConcurrencyOptions = {
-  /** Sessions kept per account, 1-100,000; 1,000 unless told. Beyond it those that no longer count are forgotten first. */
+  /** Sessions kept per account, 1-10,000; 200 unless told. Beyond it those that no longer count are forgotten first. */
   readonly sessionsPerAccount?: number;
 };
 
@@ -27,7 +27,7 @@ const matches = (stream: Stream, scope: Exclude<CountScope, { account: AccountId
 
 /** An empty record; nothing survives the process. */
 export const createMemoryConcurrency = (options: MemoryConcurrencyOptions = {}): ConcurrencyStore => {
-  const { sessionsPerAccount: most = 1000 } = options;
+  const { sessionsPerAccount: most = 200 } = options;
   const accounts = new Map<AccountId, AccountUsage>();
   let untilSweep = SWEEP_EVERY_WRITES;
 
@@ -84,7 +84,7 @@ export const createMemoryConcurrency = (options: MemoryConcurrencyOptions = {}):
       return counts;
     },
     async writeBack(heartbeats, now) {
-      for (const heartbeat of heartbeats) writeBack(usageOf(heartbeat.account, now), heartbeat, heartbeat.level, now, most);
+      for (const heartbeat of heartbeats) writeBack(usageOf(heartbeat.account, now), heartbeat, now, most);
     },
   };
 };

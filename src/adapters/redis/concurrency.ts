@@ -9,9 +9,8 @@
 import { Cluster, type ClusterNode, Redis } from 'ioredis';
 import { SealcastError } from '#core/errors.ts';
 import type { AccountId, AssetId, SessionId } from '#core/ids.ts';
-import type { EnforcementLevel } from '#core/license/renewal-state.ts';
 import type { Micros } from '#core/time.ts';
-import type { Admission, ConcurrencyStore, CountScope, Heartbeat, LiveSession, RenewalCount } from '#ports';
+import type { Admission, ConcurrencyStore, CountScope, LiveSession, RenewalCount } from '#ports';
 import { USAGE_SCRIPT } from './usage-script.ts';
 
 /** Where the record is. */
@@ -23,7 +22,7 @@ export type RedisConcurrencyOptions = {
   readonly timeout?: number;
   /** Start of every key; `sealcast` unless told. */
   readonly prefix?: string;
-  /** Sessions kept per account; 1,000 unless told. */
+  /** Sessions kept per account, 1-10,000; 200 unless told. A decision's time grows with it. */
   readonly sessionsPerAccount?: number;
 };
 
@@ -74,7 +73,7 @@ export type RedisConcurrency = ConcurrencyStore & { close(): Promise<void> };
 
 /** Connects, or starts disconnected and keeps trying: the platform starts without its record, in emergency mode. */
 export const openRedisConcurrency = async (options: RedisConcurrencyOptions): Promise<RedisConcurrency> => {
-  const { timeout = 250, prefix = 'sealcast', sessionsPerAccount: most = 1000 } = options;
+  const { timeout = 250, prefix = 'sealcast', sessionsPerAccount: most = 200 } = options;
   const redis = connectionOf(options, timeout);
   // Every failed call says so itself; without a listener the client would print.
   redis.on('error', () => undefined);
@@ -176,7 +175,7 @@ export const openRedisConcurrency = async (options: RedisConcurrencyOptions): Pr
     },
     counts: (scopes, now) => Promise.all(scopes.map((scope) => countOf(scope, now))),
     async writeBack(heartbeats, now) {
-      const byAccount = Map.groupBy(heartbeats, ({ account }: Heartbeat & { readonly level: EnforcementLevel }) => account);
+      const byAccount = Map.groupBy(heartbeats, ({ account }) => account);
       await settled([...byAccount].map(([account, list]) => run('writeBack', account, now, { heartbeats: list })));
     },
     async close() {

@@ -13,6 +13,7 @@ export const USAGE_SCRIPT = `
 local REMEMBERED, RELOAD_GRACE, LONGEST_WAIT = 8, 60000000, 86400000000
 local call = cjson.decode(ARGV[1])
 local now, most = call.now, call.most
+if call.rightUntil then call.heartbeat.rightUntil = call.rightUntil end
 local packed = redis.call('GET', KEYS[1])
 local usage = packed and cmsgpack.unpack(packed) or { streams = {}, order = 1 }
 local streams = usage.streams
@@ -61,7 +62,10 @@ local function draw(b)
   return { tokens = tokens, at = at, full = at + math.ceil((b.capacity - tokens) / b.refill) }, wait
 end
 
-local function keepOf(h) return h.expiresAt + math.max(0, h.expiresAt - h.at) end
+local function keepOf(h)
+  local last = math.max(h.expiresAt, h.rightUntil or 0)
+  return last + math.max(0, last - h.at)
+end
 local function makeRoom()
   local list = {}
   for _, s in pairs(streams) do list[#list + 1] = s end

@@ -2,13 +2,15 @@
 /**
  * The policy engine: what one licence or renewal grants, as a pure function of everything that may matter.
  *
- * Used by the licence server and by every renewal node, so that both answer alike. This policy is constant: it keeps the
- * configured terms, honours an ended session and refuses an over-old state. The signature is the final one; counters, load and health
- * are already arguments.
- * Invariant: no I/O, no clock, no randomness; jitter comes from (session, issue time) and only ever shortens.
+ * Used by the licence server and by every renewal node, so that both answer alike, and replayable over recorded inputs (B069).
+ * Levels and their moves are `#core/policy/enforcement.ts`, lengths of time `#core/policy/decide-terms.ts`.
+ * Invariants: no I/O, no clock, no randomness; jitter comes from (session, issue time) and only ever shortens. An ended session
+ * and a state older than two terms get nothing, emergency or not (B101, B104).
  */
 import { SealcastError } from '#core/errors.ts';
 import type { AssetId, DeviceId, SessionId } from '#core/ids.ts';
+import { type ConcurrencyMode, levelTerms, type LevelTerms, normalTerms, overridden, type Overrides, ownTerms, type OwnTerms, termsNow } from '#core/policy/decide-terms.ts';
+import type { EnforcementPolicy } from '#core/policy/enforcement.ts';
 import type { Micros } from '#core/time.ts';
 import type { EndReason, Reason } from './reasons.ts';
 import type { RenewalAct } from './renewal-message.ts';
@@ -18,17 +20,30 @@ import type { EnforcementLevel, RenewalState } from './renewal-state.ts';
 export type PolicyVersion = {
   /** u16, carried in the state. */
   readonly version: number;
-  /** Renew this often. */
+  /** Renew this often: level 3, and every level without an `enforcement`. */
   readonly interval: number;
-  /** The term D: how long a right lasts, and how much content it opens ahead. Longer than the interval. */
+  /** The term D of the same: how long a right lasts, and how much content it opens ahead. Longer than the interval. */
   readonly duration: number;
   /** No grant of a live event opens more than this ahead. */
   readonly maxLiveGrant: number;
+  /** Level of accounts that nothing is known of. */
   readonly level: EnforcementLevel;
+  /** Terms of levels 1 and 2, and how accounts move; absent: one level's terms for everybody. */
+  readonly enforcement?: EnforcementPolicy;
+  /** What a start over the limit does. Default `detection-only`. */
+  readonly mode?: ConcurrencyMode;
+  /** Streams per account at a time; absent: any number. */
+  readonly limit?: number;
+  /** While the concurrency record cannot be reached a term is so many times as long, but at most `emergencyCap`. Default 3. */
+  readonly emergencyFactor?: number;
+  /** Default 30 min. */
+  readonly emergencyCap?: number;
 };
 
 /** Renew every 3 min, for 5 min at a time: the strict terms of facts B059, for everybody. */
 export const DEFAULT_POLICY: PolicyVersion = { version: 1, interval: 180_000, duration: 300_000, maxLiveGrant: 900_000, level: 1 };
+const EMERGENCY_FACTOR = 3;
+const EMERGENCY_CAP = 1_800_000;
 
 const MAX_TERM = 7 * 24 * 3600 * 1000;
 
@@ -44,16 +59,19 @@ export const policyVersion = (options: Partial<PolicyVersion> = {}): PolicyVersi
   rule(whole(policy.duration, policy.interval + 1, MAX_TERM), 'duration must be longer than the interval and at most 7 days, in whole milliseconds');
   rule(whole(policy.maxLiveGrant, policy.interval, MAX_TERM), 'maxLiveGrant must be between the interval and 7 days, in whole milliseconds');
   rule([1, 2, 3].includes(policy.level), 'level must be 1, 2 or 3');
+  rule(policy.limit === undefined || whole(policy.limit, 0, 100_000), 'limit must be 0-100,000 streams');
+  rule(policy.emergencyFactor === undefined || (policy.emergencyFactor >= 1 && policy.emergencyFactor <= 100), 'emergencyFactor must be 1-100');
+  rule(policy.emergencyCap === undefined || whole(policy.emergencyCap, 0, MAX_TERM), 'emergencyCap must be at most 7 days, in whole milliseconds');
   return policy;
 };
 
-/** Everything that may ever matter to a decision; what this policy does not look at yet is here already. */
+/** Everything that may ever matter to a decision. */
 export type DecideInput = {
   readonly policyVersion: PolicyVersion;
-  /** What is known of the account here; a renewal node knows its level from the state alone. */
+  /** What is known of the account here; a renewal node that keeps no accounts knows its level from the state alone. */
   readonly account: { readonly level: EnforcementLevel; readonly since: Micros; readonly counters: Readonly<Record<string, number>> };
   readonly device: { readonly device: DeviceId; readonly registered: boolean };
-  readonly title: { readonly asset: AssetId; readonly live: boolean; readonly timed: boolean; readonly groupMillis: number };
+  readonly title: { readonly asset: AssetId; readonly live: boolean; readonly timed: boolean; readonly groupMillis: number; /** Length of a title, ms; a renewal takes it from the state. */ readonly contentMillis?: number };
   readonly session: {
     readonly sid: SessionId;
     /** Set once the session was ended, by whatever party. */
@@ -61,10 +79,13 @@ export type DecideInput = {
     /** The entitlement's own terms in ms: they tighten the policy's, never loosen them. */
     readonly terms?: { readonly interval?: number; readonly duration?: number };
   };
+  /** What the operator set for this account, device and title; a node that knows none goes by the state. */
+  readonly overrides?: Overrides;
   /** Absent at the initial licence. */
   readonly state?: RenewalState;
   /** 1 = normal; above, the node asks for longer periods. */
   readonly load: number;
+  /** Whether the concurrency record can be reached. */
   readonly health: 'up' | 'down';
   readonly now: Micros;
 };
@@ -80,12 +101,16 @@ export type Decision = {
   readonly interval: number;
   /** The term D, ms. */
   readonly duration: number;
+  /** Terms of the session's own, for its state. */
+  readonly own: OwnTerms;
   /** Renew again after so many ms; already jittered. */
   readonly after: number;
   /** Content opened ahead of the playhead, ms. */
   readonly grant: number;
   /** What the session's start does when the account is at its limit. */
-  readonly mode: 'detection-only' | 'deny-new' | 'terminate-oldest';
+  readonly mode: ConcurrencyMode;
+  /** Streams at a time, of the account and of the account within this title; absent: any number. */
+  readonly limits: { readonly account?: number; readonly title?: number };
   readonly nextLevel: EnforcementLevel;
   readonly events: readonly DecisionEvent[];
 };
@@ -105,30 +130,54 @@ const spread = (sid: SessionId, issued: Micros): number => {
 };
 
 /** `interval` shortened by 0-10 %, the same wherever it is computed. */
-export const jittered = (interval: number, sid: SessionId, issued: Micros): number => Math.floor(interval * (1 - JITTER * spread(sid, issued)));
+export const jittered = (interval: number, sid: SessionId, issued: Micros): number => Math.ceil(interval * (1 - JITTER * spread(sid, issued)));
 
-/** A state that was not renewed for two terms is only good for a new licence. */
-const isTooOld = (state: RenewalState | undefined, now: Micros): boolean => state !== undefined && now - state.issued > 2 * state.duration * 1000;
+/** How long after its issue a state came back, in terms: up to one is on time, up to two is late, beyond is too old. */
+const termsLate = (state: RenewalState, now: Micros): number => (now - state.issued) / (state.duration * 1000);
 
-const least = (...values: readonly (number | undefined)[]): number => Math.min(...values.filter((value) => value !== undefined));
+const levelOf = ({ policyVersion: { interval, duration, enforcement }, account, title, state }: DecideInput): LevelTerms => ({
+  level: account.level,
+  // The end of a title's licence is the end of the title, so a node without a catalogue knows its length.
+  content: title.live ? undefined : (title.contentMillis ?? (state === undefined ? undefined : state.end * state.groupMillis)),
+  strict: { interval, duration },
+  enforcement,
+});
+
+/** The entitlement's terms are known where the licence is made; from there on they are in the state, and only a newer override replaces them. */
+const ownOf = ({ overrides = {}, session, state }: DecideInput, level: LevelTerms): OwnTerms =>
+  state === undefined
+    ? ownTerms(level, overrides, session.terms ?? {})
+    : { interval: overridden(overrides, 'interval') ?? state.ownInterval, duration: overridden(overrides, 'duration') ?? state.ownDuration };
 
 /** The decision on one licence (no `state`) or one renewal. Pure: the same input gives the same decision on every node. */
-export const decide = ({ policyVersion: policy, account, title, session, state, now }: DecideInput): Decision => {
-  const duration = least(policy.duration, session.terms?.duration, state?.duration, title.live ? policy.maxLiveGrant : undefined);
-  const wanted = least(policy.interval, session.terms?.interval, state?.interval);
-  // A tightened term must still leave time for a second try before it is over.
-  const interval = wanted < duration ? wanted : Math.ceil(duration / 2);
-  const [act, reason]: [RenewalAct, Reason] =
-    session.ended !== undefined ? ['end', session.ended] : isTooOld(state, now) ? ['relicense', 'state-old'] : ['extend', 'none'];
+export const decide = (input: DecideInput): Decision => {
+  const { policyVersion: policy, account, title, session, state, overrides = {}, load, health, now } = input;
+  const level = levelOf(input);
+  const own = ownOf(input, level);
+  const late = state === undefined ? 0 : termsLate(state, now);
+  const emergency = health === 'down';
+  const { interval, duration } = termsNow(normalTerms(level, own), levelTerms({ ...level, level: 3 }), {
+    stale: late > 1,
+    emergency,
+    load,
+    emergencyFactor: policy.emergencyFactor ?? EMERGENCY_FACTOR,
+    emergencyCap: policy.emergencyCap ?? EMERGENCY_CAP,
+    cap: title.live ? policy.maxLiveGrant : Number.POSITIVE_INFINITY,
+  });
+  const [act, reason]: [RenewalAct, Reason] = session.ended !== undefined ? ['end', session.ended] : late > 2 ? ['relicense', 'state-old'] : ['extend', 'none'];
+  const limit = overrides.device?.limit ?? overrides.account?.limit ?? policy.limit;
+  const note = (kind: string, applies: boolean): readonly DecisionEvent[] => (applies ? [{ kind, level: account.level }] : []);
   return {
     act,
     reason,
     interval,
     duration,
+    own,
     after: jittered(interval, session.sid, state?.issued ?? now),
     grant: act === 'extend' ? duration : 0,
-    mode: 'detection-only',
+    mode: overridden(overrides, 'mode') ?? policy.mode ?? 'detection-only',
+    limits: { ...(limit !== undefined && { account: limit }), ...(overrides.title?.limit !== undefined && { title: overrides.title.limit }) },
     nextLevel: account.level,
-    events: [],
+    events: act === 'extend' ? [...note('emergency', emergency), ...note('overload', load > 1), ...note('late', late > 1)] : [],
   };
 };

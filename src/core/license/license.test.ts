@@ -26,7 +26,7 @@ const asset = fc.stringMatching(/^[a-z0-9][a-z0-9-]{0,39}$/).map((text) => text 
 const level = fc.constantFrom(1 as const, 2 as const, 3 as const);
 const state: fc.Arbitrary<RenewalState> = fc.record({
   sid, accountHash: bytes(32), device: bytes(32), asset, gen: u16, level, policy: u16, groupMillis: fc.integer({ min: 1, max: 0xffff_ffff }),
-  interval: u32, duration: u32, live: fc.boolean(), timed: fc.boolean(), end: group, g0: group, t0: instant, opened: group, issued: instant, spent: u16,
+  interval: u32, duration: u32, ownInterval: u32, ownDuration: u32, live: fc.boolean(), timed: fc.boolean(), end: group, g0: group, t0: instant, opened: group, issued: instant, spent: u16,
 });
 const KEY = new Uint8Array(32).fill(4);
 
@@ -50,7 +50,7 @@ describe('renewal state', () => {
     fc.assert(fc.property(state, (value) => {
       const { state: decoded, body, mac } = decodeState(encodeState(hash, KEY, value));
       expect(decoded).toEqual(value);
-      expect([body.length, mac.length]).toEqual([132 + value.asset.length, 16]);
+      expect([body.length, mac.length]).toEqual([140 + value.asset.length, 16]);
     }));
   });
   it('encodes canonically: two byte strings never decode to one state', () => {
@@ -201,10 +201,10 @@ describe('decide', () => {
 
 describe('reasons', () => {
   it('have one number each, as docs/wire/renewal.md lists them, and a sentence', () => {
-    const order: Reason[] = ['none', 'viewer', 'concurrency', 'operator', 'leak', 'entitlement', 'device-revoked', 'state-old', 'horizon', 'content-ended'];
-    expect(order.map(reasonNumber)).toEqual([0, 1, 2, 3, 4, 5, 6, 7, 8, 9]);
+    const order: Reason[] = ['none', 'viewer', 'concurrency', 'operator', 'leak', 'entitlement', 'device-revoked', 'state-old', 'horizon', 'content-ended', 'replaced'];
+    expect(order.map(reasonNumber)).toEqual([0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10]);
     expect(order.map((_, number) => reasonOf(number))).toEqual(order);
-    expect(reasonOf(10)).toBeUndefined();
+    expect(reasonOf(11)).toBeUndefined();
     for (const reason of order.slice(1)) expect(reasonText(reason)).toMatch(/^[A-Z].*\.$/);
     expect([isEndReason('leak'), isEndReason('horizon'), isEndReason(4)]).toEqual([true, false, false]);
   });

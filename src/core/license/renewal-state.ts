@@ -37,6 +37,9 @@ export type RenewalState = {
   readonly interval: number;
   /** The term D, ms. */
   readonly duration: number;
+  /** Terms of the session's own in place of its level's, ms; 0 = none. They stay the same for the whole licence. */
+  readonly ownInterval: number;
+  readonly ownDuration: number;
   readonly live: boolean;
   readonly timed: boolean;
   /** First group that this licence may never open. */
@@ -54,7 +57,7 @@ export type RenewalState = {
 /** Bytes of the MAC at the end of a state. */
 export const STATE_MAC_LENGTH = 16;
 /** Bytes of a state whose asset id has one byte, and of the longest one. */
-const FIXED_LENGTH = 1 + SESSION_ID_LENGTH + 32 + 32 + 1 + 2 + 1 + 2 + 4 + 4 + 4 + 1 + 4 + 4 + 8 + 4 + 8 + 2 + STATE_MAC_LENGTH;
+const FIXED_LENGTH = 1 + SESSION_ID_LENGTH + 32 + 32 + 1 + 2 + 1 + 2 + 4 + 4 + 4 + 4 + 4 + 1 + 4 + 4 + 8 + 4 + 8 + 2 + STATE_MAC_LENGTH;
 /** Bytes of a state with the longest asset id. */
 export const MAX_STATE_LENGTH: number = FIXED_LENGTH + 40;
 
@@ -77,6 +80,8 @@ export const encodeStateBody = (state: RenewalState): Uint8Array =>
     .u32(state.groupMillis)
     .u32(state.interval)
     .u32(state.duration)
+    .u32(state.ownInterval)
+    .u32(state.ownDuration)
     .u8((state.live ? FLAG_LIVE : 0) | (state.timed ? FLAG_TIMED : 0))
     .u32(state.end)
     .u32(state.g0)
@@ -118,6 +123,8 @@ export const decodeState = (bytes: Uint8Array): { readonly state: RenewalState; 
   if (groupMillis === 0) throw broken('the group length must not be 0');
   const interval = reader.u32();
   const duration = reader.u32();
+  const ownInterval = reader.u32();
+  const ownDuration = reader.u32();
   const flags = reader.u8();
   if ((flags & ~(FLAG_LIVE | FLAG_TIMED)) !== 0) throw broken('unknown flags');
   const end = reader.u32() as GrantGroup;
@@ -131,7 +138,7 @@ export const decodeState = (bytes: Uint8Array): { readonly state: RenewalState; 
   reader.end();
   const live = (flags & FLAG_LIVE) !== 0;
   const timed = (flags & FLAG_TIMED) !== 0;
-  return { state: { sid, accountHash, device, asset, gen, level, policy, groupMillis, interval, duration, live, timed, end, g0, t0, opened, issued, spent }, body, mac };
+  return { state: { sid, accountHash, device, asset, gen, level, policy, groupMillis, interval, duration, ownInterval, ownDuration, live, timed, end, g0, t0, opened, issued, spent }, body, mac };
 };
 
 const decodeAsset = (bytes: Uint8Array): AssetId => {
