@@ -8,34 +8,17 @@
  */
 import { decodeBase64url } from '#core/bytes/base64url.ts';
 import type { ErrorCode } from '#core/errors.ts';
-import type { AssetId, SessionId } from '#core/ids.ts';
+import type { AssetId } from '#core/ids.ts';
 import type { Micros } from '#core/time.ts';
 import type { AccessClaims } from '#core/token/access-claims.ts';
 import type { MarkClaims, TokenClaims } from '#core/token/media-claims.ts';
-import { matchesUriRules, type RequestAddress, type UriRule } from '#core/token/uri-rules.ts';
+import { matchesUriRules, type RequestAddress } from '#core/token/uri-rules.ts';
 import { sha256 } from '#crypto/hmac.ts';
 import { checkTokenTimes, isMediaToken, type MediaTokenKeyId, verifyMediaToken } from '#crypto/media-token.ts';
 import { checkAccessTimes, verifyAccessToken } from '#crypto/wm-token.ts';
+import type { Denial, Granted, ViewerMark } from '#edge/granted.ts';
 import type { KeyRing } from '#edge/key-ring.ts';
 
-/** A refusal to be answered as a problem document; `detail` is for the developer and holds no secret. */
-export type Denial = { readonly ok: false; readonly code: ErrorCode; readonly detail: string };
-
-/** How the viewer's copy is marked: by the bits of a pattern, or by an id that keys of the edge turn into symbols. */
-export type ViewerMark =
-  | { readonly kind: 'pattern'; readonly bits: Uint8Array; readonly length: number }
-  | { readonly kind: 'id'; readonly vendor: number; readonly id: string; readonly operator: number | undefined; readonly keyVersion: number };
-
-/** What a verified token says, whatever its format. */
-export type Granted = {
-  readonly session?: SessionId;
-  /** The only asset it opens; absent: what `uri` allows. */
-  readonly asset?: AssetId;
-  readonly expiresAt: Micros;
-  readonly notBefore?: Micros;
-  readonly uri?: readonly UriRule[];
-  readonly mark?: ViewerMark;
-};
 /** What `authorize` says of a request. */
 export type Authorization = { readonly ok: true; readonly claims: Granted } | Denial;
 

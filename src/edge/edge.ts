@@ -3,7 +3,7 @@
  * The edge role: authorises media requests and serves them from a pull-through cache.
  *
  * docs/wire/media.md, docs/wire/edge-bundle.md. Steps of a request: locate → authorize (token, asset, revocation list) →
- * cache → respond. Pure Web-standard code: the same module runs in Node and in workerd.
+ * switch (the viewer's variant of a marked segment) → cache → respond. Pure Web-standard code: the same module runs in Node and in workerd.
  * Invariant: no byte of media leaves without a verified, unrevoked token for its asset, and no store is read on the way.
  */
 import type { EdgeBundle } from '#core/edge-bundle/edge-bundle.ts';
@@ -13,11 +13,12 @@ import { type Authorization, carriedToken, createAuthorizer, TOKEN_MEMBERS } fro
 import { type BundleSource, createBundleLoop } from '#edge/bundle-loop.ts';
 import { createDiskTier, type DiskTier } from '#edge/disk-tier.ts';
 import type { KeyRing, RenewalKey } from '#edge/key-ring.ts';
-import { addressWithoutToken, type MediaAddress, parseMediaAddress } from '#edge/media-path.ts';
+import { addressWithoutToken, parseMediaAddress } from '#edge/media-path.ts';
 import { createMemoryTier } from '#edge/memory-tier.ts';
 import { createOrigin } from '#edge/origin.ts';
 import { createPullThrough, type KeepAlive } from '#edge/pull-through.ts';
-import { createResponder, type Wish } from '#edge/respond.ts';
+import { createResponder, type Disguise, type Wish } from '#edge/respond.ts';
+import { createSwitching, type Switched } from '#edge/switching.ts';
 import { createTally } from '#edge/tally.ts';
 import type { Clock, EventSink, Fetch, Log, Metrics, ObjectStore, Random, ResponseFactory } from '#ports';
 
@@ -106,6 +107,7 @@ export const createEdge = (options: EdgeOptions): Edge => {
       metrics.observe('sealcast_edge_origin_seconds', 'Time until the origin began to answer.', seconds, { outcome });
     },
   });
+  const switching = createSwitching(objects);
   const authorizer = createAuthorizer({ remembered: options.rememberedTokens ?? 100_000 });
   const responder = createResponder(options.respond ?? plainResponse);
   const tally = createTally(metrics);
@@ -138,11 +140,11 @@ export const createEdge = (options: EdgeOptions): Edge => {
   };
 
   /** From wherever it is; the rarer half of the media path. */
-  const fetchObject = async (address: MediaAddress, wish: Wish, keepAlive: KeepAlive): Promise<Response> => {
-    const answer = await objects.open(address.key, keepAlive);
+  const fetchObject = async (kind: string, key: string, wish: Wish, keepAlive: KeepAlive, disguise?: Disguise): Promise<Response> => {
+    const answer = await objects.open(key, keepAlive);
     const now = clock.now();
-    if (answer.kind === 'refused') return counted(address.kind, 'origin', responder.refusal(answer.code, answer.detail, now, wish.head));
-    return counted(address.kind, answer.source, responder.object(answer, wish, now));
+    if (answer.kind === 'refused') return counted(kind, 'origin', responder.refusal(answer.code, answer.detail, now, wish.head));
+    return counted(kind, answer.source, responder.object(answer, wish, now, disguise));
   };
 
   /** Answers at once what is in memory: a promise per step would be a good part of what a cached segment costs. */
@@ -155,6 +157,7 @@ export const createEdge = (options: EdgeOptions): Edge => {
     if (method !== 'GET' && method !== 'HEAD') return refuse('method-not-allowed', 'media answers GET, HEAD and OPTIONS');
 
     const address = parseMediaAddress(request.url);
+    if (address === 'pace-info') return refuse('forbidden', 'pace information is for edges only');
     if (address === 'not-found') return refuse('not-found', 'there is no media at this address');
     if (address === 'bad-query') return refuse('bad-request', 'keyformat must be identity; _HLS_msn and _HLS_part must be whole numbers');
 
@@ -165,12 +168,19 @@ export const createEdge = (options: EdgeOptions): Edge => {
     const token = carriedToken({ path: address.pathToken, query: address.query, header: headers.get('authorization'), accessToken: headers.get('cta-common-access-token') });
     const verdict = authorizer.authorize({ token, asset: address.asset, keys, now, address: () => addressWithoutToken(request.url, address.pathToken, TOKEN_MEMBERS) });
 
+    const serve = (wish: Wish, key: string, disguise?: Disguise): Response | Promise<Response> => {
+      const object = objects.peek(key, now);
+      if (object === undefined) return fetchObject(address.kind, key, wish, keepAlive, disguise);
+      return counted(address.kind, 'memory', responder.object({ kind: 'stored', source: 'memory', object }, wish, now, disguise));
+    };
     const answerAs = (decided: Authorization): Response | Promise<Response> => {
       if (!decided.ok) return refuse(decided.code, decided.detail);
       const wish = wishOf(request);
-      const known = objects.peek(address.key, now);
-      if (known === undefined) return fetchObject(address, wish, keepAlive);
-      return counted(address.kind, 'memory', responder.object({ kind: 'stored', source: 'memory', object: known }, wish, now));
+      const marks = keys.markSwitch(address.asset);
+      const switched = marks && switching({ address, claims: decided.claims, marks, range: wish.range, now, keepAlive });
+      if (switched === undefined) return serve(wish, address.key);
+      const finish = (found: Switched): Response | Promise<Response> => (found.ok ? serve(wish, found.key, found.disguise) : refuse(found.code, found.detail));
+      return switched instanceof Promise ? switched.then(finish) : finish(switched);
     };
     return verdict instanceof Promise ? verdict.then(answerAs) : answerAs(verdict);
   };

@@ -6,9 +6,10 @@
  * bundle's `validUntil`.
  */
 import type { EdgeBundle, EdgeEpoch } from '#core/edge-bundle/edge-bundle.ts';
-import type { DeviceId, SessionId } from '#core/ids.ts';
+import type { AssetId, DeviceId, SessionId } from '#core/ids.ts';
 import type { Micros } from '#core/time.ts';
 import { equalBytes } from '#core/bytes/equal.ts';
+import { createMarkSwitch, type MarkSwitch } from '#edge/mark-switch.ts';
 import { createTokenKeys, type TokenKeys } from '#crypto/token-keys.ts';
 import type { MediaTokenKeyId } from '#crypto/media-token.ts';
 
@@ -26,6 +27,8 @@ export type KeyRing = {
   mediaTokenKey(kid: MediaTokenKeyId, now: Micros): Uint8Array | undefined;
   /** Keys of other makers' tokens. */
   readonly tokenKeys: TokenKeys;
+  /** Of assets whose segments have variants. */
+  markSwitch(asset: AssetId): MarkSwitch | undefined;
   isRevoked(session: SessionId, now: Micros): boolean;
   isDeviceRevoked(device: DeviceId, now: Micros): boolean;
   /** Empty for edges that do not renew. */
@@ -47,6 +50,7 @@ export const createKeyRing = (bundle: EdgeBundle, previous?: { bundle: EdgeBundl
   const devices = new Map<DeviceId, Micros>(bundle.revokedDevices.map((item) => [item.device, item.until]));
   const tokenKeys = createTokenKeys(bundle.tokenKeys ?? []);
   const unchanged = previous !== undefined && sameKeys(previous.bundle, bundle) && previous.ring.tokenKeys.fingerprint === tokenKeys.fingerprint;
+  const switches = new Map<AssetId, MarkSwitch>((bundle.marks ?? []).map((plan) => [plan.asset, createMarkSwitch(plan)]));
   return {
     version: bundle.version,
     validUntil: bundle.validUntil,
@@ -57,6 +61,7 @@ export const createKeyRing = (bundle: EdgeBundle, previous?: { bundle: EdgeBundl
       const epoch = kid.zone === bundle.zone.index ? epochs.get(kid.epoch) : undefined;
       return epoch !== undefined && now >= epoch.notBefore && now < epoch.notAfter ? epoch.mediaTokenKey : undefined;
     },
+    markSwitch: (asset) => switches.get(asset),
     isRevoked: (session, now) => now < (sessions.get(session) ?? 0),
     isDeviceRevoked: (device, now) => now < (devices.get(device) ?? 0),
     renewalKeys: () =>

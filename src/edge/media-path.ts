@@ -20,9 +20,15 @@ export type MediaAddress = {
   readonly kind: MediaKind;
   /** `{asset}/{file}{?query}`: what is asked of the origin, and the cache key. */
   readonly key: string;
+  /** `{rep}` and `{file}` of what lies in a representation, and the number of its segment; of others empty and -1. */
+  readonly representation: string;
+  readonly file: string;
+  readonly number: number;
 };
 
 const PREFIX = '/media/';
+/** Folder of pace information at an origin (ETSI TS 104 002 clause 5.7): no viewer may read it. */
+export const PACE_FOLDER = 'WMPaceInfo';
 /** Asset ids are at most 40 characters without a dot; tokens are longer or hold one. */
 const MAX_ASSET = 40;
 const MAX_ADDRESS = 8192;
@@ -73,8 +79,8 @@ const targetOf = (url: string): { path: string; query: string } => {
   return question < 0 ? { path: target, query: '' } : { path: target.slice(0, question), query: target.slice(question + 1) };
 };
 
-/** What `url` asks for. `bad-query`: a known query member with a value it cannot have. */
-export const parseMediaAddress = (url: string): (MediaAddress & { readonly query: string }) | 'not-found' | 'bad-query' => {
+/** What `url` asks for. `bad-query`: a known query member with a value it cannot have. `pace-info`: for edges only. */
+export const parseMediaAddress = (url: string): (MediaAddress & { readonly query: string }) | 'not-found' | 'bad-query' | 'pace-info' => {
   if (url.length > MAX_ADDRESS) return 'not-found';
   const { path, query } = targetOf(url);
   if (!path.startsWith(PREFIX)) return 'not-found';
@@ -83,12 +89,15 @@ export const parseMediaAddress = (url: string): (MediaAddress & { readonly query
   const pathToken = first.includes('.') || first.length > MAX_ASSET ? segments.shift() : undefined;
   const asset = segments.shift() ?? '';
   const kind = kindOf(segments);
+  if (segments.includes(PACE_FOLDER)) return 'pace-info';
   if (kind === undefined || !isAssetId(asset)) return 'not-found';
   const kept = kind === 'manifest' ? playlistQuery(query) : '';
   if (kept === undefined) return 'bad-query';
   // What is left after the asset is the file; cutting it out is cheaper than joining its parts.
   const file = path.slice(PREFIX.length + (pathToken === undefined ? 0 : pathToken.length + 1));
-  return { pathToken, asset, kind, key: file + kept, query };
+  const [representation = '', name = ''] = segments.length === 2 ? segments : [];
+  const number = kind === 'segment' || kind === 'part' ? Number.parseInt(name, 10) : -1;
+  return { pathToken, asset, kind, key: file + kept, query, representation, file: name, number };
 };
 
 /** The address a token's rules are matched against: what was asked, without the token in path or query. */

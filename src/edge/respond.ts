@@ -36,9 +36,12 @@ const PREFLIGHT: HeaderList = [
 /** What of a request decides the form of its answer. */
 export type Wish = { readonly head: boolean; readonly range: string | null; readonly ifRange: string | null; readonly ifNoneMatch: string | null };
 
+/** How an answer hides which variant it is: its own entity tag, no date of the origin's, always of age 0. */
+export type Disguise = { readonly tag: (originTag: string) => string };
+
 /** Makes the edge's responses. */
 export type Responder = {
-  object(answer: Exclude<CacheAnswer, { kind: 'refused' }>, wish: Wish, now: Micros): Response;
+  object(answer: Exclude<CacheAnswer, { kind: 'refused' }>, wish: Wish, now: Micros, disguise?: Disguise): Response;
   refusal(code: ErrorCode, detail: string, now: Micros, head: boolean): Response;
   preflight(now: Micros): Response;
 };
@@ -133,8 +136,24 @@ export const createResponder = (respond: ResponseFactory): Responder => {
     return respond(null, { status: 200, headers: list });
   };
 
+  /** Variants differ in when they were made and cached; no field may. `no-transform`: what a proxy re-encodes loses its mark. */
+  const hidden = (head: OriginHead, disguise: Disguise): OriginHead => ({
+    type: head.type,
+    cacheControl: head.cacheControl === null ? null : `${head.cacheControl}, no-transform`,
+    etag: head.etag === null ? null : disguise.tag(head.etag),
+    lastModified: null,
+  });
+
   return {
-    object: (answer, wish, now) => {
+    object: (answer, wish, now, disguise) => {
+      if (disguise !== undefined) {
+        if (answer.kind === 'stored') {
+          const { head, body, freshUntil } = answer.object;
+          return stored({ head: hidden(head, disguise), body, freshUntil, bornAt: now }, wish, now);
+        }
+        const shown = { ...answer, head: hidden(answer.head, disguise), bornAt: now };
+        return shown.kind === 'arriving' ? arriving(shown, wish, now) : direct(shown, wish, now);
+      }
       if (answer.kind === 'stored') return stored(answer.object, wish, now);
       return answer.kind === 'arriving' ? arriving(answer, wish, now) : direct(answer, wish, now);
     },

@@ -8,6 +8,7 @@ import { createEdge } from '#edge/edge.ts';
 import type { Log, Metrics, Random } from '#ports';
 import { EDGE_ID } from './edge-environment.ts';
 import { edgeSuite, type StartEdge } from './edge-suite.ts';
+import { edgeSwitchingSuite } from './edge-switching-suite.ts';
 import { edgeTokenSuite } from './edge-token-suite.ts';
 
 const log: Log = { debug: () => undefined, info: () => undefined, warn: () => undefined, error: () => undefined };
@@ -40,3 +41,4 @@ const start: StartEdge = async ({ origin, bundles }) => {
 
 edgeSuite('Node', start, { endsBrokenChunksCleanly: false });
 edgeTokenSuite('Node', start);
+edgeSwitchingSuite('Node', start);

@@ -2,10 +2,12 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { type EdgeBundle, encodeEdgeBundle, parseEdgeBundle } from '#core/edge-bundle/edge-bundle.ts';
+import type { MarkPlan } from '#core/edge-bundle/mark-plan.ts';
 import type { TokenKey } from '#core/edge-bundle/token-key.ts';
 import { isSealcastError } from '#core/errors.ts';
 import { assetId, deviceId, sessionId } from '#core/ids.ts';
 import { micros } from '#core/time.ts';
+import { startSchedule } from '#core/watermark/index.ts';
 
 const bundle: EdgeBundle = {
   version: 12,
@@ -65,6 +67,37 @@ describe('keys of other makers\' tokens', () => {
     const error = failure(withKeys(keys));
     expect(isSealcastError(error, 'key-unavailable')).toBe(true);
     expect(String(error)).not.toContain('qqqq');
+  });
+});
+
+const plan: MarkPlan = {
+  asset: assetId('cup'), sequencing: true, representations: ['v720'], names: 'letters', pace: 'number', alphabet: 5, book: 'aligned',
+  schedule: startSchedule({ alphabet: 5, viewers: 1e6 }), keys: [{ epoch: 0, key: new Uint8Array(32).fill(0xaa) }], viewerKeys: [{ version: 1, key: new Uint8Array(32).fill(0xaa) }],
+};
+
+describe('marks', () => {
+  it('round-trip', () => {
+    expect(parseEdgeBundle(encodeEdgeBundle({ ...bundle, marks: [plan] }))).toEqual({ ...bundle, marks: [plan] });
+  });
+  it.each<[string, Record<string, unknown>]>([
+    ['an alphabet of 1', { alphabet: 1 }],
+    ['an alphabet of 9', { alphabet: 9 }],
+    ['no schedule', { schedule: [] }],
+    ['a schedule that overlaps', { schedule: [{ from: 0, length: 9 }, { from: 4, length: 9 }] }],
+    ['a short key', { keys: [{ epoch: 0, key: 'qqqq' }] }],
+    ['an unknown book', { book: 'mine' }],
+    ['an unknown pace', { pace: 'always' }],
+    ['a representation that is a path', { representations: ['../v'] }],
+    ['sequencing as text', { sequencing: 'yes' }],
+    ['an asset that is a path', { asset: '../x' }],
+  ])('refuse %s', (_name, change) => {
+    const written = JSON.parse(encodeEdgeBundle({ ...bundle, marks: [plan] })) as { marks: object[] };
+    const error = failure(JSON.stringify({ ...written, marks: [{ ...written.marks[0], ...change }] }));
+    expect(isSealcastError(error)).toBe(true);
+    expect(String(error)).not.toContain('qqqq');
+  });
+  it('refuse an asset twice', () => {
+    expect(isSealcastError(failure(encodeEdgeBundle({ ...bundle, marks: [plan, plan] })), 'key-unavailable')).toBe(true);
   });
 });
 

@@ -10,6 +10,7 @@ import { decodeBase64url, encodeBase64url } from '#core/bytes/base64url.ts';
 import { SealcastError } from '#core/errors.ts';
 import { type DeviceId, deviceId, type SessionId, sessionId } from '#core/ids.ts';
 import type { Micros } from '#core/time.ts';
+import { encodeMarkPlan, type MarkPlan, parseMarkPlan } from '#core/edge-bundle/mark-plan.ts';
 import { encodeTokenKey, parseTokenKey, sameTokenKeyId, type TokenKey } from '#core/edge-bundle/token-key.ts';
 import { isJsonObject, type JsonObject, parseStrictObject } from '#core/token/strict-json.ts';
 
@@ -43,6 +44,8 @@ export type EdgeBundle = {
   readonly revokedDevices: readonly RevokedDevice[];
   /** Keys of other makers' tokens; absent: only ours are accepted. */
   readonly tokenKeys?: readonly TokenKey[];
+  /** Assets whose segments have variants. */
+  readonly marks?: readonly MarkPlan[];
   /** After this instant the edge must not serve with it. */
   readonly validUntil: Micros;
 };
@@ -51,6 +54,7 @@ export type EdgeBundle = {
 export const MAX_REVOCATIONS = 1_000_000;
 const MAX_EPOCHS = 64;
 const MAX_TOKEN_KEYS = 256;
+const MAX_MARKS = 4096;
 
 const broken = (rule: string): never => {
   throw new SealcastError('key-unavailable', `edge bundle: ${rule}`);
@@ -112,6 +116,8 @@ export const parseEdgeBundle = (plain: string): EdgeBundle => {
   if (new Set(epochs.map((item) => item.epoch)).size !== epochs.length) broken('epochs must be unique');
   const tokenKeys = bundle['tokenKeys'] === undefined ? undefined : list(bundle['tokenKeys'], 'tokenKeys', MAX_TOKEN_KEYS).map(parseTokenKey);
   if (tokenKeys?.some((item, index) => tokenKeys.slice(0, index).some((other) => sameTokenKeyId(item, other)))) broken('tokenKeys must differ in format, alg or kid');
+  const marks = bundle['marks'] === undefined ? undefined : list(bundle['marks'], 'marks', MAX_MARKS).map(parseMarkPlan);
+  if (marks !== undefined && new Set(marks.map((item) => item.asset)).size !== marks.length) broken('marks must be of different assets');
   return {
     version: uint(bundle['version'], 'version'),
     issuedAt: instant(bundle['issuedAt'], 'issuedAt'),
@@ -121,6 +127,7 @@ export const parseEdgeBundle = (plain: string): EdgeBundle => {
     revokedSessions: list(bundle['revokedSessions'], 'revokedSessions', MAX_REVOCATIONS).map(parseRevokedSession),
     revokedDevices: list(bundle['revokedDevices'], 'revokedDevices', MAX_REVOCATIONS).map(parseRevokedDevice),
     ...(tokenKeys !== undefined && { tokenKeys }),
+    ...(marks !== undefined && { marks }),
     validUntil: instant(bundle['validUntil'], 'validUntil'),
   };
 };
@@ -142,5 +149,6 @@ export const encodeEdgeBundle = (bundle: EdgeBundle): string =>
     revokedSessions: bundle.revokedSessions.map((item) => ({ sid: item.session, until: item.until, reason: item.reason })),
     revokedDevices: bundle.revokedDevices.map((item) => ({ device: item.device, until: item.until })),
     tokenKeys: bundle.tokenKeys?.map(encodeTokenKey),
+    marks: bundle.marks?.map(encodeMarkPlan),
     validUntil: bundle.validUntil,
   });

@@ -1,0 +1,108 @@
+// SPDX-License-Identifier: Apache-2.0
+/**
+ * Which variant of a segment a viewer gets: token mark and position in, symbol out.
+ *
+ * ETSI TS 104 002 clauses 5.4 and 5.7; docs/wire/edge-bundle.md, `marks`. Direct mode reads a bit of the token's pattern;
+ * indirect mode opens `wmid` to a viewer number and asks the asset's code book, a function of mark keys and position alone:
+ * every edge answers the same, before and after a restart.
+ * Invariant: without a mark that can be used there is no symbol; nothing falls back to a default variant.
+ */
+import { encodeBase64url } from '#core/bytes/base64url.ts';
+import { encodeUtf8 } from '#core/bytes/utf8.ts';
+import { type MarkPlan, OWN_VENDOR } from '#core/edge-bundle/mark-plan.ts';
+import { isSealcastError, SealcastError } from '#core/errors.ts';
+import { MAX_POSITION, variantName } from '#core/pace/pace-info.ts';
+import { openViewerId } from '#core/token/viewer-id.ts';
+import { patternBit } from '#core/token/wm-claims.ts';
+import { type CodeBook, createAdaptiveBook, createAlignedBook, createBiasedBook, type EpochKeys, position as positionOfSegment, type ViewerNumber, viewerNumber } from '#core/watermark/index.ts';
+import { hmacSha256 } from '#crypto/hmac.ts';
+import type { Denial, ViewerMark } from '#edge/granted.ts';
+
+/** A variant, or why there is none. */
+export type Choice = { readonly ok: true; readonly symbol: number } | Denial;
+
+/** The switch of one asset. */
+export type MarkSwitch = {
+  readonly plan: MarkPlan;
+  /** `position`: of the segment, counted without end; -1 is not watermarked. */
+  choose(mark: ViewerMark | undefined, position: number): Choice;
+  /** Path segment of a variant at the origin. */
+  nameOf(symbol: number): string;
+  /** An entity tag that no two viewers share, and that says nothing about the variant. */
+  tagFor(mark: ViewerMark | undefined, key: string, originTag: string): string;
+};
+
+const refused = (detail: string): Denial => ({ ok: false, code: 'token-invalid', detail });
+const unopened = refused('the watermark id of this token is not one of this event');
+const unmarked = refused('a marked segment needs a token with watermark claims');
+
+const createBook = ({ book, alphabet, schedule, keys }: MarkPlan): CodeBook => {
+  if (book === 'adaptive') return createAdaptiveBook({ alphabet });
+  const held = new Map(keys.map(({ epoch, key }) => [epoch, key]));
+  const epochKeys: EpochKeys = (epoch) => {
+    const key = held.get(epoch);
+    if (key === undefined) throw new SealcastError('key-unavailable', 'the mark key of this epoch is not at this edge');
+    return key;
+  };
+  if (book === 'aligned') return createAlignedBook({ alphabet, schedule, keys: epochKeys });
+  const bias = book === 'biased-uniform' ? 'uniform' : book === 'biased-dirichlet' ? 'dirichlet' : 'alternate';
+  return createBiasedBook({ alphabet, bias, schedule, keys: epochKeys });
+};
+
+/** The switch of a plan; its code book is made at the first viewer. */
+export const createMarkSwitch = (plan: MarkPlan): MarkSwitch => {
+  const { alphabet, sequencing } = plan;
+  let book: CodeBook | undefined;
+  // A remembered token keeps its mark object, so its viewer number is opened once.
+  const viewers = new WeakMap<ViewerMark, ViewerNumber>();
+  const tags = new WeakMap<ViewerMark, Uint8Array>();
+
+  const viewerOf = (mark: Extract<ViewerMark, { kind: 'id' }>): ViewerNumber | undefined => {
+    const known = viewers.get(mark);
+    if (known !== undefined) return known;
+    const key = mark.vendor === OWN_VENDOR ? plan.viewerKeys.find(({ version }) => version === mark.keyVersion)?.key : undefined;
+    const number = key && openViewerId(hmacSha256, key, mark.id);
+    if (number === undefined) return undefined;
+    const viewer = viewerNumber(number);
+    viewers.set(mark, viewer);
+    return viewer;
+  };
+
+  const symbolOf = (mark: ViewerMark, position: number): Choice => {
+    if (mark.kind === 'pattern') return { ok: true, symbol: patternBit(mark.bits, mark.length, position % (MAX_POSITION + 1)) };
+    const viewer = viewerOf(mark);
+    if (viewer === undefined) return unopened;
+    book ??= createBook(plan);
+    return { ok: true, symbol: book.symbol(viewer, positionOfSegment(position)) };
+  };
+
+  /** What tags of one viewer are made with: from key material, so that every edge gives the same. */
+  const tagKey = (mark: ViewerMark | undefined): Uint8Array => {
+    if (mark === undefined) return new Uint8Array(32);
+    let key = tags.get(mark);
+    if (key === undefined) {
+      const secret = plan.viewerKeys[0]?.key ?? plan.keys[0]?.key ?? new Uint8Array(32);
+      key = hmacSha256(secret, encodeUtf8(`sealcast/1/entity-tag ${mark.kind === 'id' ? mark.id : encodeBase64url(mark.bits)}`));
+      tags.set(mark, key);
+    }
+    return key;
+  };
+
+  return {
+    plan,
+    nameOf: (symbol) => variantName(plan.names, symbol),
+    choose: (mark, position) => {
+      if (mark === undefined) return unmarked;
+      if (position < 0 || !sequencing) return { ok: true, symbol: 0 };
+      try {
+        const choice = symbolOf(mark, position);
+        return choice.ok && choice.symbol >= alphabet ? refused('the pattern has more variants than the asset') : choice;
+      } catch (error) {
+        if (!isSealcastError(error)) throw error;
+        // Positions before the schedule have no epoch: the same as an epoch whose key is not here.
+        return { ok: false, code: 'key-unavailable', detail: error.message };
+      }
+    },
+    tagFor: (mark, key, originTag) => `"${encodeBase64url(hmacSha256(tagKey(mark), encodeUtf8(`${key} ${originTag}`)).subarray(0, 12))}"`,
+  };
+};
