@@ -55,13 +55,40 @@ const bodyOf = (message: IncomingMessage, first: (() => void) | undefined): Read
   );
 };
 
+/** All of a body in one array of its own. Rejects if the client goes away before its end. */
+const wholeOf = (message: IncomingMessage, first: (() => void) | undefined): Promise<Uint8Array<ArrayBuffer>> =>
+  new Promise((resolve, reject) => {
+    const chunks: Uint8Array[] = [];
+    let length = 0;
+    let ended = false;
+    first?.();
+    message.on('data', (chunk: Uint8Array) => {
+      chunks.push(chunk);
+      length += chunk.length;
+    });
+    message.once('end', () => {
+      const whole = new Uint8Array(length);
+      let at = 0;
+      for (const chunk of chunks) {
+        whole.set(chunk, at);
+        at += chunk.length;
+      }
+      ended = true;
+      resolve(whole);
+    });
+    message.once('error', reject);
+    message.once('close', () => {
+      if (!ended) reject(new Error('the client went away'));
+    });
+  });
+
 /**
  * The Web-standard request of a node:http one, or why there is none. `signal` aborts when the client goes away.
  * `goOn` tells a client that sent `Expect: 100-continue` to send its body.
  */
 export const toRequest = (
   message: IncomingMessage,
-  options: { scheme: 'http' | 'https'; maxUrl: number; signal: AbortSignal | undefined; goOn: (() => void) | undefined },
+  options: { scheme: 'http' | 'https'; maxUrl: number; signal: (() => AbortSignal) | undefined; goOn: (() => void) | undefined },
 ): Request | Refused => {
   const method = message.method ?? 'GET';
   if (FORBIDDEN_METHODS.has(method)) return { status: 405, detail: 'this method is not served' };
@@ -76,7 +103,7 @@ export const toRequest = (
     fields: message.headers,
     signal: options.signal,
     // A body of GET cannot be represented; node:http drains it and it is ignored.
-    body: hasBody && method !== 'GET' && method !== 'HEAD' ? () => bodyOf(message, options.goOn) : undefined,
+    body: hasBody && method !== 'GET' && method !== 'HEAD' ? { stream: () => bodyOf(message, options.goOn), whole: () => wholeOf(message, options.goOn) } : undefined,
   });
 };
 

@@ -108,6 +108,21 @@ describe('requests', () => {
     const { error } = await seen.promise;
     expect(error).toBeInstanceOf(Error);
   });
+  it('that break off while they are taken whole reject', async () => {
+    const seen = Promise.withResolvers<unknown>();
+    const begun = Promise.withResolvers<void>();
+    const server = await start(async (request) => {
+      const bytes = request.bytes();
+      begun.resolve();
+      seen.resolve(await bytes.catch((reason: unknown) => reason));
+      return new Response();
+    });
+    const client = await raw(server);
+    client.say('POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\npart');
+    await begun.promise;
+    client.socket.destroy();
+    expect(await seen.promise).toBeInstanceOf(Error);
+  });
   it('with Expect: 100-continue are told to go on when the handler reads, not before', async () => {
     const gate = Promise.withResolvers<void>();
     const server = await start(async (request) => {
@@ -297,23 +312,54 @@ describe('upgrades', () => {
 });
 
 describe('a request before anybody needs the real one', () => {
-  it('makes the real one once, with body and fields', async () => {
-    let bodies = 0;
+  const posted = (): { request: Request; asked: string[] } => {
+    const asked: string[] = [];
     const request = incomingRequest({
       method: 'POST',
       url: 'http://x/y',
       rawHeaders: ['A', '1', 'a', '2', 'B', '3'],
       fields: { a: '1, 2', b: '3' },
       signal: undefined,
-      body: () => {
-        bodies += 1;
-        return new Response('text').body as ReadableStream<Uint8Array>;
+      body: {
+        stream: () => {
+          asked.push('stream');
+          return new Response('"text"').body as ReadableStream<Uint8Array>;
+        },
+        whole: async () => {
+          asked.push('whole');
+          return new TextEncoder().encode('"text"');
+        },
       },
     });
+    return { request, asked };
+  };
+  it('makes the real one once, with body and fields', async () => {
+    const { request, asked } = posted();
     expect([request.headers.get('A'), request.headers.get('b'), request.headers.get('c')]).toEqual(['1, 2', '3', null]);
-    expect(bodies).toBe(0);
-    expect([request.bodyUsed, await request.text(), request.bodyUsed]).toEqual([false, 'text', true]);
+    expect(asked).toEqual([]);
+    const clone = request.clone();
+    expect([request.bodyUsed, await request.text(), request.bodyUsed]).toEqual([false, '"text"', true]);
+    expect(await clone.json()).toBe('text');
     request.headers.forEach((value, name) => expect({ a: '1, 2', b: '3' }[name]).toBe(value));
-    expect(bodies).toBe(1);
+    expect(asked).toEqual(['stream']);
+  });
+  it.each<[string, (request: Request) => Promise<unknown>, unknown]>([
+    ['bytes', (request) => request.bytes(), new TextEncoder().encode('"text"')],
+    ['arrayBuffer', async (request) => new TextDecoder().decode(await request.arrayBuffer()), '"text"'],
+    ['text', (request) => request.text(), '"text"'],
+    ['json', (request) => request.json(), 'text'],
+  ])('gives the whole body by %s without making it, and only once', async (_name, take, expected) => {
+    const { request, asked } = posted();
+    expect([request.bodyUsed, await take(request), request.bodyUsed]).toEqual([false, expected, true]);
+    expect(asked).toEqual(['whole']);
+    await expect(take(request)).rejects.toThrow(TypeError);
+    await expect(request.blob()).rejects.toThrow(TypeError);
+    expect(() => request.clone()).toThrow(TypeError);
+    expect([request.bodyUsed, request.body?.locked ?? false]).toEqual([true, true]);
+    expect(asked).toEqual(['whole']);
+  });
+  it('has an empty body where there is none', async () => {
+    const request = incomingRequest({ method: 'GET', url: 'http://x/y', rawHeaders: [], fields: {}, signal: undefined, body: undefined });
+    expect([await request.bytes(), request.bodyUsed]).toEqual([new Uint8Array(0), false]);
   });
 });

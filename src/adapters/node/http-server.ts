@@ -56,6 +56,17 @@ const problem = (error: unknown, status: number): Response => {
   return new Response(JSON.stringify(document), { status, headers: { 'content-type': 'application/problem+json', 'cache-control': 'no-store' } });
 };
 
+/** Aborts when the client goes away before it has its answer. */
+const abortedWith = (message: IncomingMessage, answer: ServerResponse): AbortSignal => {
+  const abort = new AbortController();
+  const gone = (): void => {
+    if (!answer.writableEnded) abort.abort(new Error('the client went away'));
+  };
+  if (message.socket.destroyed) gone();
+  else answer.once('close', gone);
+  return abort.signal;
+};
+
 /** Starts listening; rejects if the address cannot be had. */
 export const serve = async (handler: ServerHandler, options: ServeOptions): Promise<RunningServer> => {
   const { log, tls, maxUrl = 8192 } = options;
@@ -69,14 +80,7 @@ export const serve = async (handler: ServerHandler, options: ServeOptions): Prom
 
   const serveOne = (expectsContinue: boolean) => (message: IncomingMessage, answer: ServerResponse): void => {
     const goOn = expectsContinue ? (): void => answer.writeContinue() : undefined;
-    let signal: AbortSignal | undefined;
-    if (message.method !== 'GET' && message.method !== 'HEAD') {
-      const abort = new AbortController();
-      answer.once('close', () => {
-        if (!answer.writableEnded) abort.abort(new Error('the client went away'));
-      });
-      signal = abort.signal;
-    }
+    const signal = message.method === 'GET' || message.method === 'HEAD' ? undefined : (): AbortSignal => abortedWith(message, answer);
     const write = (response: Response): void => {
       // A client still waiting for 100 Continue must not send a body that nobody reads.
       writeResponse(response, answer, closing !== undefined || (expectsContinue && !message.readableDidRead));
