@@ -182,6 +182,7 @@ export const buildRoles = async (parts: Parts): Promise<Roles> => {
           : { zones: zonesOfBundle(() => bundle?.newest()), flags: flagsOfBundle(() => bundle?.newest()), policy: policyVersion(termsOf(config)) }),
         heartbeats: stores.heartbeats,
         hash: nodeLadderHash,
+        respond: bufferedResponse,
         clock, log, events, metrics,
       })
     : undefined;

@@ -7,30 +7,31 @@
  */
 import { type ErrorCode, problemOf, SealcastError } from '#core/errors.ts';
 import { MAX_REQUEST_LENGTH } from '#core/license/renewal-message.ts';
-import type { Log } from '#ports';
+import type { Log, ResponseFactory } from '#ports';
 import type { RenewalOutcome } from './outcome.ts';
 
 const PATH = '/v1/renew';
 const TOKEN_HEADER = 'Sealcast-Media-Token';
-const HEADERS = {
-  'Access-Control-Allow-Origin': '*',
-  'Access-Control-Expose-Headers': `${TOKEN_HEADER}, Date`,
-  'Cache-Control': 'no-store',
-  'X-Content-Type-Options': 'nosniff',
-};
-const PREFLIGHT = { 'Access-Control-Allow-Methods': 'POST', 'Access-Control-Allow-Headers': 'Content-Type', 'Access-Control-Max-Age': '86400' };
+const HEADERS: readonly [string, string][] = [
+  ['Access-Control-Allow-Origin', '*'],
+  ['Access-Control-Expose-Headers', `${TOKEN_HEADER}, Date`],
+  ['Cache-Control', 'no-store'],
+  ['X-Content-Type-Options', 'nosniff'],
+];
+const PREFLIGHT: readonly [string, string][] = [['Access-Control-Allow-Methods', 'POST'], ['Access-Control-Allow-Headers', 'Content-Type'], ['Access-Control-Max-Age', '86400']];
 
 /** Never rejects: refusals and faults become problem documents. */
-export const createRenewalHandler = (renew: (bytes: Uint8Array) => RenewalOutcome, log: Log): ((request: Request) => Promise<Response>) => {
+export const createRenewalHandler = (renew: (bytes: Uint8Array) => RenewalOutcome, log: Log, respond: ResponseFactory): ((request: Request) => Promise<Response>) => {
   return async (request) => {
     try {
       if (new URL(request.url).pathname !== PATH) throw new SealcastError('not-found', 'no such route of the renewal node');
-      if (request.method === 'OPTIONS') return new Response(null, { status: 204, headers: { ...HEADERS, ...PREFLIGHT } });
+      if (request.method === 'OPTIONS') return new Response(null, { status: 204, headers: [...HEADERS, ...PREFLIGHT] });
       if (request.method !== 'POST') throw new SealcastError('method-not-allowed', 'renewals take POST');
       const outcome = renew(await readBody(request));
       if (outcome.kind === 'refused') return problem(outcome.code, outcome.detail);
-      const token = outcome.mediaToken === undefined ? {} : { [TOKEN_HEADER]: outcome.mediaToken };
-      return new Response(outcome.bytes as BodyInit, { headers: { ...HEADERS, ...token, 'Content-Type': 'application/octet-stream' } });
+      const headers: [string, string][] = [...HEADERS, ['Content-Type', 'application/octet-stream'], ['Content-Length', String(outcome.bytes.length)]];
+      if (outcome.mediaToken !== undefined) headers.push([TOKEN_HEADER, outcome.mediaToken]);
+      return respond(outcome.bytes, { status: 200, headers });
     } catch (error) {
       if (error instanceof SealcastError) return problem(error.code, error.message);
       log.error('renewal failed', { error: error instanceof Error ? error.name : typeof error });
@@ -41,16 +42,24 @@ export const createRenewalHandler = (renew: (bytes: Uint8Array) => RenewalOutcom
 
 const problem = (code: ErrorCode, detail: string): Response => {
   const body = problemOf(new SealcastError(code, detail));
-  return new Response(JSON.stringify(body), { status: body.status, headers: { ...HEADERS, 'Content-Type': 'application/problem+json' } });
+  return new Response(JSON.stringify(body), { status: body.status, headers: [...HEADERS, ['Content-Type', 'application/problem+json']] });
 };
 
+const tooLarge = (): SealcastError => new SealcastError('payload-too-large', `a renewal has at most ${MAX_REQUEST_LENGTH} bytes`);
+
 const readBody = async (request: Request): Promise<Uint8Array> => {
-  const tooLarge = new SealcastError('payload-too-large', `a renewal has at most ${MAX_REQUEST_LENGTH} bytes`);
-  if (Number(request.headers.get('content-length') ?? '0') > MAX_REQUEST_LENGTH) throw tooLarge;
+  const announced = request.headers.get('content-length');
+  if (announced !== null) {
+    if (!(Number(announced) <= MAX_REQUEST_LENGTH)) throw tooLarge();
+    // HTTP itself ends the body there (RFC 9112 section 6.3), so it can be taken whole.
+    const whole = new Uint8Array(await request.arrayBuffer());
+    if (whole.length > MAX_REQUEST_LENGTH) throw tooLarge();
+    return whole;
+  }
   const bytes = new Uint8Array(MAX_REQUEST_LENGTH);
   let length = 0;
   for await (const chunk of request.body ?? []) {
-    if (length + chunk.length > MAX_REQUEST_LENGTH) throw tooLarge;
+    if (length + chunk.length > MAX_REQUEST_LENGTH) throw tooLarge();
     bytes.set(chunk, length);
     length += chunk.length;
   }

@@ -22,7 +22,7 @@ import type { ZoneKeys, ZoneKeysFinder } from '#core/license/zone-keys.ts';
 import type { Micros } from '#core/time.ts';
 import { ladderHash } from '#crypto/ladder-hash.ts';
 import { mintMediaToken } from '#crypto/media-token.ts';
-import type { Clock, EventSink, HeartbeatStore, Log, Metrics } from '#ports';
+import type { Clock, EventSink, HeartbeatStore, Log, Metrics, ResponseFactory } from '#ports';
 import { createRenewalHandler } from './handler.ts';
 import type { RenewalOutcome } from './outcome.ts';
 import { createReplays } from './replays.ts';
@@ -39,6 +39,8 @@ export type RenewalOptions = {
   readonly clock: Clock;
   /** Hashes of the key ladder; default: the portable ones. `#adapters/node/ladder-hash.ts` is faster. */
   readonly hash?: LadderHash;
+  /** How answers are made; default: the platform's `Response`. `#adapters/node/http-response.ts` is faster behind `serve`. */
+  readonly respond?: ResponseFactory;
   readonly log: Log;
   readonly events: EventSink;
   readonly metrics: Metrics;
@@ -54,6 +56,8 @@ export type Renewal = {
 
 type Verified = DecodedRequest & { readonly zone: ZoneKeys; readonly sessionKey: Uint8Array; readonly renewalKey: Uint8Array; readonly stateKey: Uint8Array };
 type Grant = { readonly act: RenewalAct; readonly reason: Reason; readonly state: RenewalState; readonly after: number };
+
+const platformResponse: ResponseFactory = (body, init) => new Response(body as BodyInit | null, init);
 
 /** Remembers no session; only the last request of each, so as not to count it twice. */
 export const createRenewal = (options: RenewalOptions): Renewal => {
@@ -163,5 +167,5 @@ export const createRenewal = (options: RenewalOptions): Renewal => {
     return { kind: 'answered', bytes: answer, act, reason, session: state.sid, opened: state.opened, ...token };
   };
 
-  return { renew, handler: createRenewalHandler(renew, log) };
+  return { renew, handler: createRenewalHandler(renew, log, options.respond ?? platformResponse) };
 };
