@@ -48,6 +48,8 @@ export type ServerTime = {
 
 /** How much worse a kept sample gets per millisecond of age: two crystal clocks differ by less than 100 ppm. */
 const DRIFT = 1e-4;
+/** Estimates that differ by so much more than their errors (µs) contradict each other. */
+const SLEEP = 1_000_000;
 
 /** An estimate without samples; `clock` carries it on between them. */
 export const createServerTime = (clock: Clock): ServerTime => {
@@ -59,8 +61,11 @@ export const createServerTime = (clock: Clock): ServerTime => {
     uncertainty: () => (best === undefined ? (Number.POSITIVE_INFINITY as Millis) : errorOf(best)),
     sample(time, sent, received) {
       const error = ((received - sent) / 2) as Millis;
-      if (best !== undefined && errorOf(best) < error) return;
-      best = { time, at: ((sent + received) / 2) as Millis, error };
+      const at = ((sent + received) / 2) as Millis;
+      // A device that slept: its monotonic clock stood still, so the two samples cannot both be right, and the newer one is.
+      const contradicted = best !== undefined && Math.abs(time - (best.time + (at - best.at) * 1000)) > (errorOf(best) + error) * 1000 + SLEEP;
+      if (best !== undefined && !contradicted && errorOf(best) < error) return;
+      best = { time, at, error };
     },
   };
 };

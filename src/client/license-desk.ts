@@ -16,8 +16,10 @@ import type { Micros } from '#core/time.ts';
 import { isJsonObject, type JsonObject } from '#core/token/strict-json.ts';
 import { sha256 } from '#crypto/hmac.ts';
 import { importVerifyKey, type JwsKey, openSealed, verifyJws } from '#crypto/jose.ts';
+import type { Random } from '#ports';
 import type { ServerTime } from './clock.ts';
 import type { Device } from './device.ts';
+import { orderAddresses } from './server-address.ts';
 import type { Answer, Failure, Transport } from './transport.ts';
 
 /** A verified and opened licence. Holds keys: never log it. */
@@ -32,14 +34,20 @@ export type Admission = {
   readonly licenseUrls: readonly string[];
 };
 
+/** A stop as it goes over the wire. */
+export type SignedStop = { readonly sid: SessionId; readonly at: Micros; readonly proof: string };
+
 type Outcome<T> = { readonly ok: true; readonly value: T } | Failure;
 
 /** The licence server's routes as one device uses them. Expected refusals are values. */
 export type Desk = {
-  start(request: { readonly asset: AssetId; readonly entitlement: string; readonly position?: Micros }): Promise<Outcome<Admission>>;
+  /** `ends`: termination codes of sessions that end in favour of this one. */
+  start(request: { readonly asset: AssetId; readonly entitlement: string; readonly position?: Micros; readonly ends: readonly string[] }): Promise<Outcome<Admission>>;
   relicense(request: { readonly sid: SessionId; readonly urls: readonly string[]; readonly position?: Micros }, signal?: AbortSignal): Promise<Outcome<Admission>>;
-  /** True once the server acknowledged. */
-  stop(sid: SessionId): Promise<boolean>;
+  /** Signs a stop ahead of time, since a page that closes cannot wait for a signature. */
+  prepareStop(sid: SessionId): Promise<SignedStop>;
+  /** Sends a signed stop before it returns; true once the server acknowledged. */
+  stop(signed: SignedStop): Promise<boolean>;
   registerDevice(entitlement: string): Promise<Outcome<DeviceId>>;
 };
 
@@ -55,17 +63,24 @@ const post = (body: object): { method: 'POST'; body: string; headers: typeof JSO
 /** Addresses of a route on every server. */
 const route = (servers: readonly string[], path: string): readonly string[] => servers.map((server) => new URL(path, server).href);
 
-/** Addresses from an answer: absolute, or relative to the server that answered. http(s) only. */
-const addresses = (value: unknown, base: string): readonly string[] => {
-  const urls = membersOf(value, 'addresses', 'bad-request', ['urls'], [], true).list('urls', 16);
-  const parsed = urls.map((url) => new URL(String(url), base));
-  if (parsed.length === 0 || parsed.some((url) => !/^https?:$/.test(url.protocol))) throw new SealcastError('bad-request', 'addresses: urls must hold at least one http or https address');
-  return parsed.map((url) => url.href);
+/** Addresses from an answer: absolute, or relative to the server that answered; texts, or objects with a place. */
+const addresses = (value: unknown, base: string, random: Random): readonly string[] => {
+  const urls = membersOf(value, 'addresses', 'bad-request', ['urls'], [], true).list('urls', 64);
+  if (urls.length === 0) throw new SealcastError('bad-request', 'addresses: urls must hold at least one address');
+  return orderAddresses(urls.map((url) => (isJsonObject(url) ? (url as { url: string }) : String(url))), random, base);
 };
 
-/** A desk for one device at `servers` (base addresses, tried in turn). */
-export const createDesk = (options: { readonly servers: readonly string[]; readonly device: Device; readonly transport: Transport; readonly serverTime: ServerTime }): Desk => {
-  const { servers, device, transport, serverTime } = options;
+/** A desk for one device at `servers` (base addresses, tried in turn). `renewalServers` are asked after those that the service names. */
+export const createDesk = (options: {
+  readonly servers: readonly string[];
+  readonly renewalServers: readonly string[];
+  readonly device: Device;
+  readonly transport: Transport;
+  readonly serverTime: ServerTime;
+  readonly random: Random;
+}): Desk => {
+  const { servers, device, transport, serverTime, random } = options;
+  const merged = (named: readonly string[], own: readonly string[]): readonly string[] => [...new Set([...named, ...own])];
   const published = new Map<string, JwsKey>();
 
   const loadKeys = async (): Promise<void> => {
@@ -117,8 +132,8 @@ export const createDesk = (options: { readonly servers: readonly string[]; reado
       license: await openLicense(body.text('license', { most: MAX_LICENSE }), { ...expected, sid }),
       mediaToken: body.text('mediaToken', { most: MAX_TOKEN }),
       mediaTokenExpires: body.integer('mediaTokenExpires', 0, TIMESTAMP_LIMIT) as Micros,
-      renewUrls: addresses(body.value('renew'), answer.url),
-      licenseUrls: addresses(body.value('licenses'), answer.url),
+      renewUrls: merged(addresses(body.value('renew'), answer.url, random), route(options.renewalServers, '/v1/renew')),
+      licenseUrls: merged(addresses(body.value('licenses'), answer.url, random), route(servers, '/v1/licenses')),
     };
   };
 
@@ -142,10 +157,10 @@ export const createDesk = (options: { readonly servers: readonly string[]; reado
   };
 
   return {
-    async start({ asset, entitlement, position }) {
+    async start({ asset, entitlement, position, ends }) {
       const request = await entitled('session-proof+jwt', asset, entitlement);
       if (!request.ok) return request;
-      const body = { ...request.value, asset, ...(position === undefined ? {} : { position }) };
+      const body = { ...request.value, asset, ...(position === undefined ? {} : { position }), ...(ends.length === 0 ? {} : { ends }) };
       return transport.request(route(servers, '/v1/sessions'), post(body), (answer) => admit(answer, { asset }));
     },
     async relicense({ sid, urls, position }, signal) {
@@ -154,10 +169,13 @@ export const createDesk = (options: { readonly servers: readonly string[]; reado
       const proof = await device.prove('license-proof+jwt', { sid, nonce: fresh.value });
       return transport.request(urls, post({ sid, nonce: fresh.value, proof, ...(position === undefined ? {} : { position }) }), (answer) => admit(answer, { sid }), signal);
     },
-    async stop(sid) {
+    async prepareStop(sid) {
       const at = serverTime.now();
-      const proof = await device.prove('stop+jwt', { sid, at, reason: 'viewer' });
-      const answer = await transport.request(route(servers, '/v1/stop'), { ...post({ sid, at, proof }), keepalive: true }, () => true);
+      return { sid, at, proof: await device.prove('stop+jwt', { sid, at, reason: 'viewer' }) };
+    },
+    async stop(signed) {
+      // Without a content type of its own the request needs no preflight, which would not survive the page.
+      const answer = await transport.request(route(servers, '/v1/stop'), { method: 'POST', body: JSON.stringify(signed), keepalive: true }, () => true);
       return answer.ok;
     },
     async registerDevice(entitlement) {

@@ -10,8 +10,12 @@ import type { Millis } from '#core/time.ts';
 import type { Clock, Random } from '#ports';
 import { type Failure, backoff } from './transport.ts';
 
-/** What came of one attempt. `over`: the session ended, nothing is to be scheduled any more. */
-export type Attempt = { readonly ok: true; readonly after: Millis } | { readonly ok: false; readonly failure: Failure } | { readonly ok: false; readonly over: true };
+/** What came of one attempt. `over`: the session ended, nothing is to be scheduled any more. `idle`: nothing until `run` is called. */
+export type Attempt =
+  | { readonly ok: true; readonly after: Millis }
+  | { readonly ok: false; readonly failure: Failure }
+  | { readonly ok: false; readonly over: true }
+  | { readonly ok: false; readonly idle: true };
 
 /** Plans and runs attempts. Idle until `arm`, `run` or `hurry` is called. */
 export type RenewalTimer = {
@@ -23,6 +27,8 @@ export type RenewalTimer = {
   hurry(gap: Millis): void;
   /** Attempts that failed in a row. */
   readonly failures: number;
+  /** Monotonic ms at which the next attempt is planned; undefined while none is. */
+  readonly due: Millis | undefined;
   stop(): void;
 };
 
@@ -38,16 +44,20 @@ export const createRenewalTimer = (options: {
   let cancel = (): void => undefined;
   let running: Promise<boolean> | undefined;
   let startedAt = Number.NEGATIVE_INFINITY;
+  let due: Millis | undefined;
   let failures = 0;
   let stopped = false;
 
   const arm = (delay: Millis): void => {
     cancel();
-    if (!stopped) cancel = clock.after(delay, () => void run());
+    if (stopped) return;
+    due = (clock.monotonic() + delay) as Millis;
+    cancel = clock.after(delay, () => void run());
   };
 
   const attempt = async (): Promise<boolean> => {
     cancel();
+    due = undefined;
     startedAt = clock.monotonic();
     const outcome = await options.attempt();
     running = undefined;
@@ -80,8 +90,12 @@ export const createRenewalTimer = (options: {
     get failures() {
       return failures;
     },
+    get due() {
+      return due;
+    },
     stop() {
       stopped = true;
+      due = undefined;
       cancel();
     },
   };

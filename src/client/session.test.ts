@@ -284,15 +284,11 @@ describe('the playhead', () => {
     await clock.advance(1);
     expect(renewals()).toBe(1);
     expect(session.openedRange.to).toBe(18e6);
-    // Playing faster than time, the anchor holds the server back: asking would open nothing.
+    // Playing faster than time, the anchor holds the server back: asking for a renewal would open nothing.
     await clock.advance(1000);
     session.playhead(micros(17e6));
     await clock.advance(1);
     expect(renewals()).toBe(1);
-    await clock.advance(4100);
-    session.playhead(micros(17e6));
-    await clock.advance(1);
-    expect(renewals()).toBe(2);
     await session.stop();
   });
 

@@ -7,10 +7,9 @@
  * MAC was; after the end no key leaves and none is left behind.
  */
 import type { ErrorCode } from '#core/errors.ts';
-import { ERRORS } from '#core/errors.ts';
-import type { ContentKey } from '#core/ids.ts';
+import { type ContentKey, isSessionId, type SessionId } from '#core/ids.ts';
 import { reachOf } from '#core/license/opened-range.ts';
-import { type Reason, reasonText } from '#core/license/reasons.ts';
+import { isEndReason, type Reason } from '#core/license/reasons.ts';
 import { encodeRequest, nextState, openAnswer } from '#core/license/renewal-message.ts';
 import { decodeState } from '#core/license/renewal-state.ts';
 import { groupAt, groupLength } from '#core/time.ts';
@@ -20,9 +19,11 @@ import type { Clock, Random } from '#ports';
 import type { ServerTime } from './clock.ts';
 import { createEmitter } from './emitter.ts';
 import { type KeyRing, createKeyRing } from './key-ring.ts';
-import type { Admission, Desk } from './license-desk.ts';
+import type { Admission, Desk, SignedStop } from './license-desk.ts';
+import { createPresence } from './presence.ts';
 import { type Attempt, createRenewalTimer } from './renewal-timer.ts';
 import type { OpenedKey, Session, SessionEnd, SessionEvents, SessionState } from './session-types.ts';
+import { type Texts, textOf } from './texts/texts.ts';
 import { type Failure, type Transport, fraction } from './transport.ts';
 
 /** What a session is made of; `startSession` puts it together. */
@@ -37,23 +38,29 @@ export type SessionParts = {
   readonly keepBehind: Micros;
   /** Titles: where the viewer starts. */
   readonly startAt: Micros;
+  /** A pause of this length ends renewals until somebody watches again. */
+  readonly idleAfter: Millis;
+  readonly texts: Texts;
 };
 
-const EXPIRED_TEXT = 'The connection to the service was lost. Playback goes on as soon as it is back.';
 /** A player stands some frames before the first one it has no key for, and never gets closer. */
 const EXPIRY_SLACK = 500_000;
 /** Least pause between two renewals, and between two licences, that the playhead asks for. */
 const RENEWAL_GAP = 1000 as Millis;
 const LICENSE_GAP = 3000 as Millis;
-/** Share of the spare time (term minus interval) at which content left, not time, asks for a renewal. */
+/** Share of the spare time (term minus interval) at which content left, not time, asks for a renewal; at most one interval. */
 const CONTENT_MARGIN = 0.9;
+/** Share of that at which a viewer who plays faster than time, and so faster than renewals may open, gets a licence where he is. */
+const LICENSE_MARGIN = 0.5;
+/** An address gets at least so long to answer, however little content is left. */
+const LEAST_DEADLINE = 500;
 /** Licences whose grants stay in use after newer ones came, so that the picture does not notice the change. */
 const MAX_RINGS = 3;
 const TOKEN_HEADER = 'sealcast-media-token';
 
 /** A running session from its admission; it renews itself from now on. */
 export const createSession = (parts: SessionParts): Session => {
-  const { desk, transport, clock, random, serverTime } = parts;
+  const { desk, transport, clock, random, serverTime, texts } = parts;
   const events = createEmitter<SessionEvents>();
   let { license, mediaToken, mediaTokenExpires, renewUrls, licenseUrls } = parts.admission;
   const { sid, asset, kind, scheme, entryKid } = license;
@@ -67,8 +74,10 @@ export const createSession = (parts: SessionParts): Session => {
   let reported: { readonly mediaTime: Micros } | undefined;
   let wantsLicense = false;
   let cancelExpiry = (): void => undefined;
+  let signedStop: SignedStop | undefined;
   const giveUp = new AbortController();
   const startedAt = clock.monotonic();
+  const presence = createPresence({ clock, idleAfter: parts.idleAfter });
 
   // ---- where the viewer is --------------------------------------------------------------------------------------
 
@@ -80,18 +89,30 @@ export const createSession = (parts: SessionParts): Session => {
   const contentLeft = (): Micros => (openedTo() - playhead()) as Micros;
   const expiresAt = (): Micros => (serverTime.now() + Math.max(0, contentLeft())) as Micros;
 
-  /** Whether a renewal now would open more, by the servers' own formula: asking earlier is of no use. */
-  const canExtend = (): boolean => {
+  /**
+   * What a renewal now would open, by the servers' own formula: `more`, nothing because the playhead runs ahead of the anchor (`ahead`), or nothing at all.
+   */
+  const prospect = (): 'more' | 'ahead' | 'nothing' => {
     const { g0, t0, end: horizonEnd } = decodeState(renewalState).state;
-    const reach = reachOf({ position: groupNow(), g0, t0, groupLength: groupLength(license.schedule), term: (terms.duration * 1000) as Micros, now: serverTime.now() });
-    return Math.min(reach, horizonEnd) > opened;
+    const reach = { position: groupNow(), g0, t0, groupLength: groupLength(license.schedule), term: (terms.duration * 1000) as Micros, now: serverTime.now() };
+    if (Math.min(reachOf(reach), horizonEnd) > opened) return 'more';
+    return Math.min(reach.position + Math.ceil(reach.term / reach.groupLength), horizonEnd) > opened ? 'ahead' : 'nothing';
+  };
+
+  /** Content left, in ms, below which it and not the time asks for a renewal. */
+  const margin = (): number => Math.min(CONTENT_MARGIN * (terms.duration - terms.interval), terms.interval);
+
+  /** Dead addresses must not use up the content that is left before the last one was asked. Once it is used up, slow ones get their full time. */
+  const deadline = (): Millis => {
+    const left = (contentLeft() - EXPIRY_SLACK) / 1000;
+    return (left <= 0 ? Number.POSITIVE_INFINITY : Math.max(LEAST_DEADLINE, left / (renewUrls.length + 1))) as Millis;
   };
 
   // ---- state ----------------------------------------------------------------------------------------------------
 
-  const finish = (code: Reason | ErrorCode, text: string): void => {
+  const finish = (code: Reason | ErrorCode, by?: SessionId): void => {
     if (end !== undefined) return;
-    end = { code, text, at: serverTime.now() };
+    end = { code, text: textOf(code, texts), at: serverTime.now(), ...(by !== undefined && { by }) };
     state = 'ended';
     timer.stop();
     cancelExpiry();
@@ -109,13 +130,19 @@ export const createSession = (parts: SessionParts): Session => {
     if (left > 0) cancelExpiry = clock.after(Math.ceil(left / 1000) as Millis, watchExpiry);
     else if (timer.failures > 0 && state === 'degraded') {
       state = 'expired';
-      events.emit('expired', { text: EXPIRED_TEXT, at: serverTime.now() });
+      events.emit('expired', { text: textOf('connection-lost', texts), at: serverTime.now() });
     }
+  };
+
+  /** Pages that close cannot wait for a signature, so there is always one at hand that is not older than a renewal. */
+  const keepStopReady = (): void => {
+    void desk.prepareStop(sid).then((signed) => (signedStop = signed));
   };
 
   const accepted = (): void => {
     state = 'active';
     watchExpiry();
+    keepStopReady();
     events.emit('renewed', { expiresAt: expiresAt() });
   };
 
@@ -127,8 +154,8 @@ export const createSession = (parts: SessionParts): Session => {
 
   const failed = (failure: Failure): Attempt => {
     if (!failure.final) return { ok: false, failure };
-    const code = failure.code ?? 'internal';
-    finish(code, ERRORS[code].viewer);
+    const { reason, by } = failure.extra ?? {};
+    finish(failure.code === 'session-ended' && isEndReason(reason) ? reason : (failure.code ?? 'internal'), typeof by === 'string' && isSessionId(by) ? by : undefined);
     return { ok: false, over: true };
   };
 
@@ -148,7 +175,17 @@ export const createSession = (parts: SessionParts): Session => {
   /** The first renewal of a licence has no jittered `after` from a server: shorten it here, by 0-10 %. */
   const earlier = (interval: number): Millis => (interval * (1 - fraction(random) / 10)) as Millis;
 
+  const rest = (): Attempt => {
+    cancelExpiry();
+    if (state !== 'idle') {
+      state = 'idle';
+      events.emit('idle', { at: serverTime.now() });
+    }
+    return { ok: false, idle: true };
+  };
+
   const renewOnce = async (): Promise<Attempt> => {
+    if (presence.idle) return rest();
     if (wantsLicense) return relicense();
     const { bytes, mac } = encodeRequest(ladderHash, license.renewalKey, { position: groupNow(), clientTime: serverTime.now(), state: renewalState });
     const exchange = { method: 'POST', body: bytes, headers: { 'content-type': 'application/octet-stream' } } as const;
@@ -161,12 +198,13 @@ export const createSession = (parts: SessionParts): Session => {
         return { renewal, token: answer.headers.get(TOKEN_HEADER) };
       },
       giveUp.signal,
+      deadline(),
     );
     if (end !== undefined) return { ok: false, over: true };
     if (!result.ok) return result.final && result.retry === 'relicense' ? relicense() : failed(result);
     const { renewal, token } = result.value;
     if (renewal.act === 'end') {
-      finish(renewal.reason, reasonText(renewal.reason));
+      finish(renewal.reason);
       return { ok: false, over: true };
     }
     if (renewal.act === 'relicense') return relicense();
@@ -201,7 +239,15 @@ export const createSession = (parts: SessionParts): Session => {
     },
   });
 
+  /** Somebody watches again. */
+  const wake = (): void => {
+    if (state !== 'idle' || presence.idle) return;
+    state = 'active';
+    void timer.run();
+  };
+
   useLicense();
+  keepStopReady();
   timer.arm(earlier(terms.interval));
   watchExpiry();
 
@@ -226,10 +272,16 @@ export const createSession = (parts: SessionParts): Session => {
       return end;
     },
     get notice() {
-      return end?.text ?? (state === 'expired' ? EXPIRED_TEXT : undefined);
+      return end?.text ?? (state === 'expired' ? textOf('connection-lost', texts) : undefined);
     },
     get expiresAt() {
       return end?.at ?? expiresAt();
+    },
+    get renewsAt() {
+      return timer.due === undefined ? undefined : ((serverTime.now() + Math.round((timer.due - clock.monotonic()) * 1000)) as Micros);
+    },
+    get groupLength() {
+      return groupLength(license.schedule);
     },
     get openedRange() {
       return { from: (openedFrom * groupLength(license.schedule)) as Micros, to: openedTo() };
@@ -245,15 +297,22 @@ export const createSession = (parts: SessionParts): Session => {
     playhead(mediaTime) {
       if (!Number.isFinite(mediaTime) || end !== undefined) return;
       reported = { mediaTime: Math.max(0, Math.round(mediaTime)) as Micros };
+      presence.playhead(reported.mediaTime, contentLeft() > EXPIRY_SLACK);
+      if (state === 'idle') return wake();
       const group = groupNow();
       const outside = group < openedFrom || group >= opened;
-      const short = contentLeft() < CONTENT_MARGIN * (terms.duration - terms.interval) * 1000;
-      if (short && canExtend()) timer.hurry(RENEWAL_GAP);
-      else if (outside && kind === 'title') {
+      const left = contentLeft() / 1000;
+      const open = left < margin() ? prospect() : 'nothing';
+      if (open === 'more') timer.hurry(RENEWAL_GAP);
+      else if (kind === 'title' && (outside || (open === 'ahead' && left < margin() * LICENSE_MARGIN))) {
         wantsLicense = true;
         timer.hurry(LICENSE_GAP);
       }
       if (state === 'degraded' || state === 'expired') watchExpiry();
+    },
+    playing(isPlaying) {
+      presence.playing(isPlaying);
+      wake();
     },
     keysBetween: openedKeys,
     async key(kid, near = playhead()): Promise<ContentKey | undefined> {
@@ -265,8 +324,8 @@ export const createSession = (parts: SessionParts): Session => {
     },
     renew: () => timer.run(),
     async stop() {
-      finish('viewer', reasonText('viewer'));
-      return desk.stop(sid);
+      finish('viewer');
+      return desk.stop(signedStop ?? (await desk.prepareStop(sid)));
     },
   };
 };

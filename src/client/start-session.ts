@@ -6,7 +6,7 @@
  * Invariant: an entitlement is spent at most once; after an answer that used it up the caller is asked for a new one.
  */
 import { ERRORS } from '#core/errors.ts';
-import { assetId } from '#core/ids.ts';
+import { assetId, isAssetId, isSessionId } from '#core/ids.ts';
 import type { DeviceId } from '#core/ids.ts';
 import { microsFromSeconds } from '#core/time.ts';
 import type { Micros, Millis } from '#core/time.ts';
@@ -14,17 +14,21 @@ import type { Clock, Fetch, Random } from '#ports';
 import { createServerTime, runtimeClock, runtimeRandom, sleep } from './clock.ts';
 import type { Device } from './device.ts';
 import { type Desk, createDesk } from './license-desk.ts';
-import type { Session, SessionDenial } from './session-types.ts';
+import { type ServerAddress, orderAddresses } from './server-address.ts';
+import type { ConflictingSession, Session, SessionDenial } from './session-types.ts';
 import { createSession } from './session.ts';
+import { type Texts, textOf } from './texts/texts.ts';
 import { type Failure, type Transport, backoff, createTransport } from './transport.ts';
 
 /** What every conversation with the service needs. */
 export type ServiceOptions = {
-  /** Base addresses of licence servers, tried in turn, e.g. `https://tv.example`. */
-  readonly servers: readonly string[];
+  /** Base addresses of licence servers, any number, e.g. `https://tv.example`; asked in turn, by priority and weight if they have one. */
+  readonly servers: readonly ServerAddress[];
   readonly device: Device;
-  /** Asks the operator's backend for a fresh entitlement (a JWT). Called again when one was used up. */
+  /** Asks the operator's backend for a fresh entitlement (a JWT). Called again when one was used up, and once after a 401. */
   readonly entitlement: () => Promise<string>;
+  /** Sentences for viewers in place of the English ones: a catalogue such as `de`, or single codes. */
+  readonly texts?: Texts;
   /** Default: the runtime's. */
   readonly fetch?: Fetch;
   readonly clock?: Clock;
@@ -42,6 +46,12 @@ export type SessionOptions = ServiceOptions & {
   readonly keepBehind?: Micros;
   /** How often an unreachable service is asked before the start is given up. Default 4. */
   readonly attempts?: number;
+  /** Base addresses of nodes that renew, any number, asked after those that the service names in its answer. */
+  readonly renewalServers?: readonly ServerAddress[];
+  /** `terminationCode`s of a denial's `conflicts`: those sessions end, and their viewers are told, if this one starts. */
+  readonly end?: readonly string[];
+  /** A viewer who pauses for so long stops counting as one: nothing is renewed until he plays on. Default 10 min. */
+  readonly idleAfter?: Millis;
 };
 
 /** A session, or why there is none. */
@@ -50,28 +60,55 @@ export type StartedSession = { readonly ok: true; readonly session: Session } | 
 const DEFAULT_TIMEOUT = 5000 as Millis;
 const DEFAULT_ATTEMPTS = 4;
 const DEFAULT_KEEP_BEHIND = microsFromSeconds(900);
+const DEFAULT_IDLE_AFTER = 600_000 as Millis;
 /** Refusals that a fresh entitlement or nonce cures; more than two rounds of them are a defect of the other side. */
 const MAX_FRESH = 2;
 
 type Service = { readonly desk: Desk; readonly transport: Transport; readonly clock: Clock; readonly random: Random; readonly serverTime: ReturnType<typeof createServerTime> };
 
-const serviceOf = (options: ServiceOptions): Service => {
+const serviceOf = (options: ServiceOptions & Pick<SessionOptions, 'renewalServers'>): Service => {
   const clock = options.clock ?? runtimeClock;
   const random = options.random ?? runtimeRandom;
   const transport = createTransport({ fetch: options.fetch ?? ((request) => fetch(request)), clock, timeout: options.timeout ?? DEFAULT_TIMEOUT });
   const serverTime = createServerTime(clock);
-  return { clock, random, transport, serverTime, desk: createDesk({ servers: options.servers, device: options.device, transport, serverTime }) };
+  const servers = orderAddresses(options.servers, random);
+  const renewalServers = orderAddresses(options.renewalServers ?? [], random);
+  return { clock, random, transport, serverTime, desk: createDesk({ servers, renewalServers, device: options.device, transport, serverTime, random }) };
 };
 
-const denialOf = ({ code = 'service-unreachable', detail, extra = {} }: Failure): SessionDenial => ({ code, text: ERRORS[code].viewer, detail, retry: ERRORS[code].retry, extra });
+/** Entries that a server of another version words differently are left out: the viewer could not choose them anyway. */
+const conflictsOf = (listed: unknown): readonly ConflictingSession[] =>
+  (Array.isArray(listed) ? (listed as readonly Partial<Record<'sid' | 'deviceName' | 'asset' | 'startedAt' | 'code', unknown>>[]) : []).flatMap(({ sid, deviceName, asset, startedAt, code }) =>
+    typeof sid === 'string' && isSessionId(sid) && typeof deviceName === 'string' && typeof asset === 'string' && isAssetId(asset) && typeof startedAt === 'number' && typeof code === 'string'
+      ? [{ session: sid, deviceName, asset, startedAt: startedAt as Micros, terminationCode: code }]
+      : [],
+  );
+
+const denialOf = ({ code = 'service-unreachable', detail, extra = {} }: Failure, texts: Texts | undefined): SessionDenial => ({
+  code,
+  text: textOf(code, texts),
+  detail,
+  retry: ERRORS[code].retry,
+  ...(code === 'concurrency-limit' && { conflicts: conflictsOf(extra['conflicts']), ...(typeof extra['limit'] === 'number' && { limit: extra['limit'] }) }),
+  extra,
+});
 
 /** Repeats `attempt` while trying again makes sense. */
 const persist = async <T>(service: Service, attempts: number, attempt: () => Promise<{ readonly ok: true; readonly value: T } | Failure>): Promise<{ readonly ok: true; readonly value: T } | Failure> => {
   let fresh = 0;
+  let refreshed = false;
   for (let tries = 1; ; tries++) {
     const outcome = await attempt();
     if (outcome.ok) return outcome;
-    const curable = outcome.code === 'nonce-invalid' || outcome.code === 'entitlement-used' || outcome.code === 'entitlement-expired';
+    if (outcome.status === 401) {
+      if (!refreshed) {
+        refreshed = true;
+        continue;
+      }
+      // Without a code it is not ours: an address on the way asks for something, and another round may find one that does not.
+      if (outcome.code !== undefined) return outcome;
+    }
+    const curable = outcome.code === 'nonce-invalid' || outcome.code === 'entitlement-used';
     if (curable && fresh++ < MAX_FRESH) continue;
     if (outcome.final || curable || tries >= attempts) return outcome;
     await sleep(service.clock, backoff(tries, service.random, outcome));
@@ -84,10 +121,17 @@ export const startSession = async (options: SessionOptions): Promise<StartedSess
   const asset = assetId(options.asset);
   const { position } = options;
   const admission = await persist(service, options.attempts ?? DEFAULT_ATTEMPTS, async () =>
-    service.desk.start({ asset, entitlement: await options.entitlement(), ...(position === undefined ? {} : { position }) }),
+    service.desk.start({ asset, entitlement: await options.entitlement(), ends: options.end ?? [], ...(position === undefined ? {} : { position }) }),
   );
-  if (!admission.ok) return { ok: false, denial: denialOf(admission) };
-  const session = createSession({ ...service, admission: admission.value, keepBehind: options.keepBehind ?? DEFAULT_KEEP_BEHIND, startAt: position ?? (0 as Micros) });
+  if (!admission.ok) return { ok: false, denial: denialOf(admission, options.texts) };
+  const session = createSession({
+    ...service,
+    admission: admission.value,
+    keepBehind: options.keepBehind ?? DEFAULT_KEEP_BEHIND,
+    startAt: position ?? (0 as Micros),
+    idleAfter: options.idleAfter ?? DEFAULT_IDLE_AFTER,
+    texts: options.texts ?? {},
+  });
   return { ok: true, session };
 };
 
@@ -95,5 +139,5 @@ export const startSession = async (options: SessionOptions): Promise<StartedSess
 export const registerDevice = async (options: ServiceOptions): Promise<{ readonly ok: true; readonly device: DeviceId } | { readonly ok: false; readonly denial: SessionDenial }> => {
   const service = serviceOf(options);
   const answer = await persist(service, DEFAULT_ATTEMPTS, async () => service.desk.registerDevice(await options.entitlement()));
-  return answer.ok ? { ok: true, device: answer.value } : { ok: false, denial: denialOf(answer) };
+  return answer.ok ? { ok: true, device: answer.value } : { ok: false, denial: denialOf(answer, options.texts) };
 };

@@ -4,6 +4,8 @@
  *
  * A refusal counts as final only when one of our servers gave it: a 4xx other than 401, 408, 425 and 429 *with* a problem
  * document (RFC 9457) of a known code. A bare 403 is as likely a captive portal, so the next address is asked.
+ * What is worth repeating: nothing that one of our servers refused with a 4xx but 401, 408, 425 and 429; 5xx and failures of the
+ * network after a growing, random pause (B096).
  * Invariant: the deadline covers the body too, so that a slow drip fails like a dead host; error texts hold no token,
  * licence or response body.
  */
@@ -40,8 +42,9 @@ export type Transport = {
   /**
    * Asks the addresses in turn, those of the host that last answered first, until `read` accepts an answer or a server refuses for good. An
    * answer on which `read` throws counts as a failure of that address. One round: the caller decides whether and when to try again.
+   * `deadline` shortens the usual one of each address.
    */
-  request<T>(urls: readonly string[], exchange: Exchange, read: (answer: Answer) => T | Promise<T>, signal?: AbortSignal): Promise<{ readonly ok: true; readonly value: T } | Failure>;
+  request<T>(urls: readonly string[], exchange: Exchange, read: (answer: Answer) => T | Promise<T>, signal?: AbortSignal, deadline?: Millis): Promise<{ readonly ok: true; readonly value: T } | Failure>;
 };
 
 /** How requests travel; time is the caller's. */
@@ -74,10 +77,10 @@ const failureOf = async (response: Response, url: string): Promise<Failure> => {
 export const createTransport = ({ fetch, clock, timeout }: TransportOptions): Transport => {
   let goodHost: string | undefined;
 
-  const once = async (url: string, init: RequestInit, signal: AbortSignal | undefined): Promise<Answer | Failure> => {
+  const once = async (url: string, init: RequestInit, limit: Millis, signal: AbortSignal | undefined): Promise<Answer | Failure> => {
     const controller = new AbortController();
     let late = false;
-    const cancel = clock.after(timeout, () => {
+    const cancel = clock.after(limit, () => {
       late = true;
       controller.abort();
     });
@@ -97,7 +100,7 @@ export const createTransport = ({ fetch, clock, timeout }: TransportOptions): Tr
       };
       return await Promise.race([exchange(), aborted]);
     } catch {
-      const why = late ? `gave no complete answer in ${timeout} ms` : signal?.aborted === true ? 'was given up' : 'could not be reached';
+      const why = late ? `gave no complete answer in ${Math.round(limit)} ms` : signal?.aborted === true ? 'was given up' : 'could not be reached';
       return { ok: false, final: false, detail: `${new URL(url).host} ${why}` };
     } finally {
       cancel();
@@ -106,13 +109,13 @@ export const createTransport = ({ fetch, clock, timeout }: TransportOptions): Tr
   };
 
   return {
-    async request(urls, { method, body, headers = {}, keepalive = false }, read, signal) {
+    async request(urls, { method, body, headers = {}, keepalive = false }, read, signal, deadline = timeout) {
       const good = urls.filter((url) => new URL(url).host === goodHost);
       const ordered = [...good, ...urls.filter((url) => !good.includes(url))];
       let failure: Failure = { ok: false, final: true, detail: 'no address to ask' };
       for (const url of ordered) {
         if (signal?.aborted === true) break;
-        const answer = await once(url, { method, headers, cache: 'no-store', keepalive, ...(body === undefined ? {} : { body: body as BodyInit }) }, signal);
+        const answer = await once(url, { method, headers, cache: 'no-store', keepalive, ...(body === undefined ? {} : { body: body as BodyInit }) }, Math.min(timeout, deadline) as Millis, signal);
         if (!answer.ok) {
           failure = answer;
           if (answer.final) return answer;

@@ -45,7 +45,7 @@ export type Playback = {
   readonly protection: Protection;
   /** The playhead on the media timeline; events: Unix time. */
   mediaTime(): Micros | undefined;
-  /** Ends playback: player destroyed, keys taken back, session stopped. */
+  /** Ends playback: session stopped, keys taken back, player destroyed. Right for `pagehide`: the server's slot is freed even if the page is gone at once. */
   stop(): Promise<void>;
 };
 
@@ -61,8 +61,10 @@ export const playProtected = async (options: PlayOptions): Promise<Playback> => 
   const mediaTime = started.mediaTime ?? (() => (video.readyState > 0 ? microsFromSeconds(video.currentTime) : undefined));
   const protection = attachProtection(video, session, { mediaTime, ...(options.onNotice === undefined ? {} : { onNotice: options.onNotice }) });
   const stop = async (): Promise<void> => {
+    // The session first: a page that closes lets nothing run after the turn that calls this.
+    const stopped = session.stop();
     await protection.detach();
-    await Promise.allSettled([started.destroy(), session.stop()]);
+    await Promise.allSettled([started.destroy(), stopped]);
   };
   try {
     await started.loaded;

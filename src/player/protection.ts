@@ -4,6 +4,7 @@
  *
  * The player sets up EME with the entry key named in the manifest; content keys rotate in band and go into our own
  * MediaKeySession on the same MediaKeys, which is the one arrangement that Shaka, hls.js and dash.js all play on with.
+ * It also tells the session whether the viewer is watching, so that a paused element stops renewing after a while.
  * Invariant: the element holds keys of opened content around the playhead only; when the session ends they are closed within
  * one turn of the event loop, whatever the player does.
  */
@@ -33,6 +34,7 @@ const BEHIND = microsFromSeconds(10);
 /** Keys given ahead: more than stock players decode ahead, and little enough to be taken back at once. */
 const AHEAD = microsFromSeconds(40);
 const TICK_MILLIS = 250;
+const PLAY_EVENTS = ['play', 'playing', 'pause', 'ended'] as const;
 const WAKE_EVENTS = ['encrypted', 'waitingforkey', 'waiting', 'seeking', 'loadedmetadata', 'playing'] as const;
 
 /** Attaches `session` to `video`. Call it once, before or after the stock player loads; it waits for the player's MediaKeys. */
@@ -90,14 +92,19 @@ export const attachProtection = (video: HTMLMediaElement, session: Session, opti
     await publisher?.clear();
   };
 
+  const tellPlaying = (): void => session.playing(!video.paused && !video.ended);
+
   const timer = setInterval(wake, TICK_MILLIS);
+  for (const name of PLAY_EVENTS) video.addEventListener(name, tellPlaying);
   for (const name of WAKE_EVENTS) video.addEventListener(name, wake);
   const unsubscribe = [
     session.on('renewed', wake),
     session.on('degraded', tell),
     session.on('expired', tell),
+    session.on('idle', tell),
     session.on('ended', () => void takeBack()),
   ];
+  tellPlaying();
   wake();
 
   return {
@@ -108,6 +115,7 @@ export const attachProtection = (video: HTMLMediaElement, session: Session, opti
       attached = false;
       clearInterval(timer);
       for (const name of WAKE_EVENTS) video.removeEventListener(name, wake);
+      for (const name of PLAY_EVENTS) video.removeEventListener(name, tellPlaying);
       for (const off of unsubscribe) off();
       await publisher?.clear();
     },
