@@ -1,0 +1,24 @@
+// SPDX-License-Identifier: Apache-2.0
+/**
+ * The short form of every benchmark runs and says what it measured against what.
+ *
+ * Goals are not asserted here: this machine is shared, and a timed unit test is a coin. `sealcast bench NAME --full` judges
+ * them and writes BENCHMARKS.md; a figure that misses its goal must carry the reason, here as there.
+ */
+import { describe, expect, test } from 'vitest';
+import { benchNames, type BenchReport, runBench, writeSection } from '#cli/commands/bench.ts';
+
+describe.sequential('short forms', () => {
+  test.each(benchNames())('%s', async (name) => {
+    const report: BenchReport = await runBench(name, { full: false, log: () => undefined });
+    expect(report.figures.length).toBeGreaterThan(0);
+    expect(report.conditions).toMatchObject({ form: 'short' });
+    for (const figure of report.figures) {
+      expect(figure, figure.name).toMatchObject({ name: expect.stringMatching(/\S/), baseline: expect.stringMatching(/\S/), goal: expect.stringMatching(/\S/) });
+      expect(Number.isFinite(figure.value), figure.name).toBe(true);
+      expect(figure.ok || figure.reason !== undefined || /^(?:<|>|=|0)/.test(figure.goal), `${figure.name} says why it missed its goal, or has a plain goal`).toBe(true);
+    }
+    const page = writeSection(writeSection('', report), report);
+    expect(page.match(new RegExp(`^## ${name}$`, 'gm'))).toHaveLength(1);
+  }, 120_000);
+});
