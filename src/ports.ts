@@ -9,7 +9,8 @@
 import type { AccountId, AssetId, ContentKey, DeviceId, GrantKey, KeyGroup, KeyId, ProtectionScheme, ReleaseMode, SessionId } from '#core/ids.ts';
 import type { EndReason } from '#core/license/reasons.ts';
 import type { EnforcementLevel } from '#core/license/renewal-state.ts';
-import type { ConcurrencyMode } from '#core/policy/decide-terms.ts';
+import type { ConcurrencyMode, PolicyOverride } from '#core/policy/decide-terms.ts';
+import type { AccountRecord } from '#core/policy/enforcement.ts';
 import type { CryptoPeriod, GrantGroup, KeySchedule, Micros, Millis } from '#core/time.ts';
 
 // ---- time, randomness, peers --------------------------------------------------------------------------------------
@@ -173,6 +174,10 @@ export type CatalogueEntry = {
   readonly ingestCredentialHash?: string;
   /** `detect`: plain Clear Key players may have the keys of a sliding window. */
   readonly clearKey: 'off' | 'detect';
+  /** What it is part of, for limits and counts: a league, a series. */
+  readonly collection?: string;
+  /** Licensing of this event or title in place of the service's. */
+  readonly policy?: PolicyOverride;
 };
 /** Events and titles by asset. Durable; `list` is in the order of creation. */
 export interface CatalogueStore {
@@ -193,6 +198,8 @@ export type DeviceRecord = {
   readonly agree: Readonly<Record<string, string>>;
   readonly registeredAt: Micros;
   readonly revokedAt?: Micros;
+  /** Licensing on this device in place of the account's. */
+  readonly policy?: PolicyOverride;
 };
 /** Registered devices. Durable. */
 export interface DeviceStore {
@@ -432,6 +439,42 @@ export interface ConcurrencyStore {
   writeBack(heartbeats: readonly GatheredHeartbeat[], now: Micros): Promise<void>;
 }
 
+/**
+ * The concurrency record as roles use it: behind a circuit breaker, and never a fault. What cannot be answered in time is
+ * undefined; the role then decides by what it knows, and the heartbeat is gathered here and written back later.
+ */
+export interface ConcurrencyRecord {
+  admit(start: StreamStart): Promise<Admission | undefined>;
+  renew(renewal: StreamRenewal): Promise<RenewalCount | undefined>;
+  /** Kept here until the record takes it. */
+  flag(account: AccountId, session: SessionId, flag: SessionFlag, until: Micros): Promise<void>;
+  /** Keeps the heartbeat of a start that was served without an answer of the record. */
+  gather(heartbeat: GatheredHeartbeat): void;
+  /** Flags that went through this process: they hold in an emergency too. */
+  knownFlag(session: SessionId): SessionFlag | undefined;
+  /** Set while the breaker is open; `renewals` were answered without the record since then. */
+  readonly emergency: { readonly since: Micros; readonly cause: string; readonly renewals: number } | undefined;
+}
+
+/** What is kept of an account beside its streams. `account` is the hash that heartbeats carry. */
+export type AccountState = {
+  readonly account: AccountId;
+  readonly record: AccountRecord;
+  /** What an operator set for it, and when. */
+  readonly override?: PolicyOverride;
+  readonly overrideAt?: Micros;
+};
+/** Enforcement records of accounts. Durable. */
+export interface AccountStore {
+  get(account: AccountId): Promise<AccountState | undefined>;
+  /** Atomic: `change` sees what is stored and its answer is stored. It may be called again and must be pure. */
+  update(account: AccountId, change: (current: AccountState | undefined) => AccountState): Promise<AccountState>;
+  /** Accounts on a level, the latest move first. */
+  list(filter: { level?: EnforcementLevel; limit: number }): Promise<readonly AccountState[]>;
+  /** How many accounts there are on each level. */
+  levels(): Promise<Readonly<Record<EnforcementLevel, number>>>;
+}
+
 // ---- media --------------------------------------------------------------------------------------------------------
 
 /**
@@ -463,6 +506,7 @@ export type DurableStores = {
   readonly secrets: SecretStore;
   readonly operators: OperatorStore;
   readonly audit: AuditStore;
+  readonly accounts: AccountStore;
 };
 
 /** Every store of one deployment. */
@@ -496,8 +540,20 @@ export type MediaProbe = { readonly duration?: Micros; readonly streams: readonl
 /** How one stream becomes a CMAF track. `copy` keeps the coded samples. */
 export type TrackConversion =
   | { readonly stream: number; readonly kind: 'video' | 'audio'; readonly copy: true }
-  | { readonly stream: number; readonly kind: 'video'; readonly copy: false; readonly width: number; readonly height: number; readonly bitRate: number; readonly keyFrameEvery: Micros }
+  | { readonly stream: number; readonly kind: 'video'; readonly copy: false; readonly width: number; readonly height: number; readonly bitRate: number; readonly keyFrameEvery: Micros; /** Which of `marks` is added to the luma. */ readonly variant?: number }
   | { readonly stream: number; readonly kind: 'audio'; readonly copy: false; readonly bitRate: number };
+
+/** What tells the variants of a video apart: per interval of the timeline one small picture per variant, added to the luma. */
+export type VariantMarks = {
+  readonly alphabet: number;
+  /** Size of one variant's picture. */
+  readonly width: number;
+  readonly height: number;
+  /** Interval 0 begins at media time 0. */
+  readonly every: Micros;
+  /** 8-bit 4:2:0, the variants' pictures below one another; 128 changes nothing. */
+  picture(interval: number): Uint8Array;
+};
 
 /** Reads and converts media with a tool outside this process. Throws `tool-missing`, `media-malformed`, `media-unsupported`. */
 export interface VideoTool {
@@ -506,7 +562,16 @@ export interface VideoTool {
    * One CMAF byte stream per conversion, all timestamps later by exactly `offset`, so that audio priming before zero
    * survives. All streams have to be read at the same time; each throws when the conversion fails.
    */
-  toCmaf(request: { file: string; tracks: readonly TrackConversion[]; fragment: Micros; signal?: AbortSignal }): { readonly offset: Micros; readonly tracks: readonly AsyncIterable<Uint8Array>[] };
+  toCmaf(request: { file: string; tracks: readonly TrackConversion[]; fragment: Micros; marks?: VariantMarks; signal?: AbortSignal }): { readonly offset: Micros; readonly tracks: readonly AsyncIterable<Uint8Array>[] };
   /** A text stream as one WebVTT document. */
   toWebVtt(request: { file: string; stream: number; signal?: AbortSignal }): Promise<string>;
+}
+
+/** Decodes video of any origin into small gray pictures. Throws `tool-missing`, `media-malformed`. */
+export interface FrameTool {
+  /**
+   * Luma of the first video stream, `width` x `height` bytes per frame, frame n at n / framesPerSecond seconds after the start
+   * of the file. At most `limit` of media time is decoded; a decoder that uses more than its CPU time is ended.
+   */
+  grayFrames(request: { file: string; width: number; height: number; framesPerSecond: number; limit?: Micros; signal?: AbortSignal }): AsyncIterable<Uint8Array>;
 }

@@ -56,6 +56,7 @@ export type ErrorCode =
   | 'key-unavailable'
   | 'tool-missing'
   | 'shutting-down'
+  | 'overloaded'
   | 'service-unreachable'
   | 'internal';
 
@@ -106,6 +107,7 @@ export const ERRORS: Readonly<Record<ErrorCode, Row>> = {
   'store-unavailable': row(503, 'later', 'The service is briefly unavailable.'),
   'key-unavailable': row(503, 'later', 'The service is briefly unavailable.'),
   'tool-missing': row(503, 'never', 'The service is not installed completely.'),
+  overloaded: row(503, 'later', 'Many people are starting to watch at the moment; please try again shortly.'),
   'shutting-down': row(503, 'later', 'The service is briefly unavailable.'),
   'service-unreachable': row(503, 'later', 'The service cannot be reached; please check the connection.'),
   internal: row(500, 'later', 'Something went wrong on our side.'),

@@ -9,14 +9,18 @@ import { SealcastError } from '#core/errors.ts';
 import { type AccountId, type DeviceId, type SessionId, sessionId } from '#core/ids.ts';
 import { parsePublicJwk } from '#core/license/public-jwk.ts';
 import { type EndReason, reasonText } from '#core/license/reasons.ts';
+import { heartbeatAccount } from '#core/license/session-id.ts';
 import { membersOf } from '#core/license/shape.ts';
-import type { Clock, DeviceStore, EventSink, HeartbeatStore, SessionRecord, SessionStore } from '#ports';
+import { ladderHash } from '#crypto/ladder-hash.ts';
+import type { Clock, ConcurrencyRecord, DeviceStore, EventSink, HeartbeatStore, SessionRecord, SessionStore } from '#ports';
+import type { Accounts } from './accounts.ts';
 import { proveStop } from './device-proof.ts';
 import type { Revocations } from './revocations.ts';
 
 /** Every way a session ends; each is durable when it resolves. */
 export type Endings = {
-  endSession(session: SessionId, reason: EndReason): Promise<boolean>;
+  /** `by`: the session that was started in its place. */
+  endSession(session: SessionId, reason: EndReason, by?: SessionId): Promise<boolean>;
   endAccount(account: AccountId, reason: EndReason): Promise<number>;
   revokeDevice(device: DeviceId): Promise<boolean>;
   /** Body of POST /v1/stop. */
@@ -31,20 +35,28 @@ export const createEndings = (options: {
   sessions: SessionStore;
   devices: DeviceStore;
   heartbeats: HeartbeatStore;
+  record: ConcurrencyRecord | undefined;
+  accounts: Accounts;
   revocations: Revocations;
   changed: () => void;
   clock: Clock;
   events: EventSink;
 }): Endings => {
-  const { sessions, devices, heartbeats, revocations, changed, clock, events } = options;
+  const { sessions, devices, heartbeats, record, accounts, revocations, changed, clock, events } = options;
 
-  const end = async (session: SessionId, reason: EndReason): Promise<boolean> => {
+  const end = async (session: SessionId, reason: EndReason, by?: SessionId): Promise<boolean> => {
     const now = clock.now();
     if (!(await sessions.end(session, now, reason))) return false;
     revocations.addSession(session, now, reason);
     changed();
+    const known = await sessions.get(session);
+    if (known !== undefined) {
+      const account = heartbeatAccount(ladderHash, known.account);
+      accounts.observe(account, reason === 'leak' ? { kind: 'leak', at: now, evidence: session } : { kind: 'stop', at: now, session });
+      await record?.flag(account, session, { reason, ...(by !== undefined && { by }) }, revocations.keptUntil(now));
+    }
     await heartbeats.remove(session);
-    events({ at: now, kind: 'session.ended', severity: reason === 'viewer' ? 'info' : 'warning', message: `A session ended: ${reasonText(reason)}`, session, data: { reason } });
+    events({ at: now, kind: 'session.ended', severity: reason === 'viewer' ? 'info' : 'warning', message: `A session ended: ${reasonText(reason)}`, session, data: { reason, ...(by !== undefined && { by }) } });
     return true;
   };
 

@@ -2,19 +2,16 @@
 /**
  * What a session start and a new licence have in common: keys, terms, coverage, licence, media token, answer.
  *
- * docs/wire/session.md, the 201 answer. Nothing is stored here. Invariant: every answer comes with the heartbeat that its
- * caller records before it lets the answer out, so that no licence is ever uncounted (facts B020, B102).
+ * docs/wire/session.md, the 201 answer. Invariant: nothing is decided and nothing is stored here; that the caller has done.
  */
 import type { AccountId, AssetId, DeviceId, SessionId } from '#core/ids.ts';
 import { SealcastError } from '#core/errors.ts';
-import { decide, type Decision, type PolicyVersion } from '#core/license/decide.ts';
+import type { Decision, PolicyVersion } from '#core/license/decide.ts';
 import type { PublicJwk } from '#core/license/public-jwk.ts';
-import { heartbeatAccount, placeOf } from '#core/license/session-id.ts';
+import { placeOf } from '#core/license/session-id.ts';
 import type { Micros } from '#core/time.ts';
-import { groupLength } from '#core/time.ts';
-import { ladderHash } from '#crypto/ladder-hash.ts';
 import { mintMediaToken } from '#crypto/media-token.ts';
-import type { AssetKeying, CatalogueEntry, CatalogueStore, GrantKeySource, Heartbeat } from '#ports';
+import type { AssetKeying, CatalogueEntry, CatalogueStore, GrantKeySource } from '#ports';
 import { coverageOf } from './coverage.ts';
 import type { Issuer } from './issue.ts';
 import type { Epoch, MasterSecrets } from './master-secrets.ts';
@@ -46,14 +43,12 @@ export type LicenseAnswer = {
   readonly licenses: { readonly urls: readonly string[] };
 };
 
-/** A licence and the heartbeat that counts it. */
-export type GrantedLicense = { readonly answer: LicenseAnswer; readonly heartbeat: Heartbeat };
-
 /** From an admitted session to a licence. */
 export type Licensing = {
   /** Throws `not-found` unless catalogue and key server know the asset. */
   find(asset: AssetId): Promise<Licensable>;
-  grant(session: AdmittedSession, asset: Licensable, now: Micros): Promise<GrantedLicense>;
+  /** The caller has counted the session already, and records its heartbeat before it lets the answer out (facts B020, B102). */
+  grant(session: AdmittedSession, asset: Licensable, decision: Decision, now: Micros): Promise<LicenseAnswer>;
 };
 
 /** Holds no state of its own. */
@@ -70,18 +65,6 @@ export const createLicensing = (options: {
 }): Licensing => {
   const { keys, catalogue, masterSecrets, issuer, policy, liveHorizon, timeShift, renewUrls, licenseUrls } = options;
 
-  const judge = (session: AdmittedSession, { keying }: Licensable, now: Micros): Decision =>
-    decide({
-      policyVersion: policy,
-      account: { level: policy.level, since: now, counters: {} },
-      device: { device: session.device, registered: session.registered },
-      title: { asset: keying.asset, live: keying.kind === 'event', timed: keying.mode === 'timed', groupMillis: groupLength(keying.schedule) / 1000 },
-      session: { sid: session.sid, terms: session.terms },
-      load: 1,
-      health: 'up',
-      now,
-    });
-
   return {
     async find(asset) {
       const [title, keying] = await Promise.all([catalogue.get(asset), keys.keying(asset)]);
@@ -89,25 +72,15 @@ export const createLicensing = (options: {
       return { title, keying };
     },
 
-    async grant(session, asset, now) {
+    async grant(session, asset, decision, now) {
       const { sid, entitledUntil } = session;
       const { keying, title } = asset;
-      const decision = judge(session, asset, now);
       const zone = masterSecrets.keysOf(session.epoch.epoch, placeOf(sid).zone, now);
       const coverage = coverageOf({ keying, title, position: session.position, decision, liveHorizon, timeShift, entitledUntil, now });
       const license = await issuer({ sid, account: session.account, device: session.device, agree: session.agree, keying, coverage, decision, policyVersion: policy.version, zone, entitledUntil, now });
       const mediaTokenExpires = (now + 2 * decision.duration * 1000) as Micros;
       const mediaToken = mintMediaToken({ key: zone.mediaTokenKey, kid: { epoch: zone.epoch, zone: zone.zone.index }, claims: { session: sid, asset: keying.asset, issuedAt: now, expiresAt: mediaTokenExpires } });
-      const heartbeat: Heartbeat = {
-        session: sid,
-        account: heartbeatAccount(ladderHash, session.account),
-        device: session.device,
-        asset: keying.asset,
-        at: now,
-        expiresAt: (now + decision.duration * 1000) as Micros,
-        kind: 'initial',
-      };
-      return { heartbeat, answer: { sid, license, mediaToken, mediaTokenExpires, time: now, renew: { urls: renewUrls }, licenses: { urls: licenseUrls } } };
+      return { sid, license, mediaToken, mediaTokenExpires, time: now, renew: { urls: renewUrls }, licenses: { urls: licenseUrls } };
     },
   };
 };

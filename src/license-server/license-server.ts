@@ -6,8 +6,10 @@
  * Invariant: whatever ends a session reaches renewals and bundles of this process at once, and those of others by `refresh`.
  */
 import { SealcastError } from '#core/errors.ts';
-import { policyVersion } from '#core/license/decide.ts';
+import { longestTerm, policyVersion } from '#core/license/decide.ts';
 import type { Micros, Millis } from '#core/time.ts';
+import { createAccounts } from './accounts.ts';
+import { createAdmission } from './admission.ts';
 import { BUNDLE_VALIDITY, createBundles } from './bundle.ts';
 import { createClearKey } from './clear-key.ts';
 import { createEndings } from './end-session.ts';
@@ -53,13 +55,28 @@ export const createLicenseServer = async (options: LicenseServerOptions): Promis
   const policy = policyVersion(options.policy);
   const secrets = await loadServerSecrets({ secrets: options.secrets, box, random });
   const masterSecrets = createMasterSecrets({ store: options.masterSecrets, box, random, clock, zones, epochLength: given.epochLength, overlap: given.epochOverlap, log, events });
-  const revocations = createRevocations({ store: sessions, keep: (2 * policy.duration * 1000 + REVOCATION_MARGIN) as Micros });
+  const revocations = createRevocations({ store: sessions, keep: (2 * longestTerm(policy) * 1000 + REVOCATION_MARGIN) as Micros });
   const bundles = createBundles({ edges: options.edges ?? (() => undefined), zones, masterSecrets, revocations, singleUse, clock });
   const entitlements = await createEntitlements({ keys: options.entitlementKeys, singleUse });
-  const endings = createEndings({ sessions, devices, heartbeats, revocations, changed: bundles.changed, clock, events });
+  const { record } = options;
+  const load = options.load ?? (() => ({ factor: 1, sheds: false }));
+  const accounts = createAccounts({ store: options.accounts, enforcement: policy.enforcement, level: policy.level, clock, log, events, metrics });
+  const endings = createEndings({ sessions, devices, heartbeats, record, accounts, revocations, changed: bundles.changed, clock, events });
   const issuer = createIssuer({ issuer: options.issuer, keys, wrapper, random, secrets, ...(options.hash !== undefined && { hash: options.hash }) });
   const licensing = createLicensing({ keys, catalogue, masterSecrets, issuer, policy, liveHorizon, timeShift, renewUrls: given.renewUrls, licenseUrls: given.licenseUrls });
   const { nonceKey } = secrets;
+  const admit = createAdmission({
+    record,
+    accounts,
+    policy,
+    collectionLimits: options.collectionLimits ?? {},
+    uncounted: options.uncounted ?? 'well-behaved',
+    load: () => load().factor,
+    codeKey: nonceKey,
+    endSession: endings.endSession,
+    events,
+    metrics,
+  });
   const start = createStartSession({
     nonceKey,
     entitlements,
@@ -70,7 +87,7 @@ export const createLicenseServer = async (options: LicenseServerOptions): Promis
     masterSecrets,
     zone: home,
     unregisteredDevices: options.unregisteredDevices ?? 'allow',
-    concurrency: options.concurrency ?? (async () => ({ ok: true })),
+    admit,
     random,
     clock,
     events,
@@ -100,11 +117,12 @@ export const createLicenseServer = async (options: LicenseServerOptions): Promis
       secrets,
       entitlements,
       start,
-      relicense: createRelicense({ nonceKey, sessions, devices, singleUse, heartbeats, licensing, masterSecrets, clock, metrics }),
+      relicense: createRelicense({ nonceKey, sessions, devices, singleUse, heartbeats, licensing, admit, masterSecrets, clock, metrics }),
       register: createRegisterDevice({ nonceKey, entitlements, devices, limit: given.deviceLimit, clock, events }),
       endings,
       clearKey: createClearKey({ keys, catalogue, sessions, devices, heartbeats, licensing, masterSecrets, policy, timeShift, clock }),
       bundles,
+      sheds: () => load().sheds,
       clock,
       random,
       log,
@@ -116,9 +134,11 @@ export const createLicenseServer = async (options: LicenseServerOptions): Promis
     flags: revocations.reason,
     policy,
     bundleSource: (edge) => (request) => bundles.next(edge, request),
+    accounts,
     refresh,
     close() {
       closed = true;
+      accounts.close();
       cancel();
       bundles.close();
     },

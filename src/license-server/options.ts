@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /** What a licence server is built from, and what others may ask of it. Types only. */
-import type { AccountId, AssetId, DeviceId, SessionId } from '#core/ids.ts';
+import type { AccountId, DeviceId, SessionId } from '#core/ids.ts';
 import type { EdgeBundle } from '#core/edge-bundle/edge-bundle.ts';
 import type { LadderHash } from '#core/keys/ladder.ts';
 import type { PolicyVersion } from '#core/license/decide.ts';
@@ -8,7 +8,8 @@ import type { PublicJwk } from '#core/license/public-jwk.ts';
 import type { EndReason } from '#core/license/reasons.ts';
 import type { ZoneKeysFinder } from '#core/license/zone-keys.ts';
 import type { Micros, Millis } from '#core/time.ts';
-import type { CatalogueStore, Clock, DeviceStore, EventSink, GrantKeySource, HeartbeatStore, KeyWrapper, Log, MasterSecretStore, Metrics, Random, SecretBox, SecretStore, SessionStore, SingleUseStore } from '#ports';
+import type { Accounts } from './accounts.ts';
+import type { AccountStore, CatalogueStore, Clock, ConcurrencyRecord, DeviceStore, EventSink, GrantKeySource, HeartbeatStore, KeyWrapper, Log, MasterSecretStore, Metrics, Random, SecretBox, SecretStore, SessionStore, SingleUseStore } from '#ports';
 
 /** A key of an operator's backend. `key`: public JWK for ES256 (P-256) and EdDSA (Ed25519), at least 32 bytes for HS256. */
 export type EntitlementKey = {
@@ -32,12 +33,6 @@ export type EnrolledEdge = {
   /** True gives it the zone key, with which it can renew. */
   readonly renews: boolean;
 };
-
-/** One session of the account that stands against a new one. */
-export type ConflictingSession = { readonly sid: SessionId; readonly deviceName: string; readonly asset: AssetId; readonly startedAt: Micros };
-export type ConcurrencyVerdict = { readonly ok: true } | { readonly ok: false; readonly limit: number; readonly conflicts: readonly ConflictingSession[] };
-/** Asked before a licence is issued to a new session. */
-export type ConcurrencyGate = (start: { readonly account: AccountId; readonly device: DeviceId; readonly session: SessionId; readonly asset: AssetId; readonly now: Micros }) => Promise<ConcurrencyVerdict>;
 
 /** What a licence server is built from. */
 export type LicenseServerOptions = {
@@ -73,7 +68,16 @@ export type LicenseServerOptions = {
   readonly epochLength?: Micros;
   /** Renewals under it are served for so long after; the longest a session can last. Default 24 h. */
   readonly epochOverlap?: Micros;
-  readonly concurrency?: ConcurrencyGate;
+  /** Counts sessions, so that limits hold. Absent: no limits. */
+  readonly record?: ConcurrencyRecord;
+  /** Enforcement levels of accounts. */
+  readonly accounts: AccountStore;
+  /** Streams per account at a time within a collection. */
+  readonly collectionLimits?: Readonly<Record<string, number>>;
+  /** Starts while sessions cannot be counted: all, those of accounts below level 3 (default), or none. */
+  readonly uncounted?: 'serve' | 'well-behaved' | 'refuse';
+  /** How overloaded this process is: a factor on periods, and whether new sessions are turned away. Default: never. */
+  readonly load?: () => { readonly factor: number; readonly sheds: boolean };
   /** Pause between two looks at what other licence servers changed. Default 1 s. */
   readonly refreshEvery?: Millis;
   /** Hashes of the key ladder; default: the portable ones. `#adapters/node/ladder-hash.ts` is faster. */
@@ -100,6 +104,8 @@ export type LicenseServer = {
   readonly policy: PolicyVersion;
   /** Bundles for an edge in this process; the edge's own long-poll without HTTP. */
   bundleSource(edge: Pick<EnrolledEdge, 'edge' | 'zone' | 'renews'>): (request: { readonly version: number; readonly wait: Millis; readonly signal: AbortSignal }) => Promise<EdgeBundle | undefined>;
+  /** Where accounts stand, for renewal nodes in this process and for operators. */
+  readonly accounts: Accounts;
   /** Takes over what other licence servers changed and rotates master secrets that are due; also runs by itself. */
   refresh(): Promise<void>;
   /** Stops the background work and answers waiting long-polls. */

@@ -11,10 +11,12 @@ import { parsePublicJwk } from '#core/license/public-jwk.ts';
 import { isEndReason, reasonText } from '#core/license/reasons.ts';
 import { placeOf } from '#core/license/session-id.ts';
 import { membersOf } from '#core/license/shape.ts';
+import type { PolicyOverride } from '#core/policy/decide-terms.ts';
 import type { Micros } from '#core/time.ts';
 import type { Clock, DeviceStore, HeartbeatStore, Metrics, SessionRecord, SessionStore, SingleUseStore } from '#ports';
 import { nonceUse, proveRelicense } from './device-proof.ts';
-import type { LicenseAnswer, Licensing } from './grant-license.ts';
+import type { Admit } from './admission.ts';
+import type { AdmittedSession, LicenseAnswer, Licensing } from './grant-license.ts';
 import type { Epoch, MasterSecrets } from './master-secrets.ts';
 import { checkNonce } from './nonce.ts';
 
@@ -26,11 +28,12 @@ export const createRelicense = (options: {
   singleUse: SingleUseStore;
   heartbeats: HeartbeatStore;
   licensing: Licensing;
+  admit: Admit;
   masterSecrets: MasterSecrets;
   clock: Clock;
   metrics: Metrics;
 }): ((body: unknown) => Promise<LicenseAnswer>) => {
-  const { nonceKey, sessions, devices, singleUse, heartbeats, licensing, masterSecrets, clock, metrics } = options;
+  const { nonceKey, sessions, devices, singleUse, heartbeats, licensing, admit, masterSecrets, clock, metrics } = options;
 
   const running = async (sid: SessionId, now: Micros): Promise<SessionRecord> => {
     const record = await sessions.get(sid);
@@ -46,10 +49,10 @@ export const createRelicense = (options: {
     return epoch;
   };
 
-  const registeredOf = async ({ device, account }: SessionRecord): Promise<boolean> => {
+  const deviceOf = async ({ device, account }: SessionRecord): Promise<{ readonly registered: boolean; readonly policy: PolicyOverride | undefined }> => {
     const record = await devices.get(device);
     if (record?.revokedAt !== undefined) throw new SealcastError('device-revoked', 'the device was revoked');
-    return record?.account === account;
+    return record?.account === account ? { registered: true, policy: record.policy } : { registered: false, policy: undefined };
   };
 
   return async (body) => {
@@ -62,11 +65,13 @@ export const createRelicense = (options: {
     const record = await running(sid, now);
     await proveRelicense(parsePublicJwk(record.sign, 'session sign key', 'internal'), { proof: members.text('proof', { most: 4096 }), sid, nonce });
     if (!(await singleUse.claim(nonceUse(nonce), nonceExpires, now))) throw new SealcastError('nonce-invalid', 'the nonce was used before');
-    const registered = await registeredOf(record);
+    const { registered, policy } = await deviceOf(record);
     const epoch = epochOf(sid, now);
     const asset = await licensing.find(record.asset);
     const { account, device, entitledUntil, terms } = record;
-    const { answer, heartbeat } = await licensing.grant({ sid, epoch, account, device, registered, agree: parsePublicJwk(record.agree, 'session agree key', 'internal'), position, entitledUntil, terms }, asset, now);
+    const session: AdmittedSession = { sid, epoch, account, device, registered, agree: parsePublicJwk(record.agree, 'session agree key', 'internal'), position, entitledUntil, terms };
+    const { decision, heartbeat } = await admit({ ...session, deviceName: record.deviceName, devicePolicy: policy, ends: [], running: true, ahead: false }, asset, now);
+    const answer = await licensing.grant(session, asset, decision, now);
     await heartbeats.record(heartbeat);
     metrics.count('sealcast_relicenses_total', 'New licences for running sessions.', { kind: asset.keying.kind });
     return answer;

@@ -17,6 +17,8 @@ export type Revocations = {
   addSession(session: SessionId, at: Micros, reason: EndReason): void;
   addDevice(device: DeviceId, at: Micros): void;
   reason(session: SessionId, device: DeviceId): EndReason | undefined;
+  /** Until when an end at `at` has to be known. */
+  keptUntil(at: Micros): Micros;
   sessions(now: Micros): readonly RevokedSession[];
   devices(now: Micros): readonly RevokedDevice[];
   /** Reads what ended since the last look, in this process or another. */
@@ -54,6 +56,7 @@ export const createRevocations = (options: { store: SessionStore; keep: Micros }
       revision++;
     },
     reason: (session, device) => sessions.get(session)?.reason ?? (devices.has(device) ? 'device-revoked' : undefined),
+    keptUntil: (at) => (at + keep) as Micros,
     sessions: (now) => [...sessions.values()].filter(({ until }) => until > now),
     devices: (now) => [...devices.values()].filter(({ until }) => until > now),
     async refresh(now) {

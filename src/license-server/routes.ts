@@ -36,6 +36,8 @@ export type RouteOptions = {
   readonly endings: Endings;
   readonly clearKey: ClearKey;
   readonly bundles: Bundles;
+  /** Too busy for new sessions; running ones come first. */
+  readonly sheds: () => boolean;
   readonly clock: Clock;
   readonly random: Random;
   readonly log: Log;
@@ -48,7 +50,11 @@ const BUNDLE = /^\/v1\/edges\/([A-Za-z0-9._-]{1,64})\/bundle$/;
 
 /** Never rejects: faults become problem documents. */
 export const createRoutes = (options: RouteOptions): ((request: Request) => Promise<Response>) => {
-  const { secrets, entitlements, start, relicense, register, endings, clearKey, bundles, clock, random, log } = options;
+  const { secrets, entitlements, start, relicense, register, endings, clearKey, bundles, sheds, clock, random, log } = options;
+
+  const unlessOverloaded = (): void => {
+    if (sheds()) throw new SealcastError('overloaded', 'new sessions are turned away until the load falls');
+  };
 
   /** One entitlement may start all items of a batch it covers; it is used up once. */
   const sharedClaim = (): Claim => {
@@ -62,13 +68,14 @@ export const createRoutes = (options: RouteOptions): ((request: Request) => Prom
   };
 
   const batch: Route = async (request) => {
+    unlessOverloaded();
     const items = membersOf(await readJson(request, BATCH_BODY_LIMIT), 'body', 'bad-request', ['items']).list('items', BATCH_ITEMS);
     if (items.length === 0) throw new SealcastError('bad-request', 'items must hold at least one session start');
     const claim = sharedClaim();
     const answers = await Promise.all(
-      items.map(async (item) => {
+      items.map(async (item, index) => {
         try {
-          return { status: 201, ...(await start(item, claim)) };
+          return { status: 201, ...(await start(item, claim, index > 0)) };
         } catch (error) {
           const refusal = problemOf(error);
           if (refusal.code === 'internal') log.error('a batch item failed', { error: error instanceof Error ? error.name : typeof error });
@@ -82,7 +89,10 @@ export const createRoutes = (options: RouteOptions): ((request: Request) => Prom
   const table: Readonly<Record<string, Readonly<Record<string, Route>>>> = {
     '/v1/sessions': {
       GET: async () => json({ nonce: makeNonce(secrets.nonceKey, random, clock.now()), time: clock.now() }),
-      POST: async (request) => json(await start(await readJson(request, BODY_LIMIT)), 201),
+      POST: async (request) => {
+        unlessOverloaded();
+        return json(await start(await readJson(request, BODY_LIMIT)), 201);
+      },
     },
     '/v1/licenses': { POST: async (request) => json(await relicense(await readJson(request, BODY_LIMIT)), 201) },
     '/v1/licenses/batch': { POST: batch },

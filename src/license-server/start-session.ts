@@ -6,18 +6,20 @@
  * Invariant: a refused start leaves no session and no heartbeat behind.
  */
 import { SealcastError } from '#core/errors.ts';
-import { type AccountId, type AssetId, assetId, type SessionId } from '#core/ids.ts';
+import { type AccountId, type AssetId, assetId } from '#core/ids.ts';
 import type { Entitlement } from '#core/license/entitlement.ts';
 import { makeSessionId } from '#core/license/session-id.ts';
 import { membersOf } from '#core/license/shape.ts';
+import type { PolicyOverride } from '#core/policy/decide-terms.ts';
 import type { Micros } from '#core/time.ts';
 import type { Clock, DeviceStore, EventSink, HeartbeatStore, Metrics, Random, SessionStore } from '#ports';
 import { parseDevice, proveDevice, type ProvenDevice } from './device-proof.ts';
+import type { Admit } from './admission.ts';
 import type { Entitlements } from './entitlements.ts';
 import type { AdmittedSession, LicenseAnswer, Licensing } from './grant-license.ts';
 import type { MasterSecrets } from './master-secrets.ts';
 import { checkNonce } from './nonce.ts';
-import type { ConcurrencyGate, Zone } from './options.ts';
+import type { Zone } from './options.ts';
 
 /** What the steps of a start need. */
 export type StartOptions = {
@@ -30,7 +32,7 @@ export type StartOptions = {
   readonly masterSecrets: MasterSecrets;
   readonly zone: Zone;
   readonly unregisteredDevices: 'allow' | 'deny';
-  readonly concurrency: ConcurrencyGate;
+  readonly admit: Admit;
   readonly random: Random;
   readonly clock: Clock;
   readonly events: EventSink;
@@ -44,16 +46,25 @@ type StartRequest = {
   readonly position: Micros | undefined;
   readonly device: Omit<ProvenDevice, 'device'>;
   readonly proof: string;
+  /** Termination codes from a refusal. */
+  readonly ends: readonly string[];
 };
 
 /** How an entitlement is used up: at once, or shared by the items of one batch. */
 export type Claim = (entitlement: Entitlement, now: Micros) => Promise<void>;
 
-/** Answers the body of POST /v1/sessions or one batch item. Throws the refusals of docs/wire/session.md. */
-export type StartSession = (body: unknown, claim?: Claim) => Promise<LicenseAnswer>;
+/** Answers the body of POST /v1/sessions or one batch item; `ahead`: an item for later, which does not count before it is renewed. Throws the refusals of docs/wire/session.md. */
+export type StartSession = (body: unknown, claim?: Claim, ahead?: boolean) => Promise<LicenseAnswer>;
+
+const MAX_ENDS = 32;
+const parseEnds = (value: unknown): readonly string[] => {
+  if (value === undefined) return [];
+  if (!Array.isArray(value) || value.length > MAX_ENDS || !value.every((code) => typeof code === 'string' && code.length <= 64)) throw new SealcastError('bad-request', `ends must be a list of at most ${MAX_ENDS} termination codes`);
+  return value as readonly string[];
+};
 
 const parse = (body: unknown): StartRequest => {
-  const members = membersOf(body, 'body', 'bad-request', ['entitlement', 'asset', 'nonce', 'device', 'proof'], ['position']);
+  const members = membersOf(body, 'body', 'bad-request', ['entitlement', 'asset', 'nonce', 'device', 'proof'], ['position', 'ends']);
   return {
     entitlement: members.text('entitlement', { most: 8192 }),
     asset: assetId(members.value('asset')),
@@ -61,42 +72,35 @@ const parse = (body: unknown): StartRequest => {
     position: members.optionalInteger('position', 0, Number.MAX_SAFE_INTEGER) as Micros | undefined,
     device: parseDevice(members.value('device')),
     proof: members.text('proof', { most: 4096 }),
+    ends: parseEnds(members.value('ends')),
   };
 };
 
 /** Holds no state of its own. */
 export const createStartSession = (options: StartOptions): StartSession => {
-  const { nonceKey, entitlements, devices, sessions, heartbeats, licensing, masterSecrets, zone, unregisteredDevices, concurrency, random, clock, events, metrics } = options;
+  const { nonceKey, entitlements, devices, sessions, heartbeats, licensing, masterSecrets, zone, unregisteredDevices, admit, random, clock, events, metrics } = options;
 
   /** Whether the account registered the device. A device of another account counts as unregistered. */
-  const checkDevice = async ({ device, agree }: ProvenDevice, account: AccountId): Promise<boolean> => {
+  const checkDevice = async ({ device, agree }: ProvenDevice, account: AccountId): Promise<{ readonly registered: boolean; readonly policy: PolicyOverride | undefined }> => {
     const record = await devices.get(device);
     if (record?.revokedAt !== undefined) throw new SealcastError('device-revoked', 'the device was revoked');
     const registered = record !== undefined && record.account === account;
     if (!registered && unregisteredDevices === 'deny') throw new SealcastError('device-unknown', 'only registered devices may play');
     if (registered && (record.agree['x'] !== agree.x || record.agree['y'] !== agree.y)) throw new SealcastError('proof-invalid', 'proof: the agree key is not the registered one');
-    return registered;
+    return { registered, policy: registered ? record.policy : undefined };
   };
 
-  const checkConcurrency = async (account: AccountId, device: ProvenDevice, session: SessionId, asset: AssetId, now: Micros): Promise<void> => {
-    const verdict = await concurrency({ account, device: device.device, session, asset, now });
-    if (verdict.ok) return;
-    const conflicts = verdict.conflicts.map(({ sid, deviceName, asset: playing, startedAt }) => ({ sid, deviceName, asset: playing, startedAt }));
-    throw new SealcastError('concurrency-limit', `the account's limit is ${verdict.limit} streams`, { extra: { limit: verdict.limit, conflicts } });
-  };
-
-  return async (body, claim = entitlements.claim) => {
+  return async (body, claim = entitlements.claim, ahead = false) => {
     const now = clock.now();
     const request = parse(body);
     checkNonce(nonceKey, request.nonce, now);
     const device = await proveDevice(request.device, { typ: 'session-proof+jwt', proof: request.proof, entitlement: request.entitlement, nonce: request.nonce, asset: request.asset });
     const entitlement = await entitlements.verify(request.entitlement, request.asset, now);
     await claim(entitlement, now);
-    const registered = await checkDevice(device, entitlement.account);
+    const { registered, policy } = await checkDevice(device, entitlement.account);
     const asset = await licensing.find(request.asset);
     const epoch = masterSecrets.current(now);
     const sid = makeSessionId(epoch.epoch, zone.index, random.bytes(16));
-    await checkConcurrency(entitlement.account, device, sid, request.asset, now);
     const admitted: AdmittedSession = {
       sid,
       epoch,
@@ -108,7 +112,8 @@ export const createStartSession = (options: StartOptions): StartSession => {
       entitledUntil: Math.min(entitlement.until, epoch.notAfter) as Micros,
       terms: entitlement.terms,
     };
-    const { answer, heartbeat } = await licensing.grant(admitted, asset, now);
+    const { decision, heartbeat } = await admit({ ...admitted, deviceName: device.name, devicePolicy: policy, ends: request.ends, running: false, ahead }, asset, now);
+    const answer = await licensing.grant(admitted, asset, decision, now);
     await sessions.create({
       session: sid,
       account: admitted.account,

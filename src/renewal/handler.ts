@@ -12,25 +12,28 @@ import type { RenewalOutcome } from './outcome.ts';
 
 const PATH = '/v1/renew';
 const TOKEN_HEADER = 'Sealcast-Media-Token';
+/** Names the session that took an ended one's place, for the viewer's information. */
+const ENDED_BY_HEADER = 'Sealcast-Ended-By';
 const HEADERS: readonly [string, string][] = [
   ['Access-Control-Allow-Origin', '*'],
-  ['Access-Control-Expose-Headers', `${TOKEN_HEADER}, Date`],
+  ['Access-Control-Expose-Headers', `${TOKEN_HEADER}, ${ENDED_BY_HEADER}, Date`],
   ['Cache-Control', 'no-store'],
   ['X-Content-Type-Options', 'nosniff'],
 ];
 const PREFLIGHT: readonly [string, string][] = [['Access-Control-Allow-Methods', 'POST'], ['Access-Control-Allow-Headers', 'Content-Type'], ['Access-Control-Max-Age', '86400']];
 
 /** Never rejects: refusals and faults become problem documents. */
-export const createRenewalHandler = (renew: (bytes: Uint8Array) => RenewalOutcome, log: Log, respond: ResponseFactory): ((request: Request) => Promise<Response>) => {
+export const createRenewalHandler = (renew: (bytes: Uint8Array) => RenewalOutcome | Promise<RenewalOutcome>, log: Log, respond: ResponseFactory): ((request: Request) => Promise<Response>) => {
   return async (request) => {
     try {
       if (new URL(request.url).pathname !== PATH) throw new SealcastError('not-found', 'no such route of the renewal node');
       if (request.method === 'OPTIONS') return new Response(null, { status: 204, headers: [...HEADERS, ...PREFLIGHT] });
       if (request.method !== 'POST') throw new SealcastError('method-not-allowed', 'renewals take POST');
-      const outcome = renew(await readBody(request));
+      const outcome = await renew(await readBody(request));
       if (outcome.kind === 'refused') return problem(outcome.code, outcome.detail);
       const headers: [string, string][] = [...HEADERS, ['Content-Type', 'application/octet-stream'], ['Content-Length', String(outcome.bytes.length)]];
       if (outcome.mediaToken !== undefined) headers.push([TOKEN_HEADER, outcome.mediaToken]);
+      if (outcome.by !== undefined) headers.push([ENDED_BY_HEADER, outcome.by]);
       return respond(outcome.bytes, { status: 200, headers });
     } catch (error) {
       if (error instanceof SealcastError) return problem(error.code, error.message);

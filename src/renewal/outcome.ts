@@ -17,5 +17,7 @@ export type RenewalOutcome =
       readonly opened: GrantGroup;
       /** A fresh media token for the session; absent unless `act` is extend. */
       readonly mediaToken?: string;
+      /** The session that was started in place of an ended one. */
+      readonly by?: SessionId;
     }
   | { readonly kind: 'refused'; readonly code: 'renewal-invalid' | 'epoch-unknown'; readonly detail: string };

@@ -16,13 +16,15 @@ import { decide, type Decision, type PolicyVersion } from '#core/license/decide.
 import { openedRange, reachOf } from '#core/license/opened-range.ts';
 import { type EndReason, type Reason, reasonText } from '#core/license/reasons.ts';
 import { type DecodedRequest, decodeRequest, encodeAnswer, type RenewalAct, requestMac } from '#core/license/renewal-message.ts';
-import { encodeStateBody, type RenewalState, stateMac } from '#core/license/renewal-state.ts';
+import { type EnforcementLevel, encodeStateBody, type RenewalState, stateMac } from '#core/license/renewal-state.ts';
 import { placeOf, sessionIdBytes } from '#core/license/session-id.ts';
 import type { ZoneKeys, ZoneKeysFinder } from '#core/license/zone-keys.ts';
+import type { PolicyOverride } from '#core/policy/decide-terms.ts';
+import { grantDraw } from '#core/policy/grant-bucket.ts';
 import type { Micros } from '#core/time.ts';
 import { ladderHash } from '#crypto/ladder-hash.ts';
 import { mintMediaToken } from '#crypto/media-token.ts';
-import type { Clock, EventSink, HeartbeatStore, Log, Metrics, ResponseFactory } from '#ports';
+import type { BucketDraw, Clock, ConcurrencyRecord, EventSink, Heartbeat, HeartbeatStore, Log, Metrics, ResponseFactory } from '#ports';
 import { createRenewalHandler } from './handler.ts';
 import type { RenewalOutcome } from './outcome.ts';
 import { createReplays } from './replays.ts';
@@ -33,6 +35,15 @@ export type RenewalOptions = {
   readonly zones: ZoneKeysFinder;
   /** Where renewals are counted; absent where a node cannot reach the counting store. */
   readonly heartbeats?: Pick<HeartbeatStore, 'record'>;
+  /** Decides about limits and clones; absent where a node cannot reach the record: then every valid licence is renewed. */
+  readonly record?: ConcurrencyRecord;
+  /** Where accounts stand, beside a licence server; elsewhere a session's level is in its state. */
+  readonly accounts?: {
+    known(account: AccountId): { readonly level: EnforcementLevel; readonly since: Micros; readonly override?: PolicyOverride; readonly overrideAt?: Micros } | undefined;
+    renewed(account: AccountId, session: SessionId, position: Micros, at: Micros): void;
+  };
+  /** Overload factor on periods. Default: 1. */
+  readonly load?: () => number;
   /** Why a session or its device may not go on. In memory: it is asked at every renewal. */
   readonly flags: (session: SessionId, device: DeviceId) => EndReason | undefined;
   readonly policy: PolicyVersion;
@@ -50,18 +61,20 @@ export type RenewalOptions = {
 export type Renewal = {
   /** POST /v1/renew. */
   readonly handler: (request: Request) => Promise<Response>;
-  /** Answers one request. The heartbeat is recorded without waiting for the store. */
+  /** Answers one request by what the node knows alone. The heartbeat is recorded without waiting for the store. */
   readonly renew: (bytes: Uint8Array) => RenewalOutcome;
+  /** Answers one request with the record's consent, or without it in an emergency. */
+  readonly answer: (bytes: Uint8Array) => Promise<RenewalOutcome>;
 };
 
 type Verified = DecodedRequest & { readonly zone: ZoneKeys; readonly sessionKey: Uint8Array; readonly renewalKey: Uint8Array; readonly stateKey: Uint8Array };
-type Grant = { readonly act: RenewalAct; readonly reason: Reason; readonly state: RenewalState; readonly after: number };
+type Grant = { readonly act: RenewalAct; readonly reason: Reason; readonly state: RenewalState; readonly after: number; readonly by?: SessionId };
 
 const platformResponse: ResponseFactory = (body, init) => new Response(body as BodyInit | null, init);
 
 /** Remembers no session; only the last request of each, so as not to count it twice. */
 export const createRenewal = (options: RenewalOptions): Renewal => {
-  const { zones, heartbeats, flags, policy, clock, hash = ladderHash, log, events, metrics } = options;
+  const { zones, heartbeats, record: counting, accounts, flags, policy, clock, load = () => 1, hash = ladderHash, log, events, metrics } = options;
   const replays = createReplays();
 
   const verify = (bytes: Uint8Array, now: Micros): Verified => {
@@ -78,18 +91,22 @@ export const createRenewal = (options: RenewalOptions): Renewal => {
     return { ...request, zone, sessionKey: sk, renewalKey: rk, stateKey: stk };
   };
 
-  const judge = ({ state }: Verified, now: Micros): Decision => {
+  const judge = ({ state }: Verified, now: Micros, health: 'up' | 'down', flagged?: EndReason): Decision => {
     const device = encodeBase64url(state.device) as DeviceId;
-    const ended = flags(state.sid, device);
+    const ended = flags(state.sid, device) ?? flagged;
+    const standing = accounts?.known(encodeBase64url(state.accountHash) as AccountId);
+    // What was set before the licence is in its state already, weighed against what was set for its device and title.
+    const newer = standing?.override !== undefined && (standing.overrideAt ?? 0) > state.t0;
     return decide({
       policyVersion: policy,
-      account: { level: state.level, since: state.issued, counters: {} },
+      account: { level: standing?.level ?? state.level, since: standing?.since ?? state.issued, counters: {} },
       device: { device, registered: true },
       title: { asset: state.asset, live: state.live, timed: state.timed, groupMillis: state.groupMillis },
       session: { sid: state.sid, ...(ended !== undefined && { ended }) },
+      ...(newer && { overrides: { account: standing.override } }),
       state,
-      load: 1,
-      health: 'up',
+      load: load(),
+      health,
       now,
     });
   };
@@ -112,17 +129,18 @@ export const createRenewal = (options: RenewalOptions): Renewal => {
     return encodeAnswer(hash, verified.renewalKey, verified.mac, { act, reason, level, serverTime: now, after, interval, duration, policy: version, g0, t0, opened, issued, spent, stateMac: mac, nodes });
   };
 
-  /** Counting never delays an answer, and its failure never denies one. */
-  const record = (state: RenewalState, now: Micros): void => {
-    const heartbeat = {
-      session: state.sid,
-      account: encodeBase64url(state.accountHash) as AccountId,
-      device: encodeBase64url(state.device) as DeviceId,
-      asset: state.asset,
-      at: now,
-      expiresAt: (now + state.duration * 1000) as Micros,
-      kind: 'renewal' as const,
-    };
+  const heartbeatOf = (state: RenewalState, { countFor }: Decision, now: Micros): Heartbeat => ({
+    session: state.sid,
+    account: encodeBase64url(state.accountHash) as AccountId,
+    device: encodeBase64url(state.device) as DeviceId,
+    asset: state.asset,
+    at: now,
+    expiresAt: (now + countFor * 1000) as Micros,
+    kind: 'renewal',
+  });
+
+  /** Listing who watches never delays an answer, and its failure never denies one. */
+  const list = (heartbeat: Heartbeat): void => {
     heartbeats?.record(heartbeat).catch((error: unknown) => {
       metrics.count('sealcast_renewal_heartbeat_failures_total', 'Renewals that could not be counted.');
       log.warn('a renewal could not be counted', { error: error instanceof Error ? error.name : typeof error });
@@ -148,7 +166,76 @@ export const createRenewal = (options: RenewalOptions): Renewal => {
     return { kind: 'refused', code, detail: error.message };
   };
 
+  const finish = (verified: Verified, granted: Grant, decision: Decision, now: Micros, isNew: boolean): RenewalOutcome => {
+    const { act, reason, state, by } = granted;
+    if (isNew) {
+      if (act === 'extend') {
+        const heartbeat = heartbeatOf(state, decision, now);
+        list(heartbeat);
+        accounts?.renewed(heartbeat.account, state.sid, state.live ? now : ((verified.position * state.groupMillis * 1000) as Micros), now);
+      }
+      tell(state.asset, state.sid, act, reason, now);
+    }
+    const token = act === 'extend' ? { mediaToken: tokenFor(verified, state, now) } : {};
+    return { kind: 'answered', bytes: encode(verified, granted, now), act, reason, session: state.sid, opened: state.opened, ...token, ...(by !== undefined && { by }) };
+  };
+
+  /** By local knowledge: an ended session, a state too old, or go on. */
+  const alone = (verified: Verified, now: Micros, health: 'up' | 'down', flagged?: EndReason): RenewalOutcome => {
+    const decision = judge(verified, now, health, flagged);
+    return finish(verified, grant(verified, decision, now), decision, now, replays.isNew(verified.state.sid, verified.mac));
+  };
+
+  /** What this renewal draws from the grant bucket: the first one on levels 2 and 3 opens a whole term (design section 3). */
+  const drawFor = ({ state, position }: Verified, { duration, limits }: Decision, level: number, now: Micros): BucketDraw | undefined => {
+    if (policy.enforcement === undefined || level === 1 || state.issued !== state.t0) return undefined;
+    const groupLength = (state.groupMillis * 1000) as Micros;
+    const opened = openedRange({ opened: state.opened, end: state.end, position, g0: state.g0, t0: state.t0, groupLength, term: (duration * 1000) as Micros, now });
+    return grantDraw(level, limits.account, (opened - state.opened) * state.groupMillis);
+  };
+
+  const withRecord = async (verified: Verified, record: ConcurrencyRecord, now: Micros): Promise<RenewalOutcome> => {
+    const { state } = verified;
+    const expected = judge(verified, now, 'up');
+    // Nobody is asked about a session that is over or too old anyway.
+    if (expected.act !== 'extend') return alone(verified, now, 'up');
+    const bucket = drawFor(verified, expected, expected.nextLevel, now);
+    const count = await record.renew({
+      heartbeat: heartbeatOf(state, expected, now),
+      rightUntil: (now + expected.duration * 1000) as Micros,
+      level: expected.nextLevel,
+      issued: state.issued,
+      request: encodeBase64url(verified.mac.subarray(0, 8)),
+      ...(bucket !== undefined && { bucket }),
+    });
+    if (count === undefined) return alone(verified, now, 'down', record.knownFlag(state.sid)?.reason);
+    const told = (act: RenewalAct, reason: Reason, by?: SessionId): RenewalOutcome =>
+      finish(verified, { act, reason, state, after: expected.after, ...(by !== undefined && { by }) }, expected, now, replays.isNew(state.sid, verified.mac));
+    if (count.kind === 'flagged') return told('end', count.flag.reason, count.flag.by);
+    if (count.kind === 'readmit') {
+      if (count.because === 'clone') events({ at: now, kind: 'renewal.clone', severity: 'alert', message: 'A session\'s state is used by more than one client; its device has to prove itself again.', asset: state.asset, session: state.sid });
+      return told('relicense', count.because === 'clone' ? 'state-old' : 'concurrency');
+    }
+    if (count.bucket === 'short') {
+      const wait = Math.ceil((count.retryAfter ?? 0) / 1000);
+      return finish(verified, { act: 'extend', reason: 'none', state, after: Math.max(1000, Math.min(expected.after, wait)) }, expected, now, !count.duplicate);
+    }
+    // A repeated request is decided for the instant it first came, so that it opens no more than it did.
+    const decision = count.at === now ? expected : judge(verified, count.at, 'up');
+    return finish(verified, grant(verified, decision, count.at), decision, now, !count.duplicate);
+  };
+
   const renew = (bytes: Uint8Array): RenewalOutcome => {
+    const now = clock.now();
+    try {
+      return alone(verify(bytes, now), now, 'up');
+    } catch (error) {
+      return refused(error);
+    }
+  };
+
+  const answer = async (bytes: Uint8Array): Promise<RenewalOutcome> => {
+    if (counting === undefined) return renew(bytes);
     const now = clock.now();
     let verified: Verified;
     try {
@@ -156,16 +243,8 @@ export const createRenewal = (options: RenewalOptions): Renewal => {
     } catch (error) {
       return refused(error);
     }
-    const granted = grant(verified, judge(verified, now), now);
-    const { act, reason, state } = granted;
-    const answer = encode(verified, granted, now);
-    if (replays.isNew(state.sid, verified.mac)) {
-      if (act === 'extend') record(state, now);
-      tell(state.asset, state.sid, act, reason, now);
-    }
-    const token = act === 'extend' ? { mediaToken: tokenFor(verified, state, now) } : {};
-    return { kind: 'answered', bytes: answer, act, reason, session: state.sid, opened: state.opened, ...token };
+    return withRecord(verified, counting, now);
   };
 
-  return { renew, handler: createRenewalHandler(renew, log, options.respond ?? platformResponse) };
+  return { renew, answer, handler: createRenewalHandler(counting === undefined ? renew : answer, log, options.respond ?? platformResponse) };
 };

@@ -235,15 +235,6 @@ describe('devices', () => {
   });
 });
 
-describe('concurrency hook', () => {
-  it('B046 refuses with limit and conflicts, and issues nothing', async () => {
-    const full = await createWorld({ concurrency: async ({ session, asset, now }) => ({ ok: false, limit: 2, conflicts: [{ sid: session, deviceName: 'TV', asset, startedAt: now }] }) });
-    const answer = await full.post('/v1/sessions', await full.startBody(device, LIVE));
-    expect(answer).toMatchObject({ status: 409, body: { code: 'concurrency-limit', limit: 2, conflicts: [{ deviceName: 'TV', asset: LIVE }] } });
-    expect(await full.stores.sessions.list({ limit: 5 })).toEqual([]);
-  });
-});
-
 describe('batch', () => {
   it('B111 answers many licences for one entitlement, each item on its own', async () => {
     const entitlement = await world.entitlement();

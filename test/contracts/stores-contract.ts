@@ -2,6 +2,7 @@
 /** The contract suites of all durable stores, for adapters that bring every one of them. */
 import { describe } from 'vitest';
 import type { DurableStores } from '#ports';
+import { accountStoreContract } from './account-store-contract.ts';
 import { assetKeyStoreContract } from './asset-key-store-contract.ts';
 import { auditStoreContract } from './audit-store-contract.ts';
 import { catalogueStoreContract } from './catalogue-store-contract.ts';
@@ -20,5 +21,6 @@ export const durableStoresContract = (open: () => Promise<DurableStores>): void 
   describe('master secrets', () => masterSecretStoreContract(async () => (await open()).masterSecrets));
   describe('secrets', () => secretStoreContract(async () => (await open()).secrets));
   describe('operators', () => operatorStoreContract(async () => (await open()).operators));
+  describe('accounts', () => accountStoreContract(async () => (await open()).accounts));
   describe('audit', () => auditStoreContract(async () => (await open()).audit));
 };

@@ -5,13 +5,15 @@
  * Invariant: no timers, no files, no shared state between two calls of `createMemoryStores`.
  */
 import type { Stores } from '#ports';
+import { createMemoryAccounts } from './accounts.ts';
+import { createMemoryConcurrency } from './concurrency.ts';
 import { createMemoryHeartbeats } from './heartbeats.ts';
 import { createMemoryAssetKeys, createMemoryMasterSecrets, createMemorySecrets } from './keys.ts';
 import { createMemoryObjects } from './objects.ts';
 import { createMemoryAudit, createMemoryCatalogue, createMemoryOperators } from './operations.ts';
 import { createMemoryDevices, createMemorySessions, createMemorySingleUse } from './viewers.ts';
 
-export { createMemoryHeartbeats, createMemoryObjects };
+export { createMemoryConcurrency, createMemoryHeartbeats, createMemoryObjects };
 
 /** A fresh set of empty stores; nothing survives the process. */
 export const createMemoryStores = (): Stores => ({
@@ -24,6 +26,7 @@ export const createMemoryStores = (): Stores => ({
   secrets: createMemorySecrets(),
   operators: createMemoryOperators(),
   audit: createMemoryAudit(),
+  accounts: createMemoryAccounts(),
   heartbeats: createMemoryHeartbeats(),
   objects: createMemoryObjects(),
 });

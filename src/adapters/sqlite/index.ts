@@ -5,6 +5,7 @@
  * Invariant: an acknowledged write survives kill -9 and loss of power; `test/e2e/kill-nine.test.ts` holds the first half.
  */
 import type { DurableStores } from '#ports';
+import { createSqliteAccounts } from './accounts.ts';
 import { openDatabase } from './database.ts';
 import { createSqliteAssetKeys, createSqliteMasterSecrets, createSqliteSecrets } from './keys.ts';
 import { createSqliteAudit, createSqliteCatalogue, createSqliteOperators } from './operations.ts';
@@ -36,6 +37,7 @@ export const createSqliteStores = (options: SqliteStoresOptions): SqliteStores =
     secrets: createSqliteSecrets(db),
     operators: createSqliteOperators(db),
     audit: createSqliteAudit(db),
+    accounts: createSqliteAccounts(db),
     close: () => db.close(),
   };
 };

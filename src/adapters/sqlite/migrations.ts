@@ -59,4 +59,12 @@ export const MIGRATIONS: readonly string[] = [
   CREATE TRIGGER audit_is_append_only BEFORE UPDATE ON audit BEGIN SELECT raise(ABORT, 'audit entries cannot be changed'); END;
   CREATE TRIGGER audit_keeps_all BEFORE DELETE ON audit BEGIN SELECT raise(ABORT, 'audit entries cannot be removed'); END;
   `,
+  `
+  CREATE TABLE accounts (
+    account TEXT PRIMARY KEY, record TEXT NOT NULL CHECK (json_valid(record)),
+    level INTEGER NOT NULL AS (record ->> '$.record.level'), since INTEGER NOT NULL AS (record ->> '$.record.since')
+  ) STRICT;
+  CREATE INDEX accounts_by_level ON accounts(level, since);
+  CREATE INDEX accounts_by_move ON accounts(since);
+  `,
 ];

@@ -65,6 +65,13 @@ export const policyVersion = (options: Partial<PolicyVersion> = {}): PolicyVersi
   return policy;
 };
 
+/** The longest term, ms, that this policy gives for content of usual length: how long ends have to be remembered depends on it. */
+export const longestTerm = (policy: PolicyVersion): number => {
+  const emergency = Math.min(policy.duration * (policy.emergencyFactor ?? EMERGENCY_FACTOR), policy.emergencyCap ?? EMERGENCY_CAP);
+  const relaxed = levelTerms({ level: 1, strict: policy, enforcement: policy.enforcement }).duration;
+  return Math.max(policy.duration, emergency, relaxed);
+};
+
 /** Everything that may ever matter to a decision. */
 export type DecideInput = {
   readonly policyVersion: PolicyVersion;
@@ -107,6 +114,8 @@ export type Decision = {
   readonly after: number;
   /** Content opened ahead of the playhead, ms. */
   readonly grant: number;
+  /** How long the session counts unless it is renewed, ms: its term, or two intervals where the term is far longer (B021, B022). */
+  readonly countFor: number;
   /** What the session's start does when the account is at its limit. */
   readonly mode: ConcurrencyMode;
   /** Streams at a time, of the account and of the account within this title; absent: any number. */
@@ -175,6 +184,7 @@ export const decide = (input: DecideInput): Decision => {
     own,
     after: jittered(interval, session.sid, state?.issued ?? now),
     grant: act === 'extend' ? duration : 0,
+    countFor: Math.min(duration, Math.max(2 * interval, policy.duration)),
     mode: overridden(overrides, 'mode') ?? policy.mode ?? 'detection-only',
     limits: { ...(limit !== undefined && { account: limit }), ...(overrides.title?.limit !== undefined && { title: overrides.title.limit }) },
     nextLevel: account.level,
