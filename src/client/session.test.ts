@@ -6,29 +6,10 @@ import { groupAt, groupLength, micros } from '#core/time.ts';
 import type { Micros } from '#core/time.ts';
 import { createFakeClock } from '../../test/interop/fake-clock.ts';
 import { createFakeService, problem } from '../../test/interop/fake-service.ts';
-import type { FakeServiceOptions } from '../../test/interop/fake-service.ts';
+import { paths, SERVER, setUp, started } from '../../test/interop/fake-session.ts';
 import { memoryDeviceStorage, openDevice } from './device.ts';
 import { createEmitter } from './emitter.ts';
-import type { Session, SessionEnd } from './session-types.ts';
-import { startSession } from './start-session.ts';
-
-const SERVER = 'https://tv.example/';
-
-const setUp = async (options: Omit<FakeServiceOptions, 'clock'> = {}) => {
-  const clock = createFakeClock();
-  // The service has a clock of its own, which nobody steps.
-  const service = await createFakeService({ clock: { ...clock, now: () => micros(Math.round(1_800_000_000_000_000 + clock.monotonic() * 1000)) }, ...options });
-  const device = await openDevice({ name: 'test' });
-  const start = (more: object = {}) =>
-    startSession({ servers: [SERVER], asset: service.asset, entitlement: async () => 'entitlement', device, fetch: service.fetch, clock, timeout: 1000 as never, ...more });
-  return { clock, service, device, start };
-};
-const started = async (outcome: ReturnType<typeof startSession>): Promise<Session> => {
-  const result = await outcome;
-  if (!result.ok) throw new Error(`${result.denial.code}: ${result.denial.detail}`);
-  return result.session;
-};
-const paths = (seen: readonly { path: string }[]): string[] => seen.map(({ path }) => path);
+import type { SessionEnd } from './session-types.ts';
 
 describe('start', () => {
   test('opens the first term and nothing beyond it, with the true keys', async () => {

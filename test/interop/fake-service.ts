@@ -39,6 +39,10 @@ export type FakeService = {
   readonly fetch: (request: Request) => Promise<Response>;
   /** Answers a request before the service does; undefined lets it pass. Change it at any time. */
   intercept: (request: Request) => Promise<Response | undefined> | Response | undefined;
+  /** What renewals grant next, ms. */
+  terms: { interval: number; duration: number };
+  /** Where clients are told to renew. */
+  renewUrls: readonly string[];
   /** What renewals say next. */
   verdict: { act: RenewalAct; reason: Reason };
   /** Edits a licence before it is signed. */
@@ -101,7 +105,7 @@ export const createFakeService = async (options: FakeServiceOptions): Promise<Fa
     });
     service.issued += 1;
     const license = await signJws(service.tamper.claims?.(claims) ?? claims, { typ: service.tamper.typ ?? 'license+jwt', key: signingKey, kid: 'k1' });
-    return json({ sid, license, mediaToken: `token-${service.issued}`, mediaTokenExpires: now + 2 * duration * 1000, time: now, renew: { urls: ['/v1/renew', 'https://core.example/v1/renew'] }, licenses: { urls: ['/v1/licenses'] } }, 201);
+    return json({ sid, license, mediaToken: `token-${service.issued}`, mediaTokenExpires: now + 2 * duration * 1000, time: now, renew: { urls: service.renewUrls }, licenses: { urls: ['/v1/licenses'] } }, 201);
   };
 
   const renew = async (bytes: Uint8Array): Promise<Response> => {
@@ -111,6 +115,7 @@ export const createFakeService = async (options: FakeServiceOptions): Promise<Fa
     const secret = await secretOf(request.state.sid, device.sign);
     const now = clock.now();
     const { act, reason } = service.verdict;
+    const { interval, duration } = service.terms;
     const old = request.state;
     const opened = act === 'extend' ? openedRange({ opened: old.opened, end: old.end, position: request.position, g0: old.g0, t0: old.t0, groupLength: micros(old.groupMillis * 1000), term: micros(duration * 1000), now }) : old.opened;
     const next: RenewalState = act === 'extend' ? { ...old, opened, issued: now, interval, duration } : old;
@@ -156,6 +161,8 @@ export const createFakeService = async (options: FakeServiceOptions): Promise<Fa
 
   const service: FakeService = {
     intercept: () => undefined,
+    terms: { interval, duration },
+    renewUrls: ['/v1/renew', 'https://core.example/v1/renew'],
     verdict: { act: 'extend', reason: 'none' },
     tamper: {},
     seen: [],

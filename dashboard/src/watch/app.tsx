@@ -7,6 +7,7 @@
 import { useCallback, useEffect, useRef, useState } from 'preact/hooks';
 import { type PlaybackSupport, checkPlaybackSupport } from '../../../src/player/context.ts';
 import { Brand } from '../ui/brand.tsx';
+import { Conflicts } from './conflicts.tsx';
 import { type Programme, type Source, openSource } from './catalogue.ts';
 import { InsecureContext, Message } from './message.tsx';
 import { PLAYERS, type PlayerName } from './players.ts';
@@ -46,7 +47,7 @@ const Standing = (props: { reading: Reading; blocked: boolean }) =>
     </Message>
   ) : null;
 
-const Stage = (props: { video: { current: HTMLVideoElement | null }; viewing: ViewingState; live: boolean; blocked: boolean; onAgain: () => void }) => {
+const Stage = (props: { video: { current: HTMLVideoElement | null }; viewing: ViewingState; live: boolean; blocked: boolean; onAgain: () => void; onInstead: (terminationCode: string) => void }) => {
   const { viewing, live } = props;
   const catchUp = (latency: number): void => {
     // All three players run the element at one second per second, whatever their origin is.
@@ -68,7 +69,8 @@ const Stage = (props: { video: { current: HTMLVideoElement | null }; viewing: Vi
       {viewing.phase === 'over' ? (
         <Message title={viewing.title} tone="bad" code={viewing.code}>
           <p>{viewing.text}</p>
-          <button class="button primary" type="button" onClick={props.onAgain}>Try again</button>
+          {viewing.conflicts === undefined || viewing.conflicts.length === 0 ? null : <Conflicts sessions={viewing.conflicts} onInstead={props.onInstead} />}
+          <button class={viewing.conflicts === undefined ? 'button primary' : 'button'} type="button" onClick={props.onAgain}>Try again</button>
         </Message>
       ) : null}
     </div>
@@ -105,12 +107,18 @@ const Room = (props: { source: Exclude<Source, { from: 'nowhere' }> }) => {
   const [round, setRound] = useState(0);
   const [viewing, setViewing] = useState<ViewingState>({ phase: 'starting', step: 'Preparing' });
   const begun = programme?.state !== 'created';
+  const ending = useRef<readonly string[]>([]);
   const retries = useRef(0);
   const previous = useRef<Promise<void>>(Promise.resolve());
 
   const block = useCallback((wanted: boolean): void => {
     blocked.current = wanted;
     setBlocked(wanted);
+  }, []);
+
+  const instead = useCallback((terminationCode: string): void => {
+    ending.current = [terminationCode];
+    setRound((count) => count + 1);
   }, []);
 
   useEffect(() => {
@@ -123,7 +131,10 @@ const Room = (props: { source: Exclude<Source, { from: 'nowhere' }> }) => {
     // The element is shared: the next player starts when the last one has let go of it.
     void previous.current.then(() => {
       if (left) return;
-      stop = startViewing({ video: element, programme, player, entitlement: () => source.entitlement(programme.asset), blocked: () => blocked.current, onState: setViewing });
+      // One start only: the next one is a wish of its own.
+      const end = ending.current;
+      ending.current = [];
+      stop = startViewing({ video: element, programme, player, entitlement: () => source.entitlement(programme.asset), end, blocked: () => blocked.current, onState: setViewing });
     });
     const leave = (): void => {
       left = true;
@@ -166,7 +177,7 @@ const Room = (props: { source: Exclude<Source, { from: 'nowhere' }> }) => {
       </div>
       <div class="theatre">
         <div class="picture">
-          <Stage video={video} viewing={viewing} live={live} blocked={isBlocked} onAgain={() => setRound((count) => count + 1)} />
+          <Stage video={video} viewing={viewing} live={live} blocked={isBlocked} onAgain={() => setRound((count) => count + 1)} onInstead={instead} />
           <section class="card keys" aria-label="Keys">
             <header>
               <h2>Keys around the playhead</h2>

@@ -10,6 +10,7 @@ const STATES: Readonly<Record<Reading['state'], readonly [tone: string, text: st
   active: ['good', 'Active'],
   degraded: ['warn', 'Renewals fail'],
   expired: ['bad', 'Keys used up'],
+  idle: ['', 'Paused'],
   ended: ['', 'Ended'],
 };
 
@@ -36,8 +37,8 @@ export const SessionCard = (props: { reading: Reading; phase: ViewingState['phas
 
 export const RenewalCard = (props: { reading: Reading; running: boolean; blocked: boolean; onBlock: (blocked: boolean) => void }) => {
   const { reading, running, blocked, onBlock } = props;
-  const next = reading.rhythm === undefined ? undefined : reading.rhythm - reading.renewedAgo;
-  const failing = running && (reading.state !== 'active' || blocked);
+  const { next, step } = reading;
+  const failing = running && (reading.state === 'degraded' || reading.state === 'expired' || blocked);
   const share = Math.min(1, Math.max(0, reading.left / 30));
   return (
     <section class="card panel" aria-label="Renewals">
@@ -49,8 +50,9 @@ export const RenewalCard = (props: { reading: Reading; running: boolean; blocked
         <svg viewBox="0 0 100 4" preserveAspectRatio="none" aria-hidden="true"><rect width={share * 100} height="4" /></svg>
       </div>
       <dl>
+        <Row label="Grows in steps of">{step === 0 ? '–' : `${step} s`}</Row>
         <Row label="Last renewal">{reading.renewals === 0 ? '–' : `${seconds(reading.renewedAgo, 0)} ago`}</Row>
-        <Row label="Next">{failing ? <span class="muted">{blocked ? 'blocked' : 'trying'}</span> : next === undefined ? '–' : next <= 0 ? 'now' : `in ${Math.ceil(next)} s`}</Row>
+        <Row label="Next">{failing ? <span class="muted">{blocked ? 'blocked' : 'trying'}</span> : next === undefined ? (running && reading.state === 'idle' ? 'when you play on' : '–') : next <= 0 ? 'now' : `in ${Math.ceil(next)} s`}</Row>
       </dl>
       <label class="switch">
         <input type="checkbox" role="switch" checked={blocked} onChange={(event) => onBlock(event.currentTarget.checked)} />

@@ -16,19 +16,21 @@ const clock = (seconds: number, live: boolean): string =>
 
 export const Timeline = (props: { reading: Reading; live: boolean }) => {
   const { reading, live } = props;
-  const { playhead, opened, grants, bufferedTo } = reading;
+  const { playhead, opened, grants, bufferedTo, step } = reading;
   if (playhead === undefined) return <div class="strip" aria-hidden="true"><div class="track-keys" /></div>;
   const start = playhead - BEHIND;
   const share = (at: number): number => (Math.min(Math.max(at - start, 0), SPAN) / SPAN) * 100;
   const place = (from: number, to: number) => ({ left: `${share(from)}%`, width: `${Math.max(0, share(to) - share(from))}%` });
   const visible = grants.map((grant) => ({ from: Math.max(grant.from, opened.from), to: grant.to })).filter((grant) => share(grant.to) > share(grant.from));
   const ticks = Array.from({ length: SPAN / TICK + 1 }, (_, i) => Math.ceil(start / TICK) * TICK + i * TICK).filter((at) => at >= 0 && at <= start + SPAN);
+  const borders = step * 2 > SPAN || step <= 0 ? [] : Array.from({ length: Math.floor(SPAN / step) + 1 }, (_, i) => (Math.ceil(start / step) + i) * step).filter((at) => at < start + SPAN);
   const left = Math.max(0, Math.round(opened.to - playhead));
   return (
     <div class="strip" role="img" aria-label={`${left} seconds unlocked ahead of the playhead; everything after that is sealed`}>
       <div class="track-keys">
         {visible.map((grant) => <span key={grant.to} class="unlocked" style={place(grant.from, grant.to)} />)}
         {bufferedTo === undefined ? null : <span class="received" style={place(playhead, bufferedTo)} />}
+        {borders.map((at) => <span key={`border-${at}`} class="border" style={{ left: `${share(at)}%` }} />)}
         <span class="head" style={{ left: `${share(playhead)}%` }} />
       </div>
       <div class="ticks">{ticks.map((at) => <span key={at} style={{ left: `${share(at)}%` }}>{clock(at, live)}</span>)}</div>

@@ -5,7 +5,7 @@
  * Invariant: at most one viewing exists; a newer choice abandons an older one at whatever step it is, and everything it had started is stopped.
  */
 import { openDevice } from '../../../src/client/device.ts';
-import type { Session, SessionState } from '../../../src/client/session-types.ts';
+import type { ConflictingSession, Session, SessionState } from '../../../src/client/session-types.ts';
 import { startSession } from '../../../src/client/start-session.ts';
 import { indexedDbDeviceStorage } from '../../../src/player/device-storage.ts';
 import { type Playback, playProtected } from '../../../src/player/play.ts';
@@ -22,8 +22,10 @@ export type Reading = {
   /** Seconds since the last accepted renewal, and how many there were. */
   readonly renewedAgo: number;
   readonly renewals: number;
-  /** Seconds between renewals as observed, undefined before the second one. */
-  readonly rhythm: number | undefined;
+  /** Seconds until the next renewal; undefined while none is planned. */
+  readonly next: number | undefined;
+  /** Unlocked content grows in steps of so many seconds. */
+  readonly step: number;
   /** Playhead on the media timeline, seconds; undefined before the first frame. */
   readonly playhead: number | undefined;
   /** Events: seconds from camera clock to picture. */
@@ -41,19 +43,21 @@ export type Reading = {
 };
 /** What the figures show while there is no session. */
 export const NO_READING: Reading = {
-  state: 'ended', session: '–', left: 0, renewedAgo: Number.NaN, renewals: 0, rhythm: undefined, playhead: undefined, latency: undefined,
+  state: 'ended', session: '–', left: 0, renewedAgo: Number.NaN, renewals: 0, next: undefined, step: 0, playhead: undefined, latency: undefined,
   grants: [], opened: { from: 0, to: 0 }, bufferedTo: undefined, frames: 0, dropped: 0, height: 0, stalled: false, notice: undefined,
 };
 export type ViewingState =
   | { readonly phase: 'starting'; readonly step: string }
   | { readonly phase: 'watching'; readonly reading: Reading }
-  | { readonly phase: 'over'; readonly title: string; readonly text: string; readonly code: string };
+  | { readonly phase: 'over'; readonly title: string; readonly text: string; readonly code: string; /** Sessions of the account that could be stopped in favour of this one. */ readonly conflicts?: readonly ConflictingSession[] };
 
 export type ViewingOptions = {
   readonly video: HTMLVideoElement;
   readonly programme: Programme;
   readonly player: PlayerName;
   readonly entitlement: () => Promise<string>;
+  /** Termination codes of sessions that end in favour of this one. */
+  readonly end: readonly string[];
   /** Asked before each licence or renewal request: true drops it, as a firewall would. */
   readonly blocked: () => boolean;
   readonly onState: (state: ViewingState) => void;
@@ -76,14 +80,11 @@ const sentenceOf = (error: unknown): string => {
 const createReader = (video: HTMLVideoElement, session: Session, playback: Playback): (() => Reading) => {
   let renewals = 0;
   let renewedAt = performance.now();
-  let rhythm: number | undefined;
   let grants: Grant[] = [{ from: session.openedRange.from / 1e6, to: session.openedRange.to / 1e6 }];
   let moved = { position: -1, at: performance.now() };
   session.on('renewed', () => {
-    const now = performance.now();
-    if (renewals > 0) rhythm = (now - renewedAt) / 1000;
     renewals++;
-    renewedAt = now;
+    renewedAt = performance.now();
     const to = session.openedRange.to / 1e6;
     const last = grants.at(-1);
     if (last === undefined || to > last.to) grants = [...grants, { from: last?.to ?? session.openedRange.from / 1e6, to }].slice(-KEPT_GRANTS);
@@ -103,7 +104,8 @@ const createReader = (video: HTMLVideoElement, session: Session, playback: Playb
       left: playhead === undefined ? (session.expiresAt - session.now()) / 1e6 : opened.to - playhead,
       renewedAgo: (now - renewedAt) / 1000,
       renewals,
-      rhythm,
+      next: session.renewsAt === undefined ? undefined : (session.renewsAt - session.now()) / 1e6,
+      step: session.groupLength / 1e6,
       playhead,
       latency: session.kind === 'event' && playhead !== undefined ? session.now() / 1e6 - playhead : undefined,
       grants,
@@ -130,10 +132,10 @@ export const startViewing = (options: ViewingOptions): (() => Promise<void>) => 
   const tell = (state: ViewingState): void => {
     if (!stopped) onState(state);
   };
-  const over = (title: string, text: string, code: string): void => {
+  const over = (title: string, text: string, code: string, conflicts?: readonly ConflictingSession[]): void => {
     clearInterval(timer);
     clearTimeout(patience);
-    tell({ phase: 'over', title, text, code });
+    tell({ phase: 'over', title, text, code, ...(conflicts !== undefined && { conflicts }) });
   };
   const guardedFetch = (request: Request): Promise<Response> =>
     options.blocked() && RENEWING.test(new URL(request.url).pathname) ? Promise.reject(new TypeError('blocked on this page')) : fetch(request);
@@ -143,8 +145,8 @@ export const startViewing = (options: ViewingOptions): (() => Promise<void>) => 
     const [device, chosen] = await Promise.all([openDevice({ name: deviceName(), storage: indexedDbDeviceStorage() }), loadPlayer(options.player)]);
     if (stopped) return;
     choice = chosen;
-    const started = await startSession({ servers: [location.origin], device, asset: programme.asset, entitlement: options.entitlement, fetch: guardedFetch });
-    if (!started.ok) return over('This cannot be played', started.denial.text, started.denial.code);
+    const started = await startSession({ servers: [location.origin], device, asset: programme.asset, entitlement: options.entitlement, fetch: guardedFetch, end: options.end });
+    if (!started.ok) return over('This cannot be played', started.denial.text, started.denial.code, started.denial.conflicts);
     session = started.session;
     if (stopped) return void (await session.stop());
     const running = session;
