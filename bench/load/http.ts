@@ -1,24 +1,32 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
- * The load generator of the edge bench, run as a child process: keep-alive HTTP/1.1 clients on bare sockets.
+ * The load generator of the benches, run as a child process: keep-alive HTTP/1.1 clients on bare sockets.
  *
  * It reads as little as it can (status, Content-Length, then counts bytes), so that the server is what is measured.
  * Orders come over IPC: `{ port, request, connections, millis, rate }`; rate 0 = as fast as answers come, else requests
- * per second over all connections, timed from when they were due (no coordinated omission).
+ * per second over all connections, timed from when they were due (no coordinated omission). Requests that differ are handed
+ * over beforehand as a pool and sent in turn; with `once`, until all of it is answered.
  */
 import { connect, type Socket } from 'node:net';
 
 export type LoadOrder = {
   readonly port: number;
-  /** The whole request as sent, the same every time. */
-  readonly request: string;
+  /** The whole request as sent; of several, one after the other; absent: those of the pool that was handed over last. */
+  readonly request?: string | readonly string[];
+  /** The pool is sent once, and the order is done when all of it is answered. */
+  readonly once?: boolean;
   readonly connections: number;
   readonly millis: number;
   readonly rate: number;
 };
+export type LoadMessage = LoadOrder | { readonly pool: readonly Uint8Array[] };
 export type LoadResult = { readonly requests: number; readonly bytes: number; readonly seconds: number; readonly p50: number; readonly p99: number };
 
 const HEAD_END = Buffer.from('\r\n\r\n');
+
+let pool: readonly Uint8Array[] = [];
+let turn = 0;
+const nextOf = (request: string | readonly (string | Uint8Array)[]): string | Uint8Array => (typeof request === 'string' ? request : (request[turn++ % request.length] ?? ''));
 
 type Client = { readonly socket: Socket; busy: boolean; due: number; send(due: number): void };
 
@@ -36,7 +44,7 @@ const client = (order: LoadOrder, done: (client: Client, bytes: number) => void,
         self.due = due;
         left = -1;
         bytes = 0;
-        socket.write(order.request);
+        socket.write(nextOf(order.request ?? pool));
       },
     };
     socket.on('data', (data: Buffer) => {
@@ -46,7 +54,7 @@ const client = (order: LoadOrder, done: (client: Client, bytes: number) => void,
         const end = data.indexOf(HEAD_END);
         const head = data.toString('latin1', 0, end).toLowerCase();
         const length = /\r\ncontent-length: ([0-9]+)/.exec(head)?.[1];
-        if (end < 0 || !head.startsWith('http/1.1 200') || length === undefined) return fail(new Error(`unexpected answer: ${head.slice(0, 200)}`));
+        if (end < 0 || !/^http\/1\.1 20[01] /.test(head) || length === undefined) return fail(new Error(`unexpected answer: ${head.slice(0, 200)}`));
         left = Number(length);
         body = data.length - end - HEAD_END.length;
       }
@@ -68,11 +76,14 @@ const run = async (order: LoadOrder): Promise<LoadResult> => {
   const queue: number[] = [];
   const failed = Promise.withResolvers<never>();
   const idle: Client[] = [];
+  const all = Promise.withResolvers<void>();
+  turn = order.once === true ? 0 : turn;
   const done = (one: Client, got: number): void => {
     const now = performance.now();
     latencies.push(now - one.due);
     bytes += got;
-    if (stopping) return;
+    if (order.once === true && latencies.length === pool.length) all.resolve();
+    if (stopping || (order.once === true && turn >= pool.length)) return;
     if (order.rate === 0) return one.send(now);
     const due = queue.shift();
     if (due === undefined) idle.push(one);
@@ -95,7 +106,7 @@ const run = async (order: LoadOrder): Promise<LoadResult> => {
       }
     }, 1);
   }
-  await Promise.race([new Promise((resolve) => setTimeout(resolve, order.millis)), failed.promise]);
+  await Promise.race([order.once === true ? all.promise : new Promise((resolve) => setTimeout(resolve, order.millis)), failed.promise]);
   stopping = true;
   clearInterval(timer);
   const seconds = (performance.now() - started) / 1000;
@@ -107,8 +118,13 @@ const run = async (order: LoadOrder): Promise<LoadResult> => {
   return { requests, bytes: total, seconds, p50: quantile(0.5), p99: quantile(0.99) };
 };
 
-process.on('message', (order: LoadOrder) => {
-  run(order).then(
+process.on('message', (message: LoadMessage) => {
+  if ('pool' in message) {
+    ({ pool } = message);
+    process.send?.({ result: {} });
+    return;
+  }
+  run(message).then(
     (result) => process.send?.({ result }),
     (error: unknown) => process.send?.({ error: String(error) }),
   );

@@ -14,9 +14,11 @@ import { isSealcastError, SealcastError } from '#core/errors.ts';
 import { MAX_POSITION, variantName } from '#core/pace/pace-info.ts';
 import { openViewerId } from '#core/token/viewer-id.ts';
 import { patternBit } from '#core/token/wm-claims.ts';
-import { type CodeBook, createAdaptiveBook, createAlignedBook, createBiasedBook, type EpochKeys, position as positionOfSegment, type ViewerNumber, viewerNumber } from '#core/watermark/index.ts';
-import { hmacSha256 } from '#crypto/hmac.ts';
+import { type AlignedBook, type CodeBook, createAdaptiveBook, createAlignedBook, createBiasedBook, type EpochKeys, position as positionOfSegment, type ViewerNumber, viewerNumber } from '#core/watermark/index.ts';
+import { sipHash, type SipKey, sipKey } from '#core/watermark/siphash.ts';
+import { hmacSha256, sha256 } from '#crypto/hmac.ts';
 import type { Denial, ViewerMark } from '#edge/granted.ts';
+import type { Disguise } from '#edge/respond.ts';
 
 /** A variant, or why there is none. */
 export type Choice = { readonly ok: true; readonly symbol: number } | Denial;
@@ -25,16 +27,15 @@ export type Choice = { readonly ok: true; readonly symbol: number } | Denial;
 export type MarkSwitch = {
   readonly plan: MarkPlan;
   /** `position`: of the segment, counted without end; -1 is not watermarked. */
-  choose(mark: ViewerMark | undefined, position: number): Choice;
+  choose(mark: ViewerMark, position: number): Choice;
   /** Path segment of a variant at the origin. */
   nameOf(symbol: number): string;
-  /** An entity tag that no two viewers share, and that says nothing about the variant. */
-  tagFor(mark: ViewerMark | undefined, key: string, originTag: string): string;
+  /** Makes entity tags that no two viewers share, and that say nothing about the variant. */
+  disguiseFor(mark: ViewerMark, key: string): Disguise;
 };
 
 const refused = (detail: string): Denial => ({ ok: false, code: 'token-invalid', detail });
 const unopened = refused('the watermark id of this token is not one of this event');
-const unmarked = refused('a marked segment needs a token with watermark claims');
 
 const createBook = ({ book, alphabet, schedule, keys }: MarkPlan): CodeBook => {
   if (book === 'adaptive') return createAdaptiveBook({ alphabet });
@@ -49,13 +50,16 @@ const createBook = ({ book, alphabet, schedule, keys }: MarkPlan): CodeBook => {
   return createBiasedBook({ alphabet, bias, schedule, keys: epochKeys });
 };
 
+const isAligned = (book: CodeBook): book is AlignedBook => book.kind === 'aligned';
+
 /** The switch of a plan; its code book is made at the first viewer. */
 export const createMarkSwitch = (plan: MarkPlan): MarkSwitch => {
   const { alphabet, sequencing } = plan;
   let book: CodeBook | undefined;
   // A remembered token keeps its mark object, so its viewer number is opened once.
   const viewers = new WeakMap<ViewerMark, ViewerNumber>();
-  const tags = new WeakMap<ViewerMark, Uint8Array>();
+  const words = new WeakMap<ViewerMark, { readonly start: number; readonly word: Uint8Array }>();
+  const tags = new WeakMap<ViewerMark, SipKey>();
 
   const viewerOf = (mark: Extract<ViewerMark, { kind: 'id' }>): ViewerNumber | undefined => {
     const known = viewers.get(mark);
@@ -73,26 +77,33 @@ export const createMarkSwitch = (plan: MarkPlan): MarkSwitch => {
     const viewer = viewerOf(mark);
     if (viewer === undefined) return unopened;
     book ??= createBook(plan);
-    return { ok: true, symbol: book.symbol(viewer, positionOfSegment(position)) };
+    const at = positionOfSegment(position);
+    if (!isAligned(book)) return { ok: true, symbol: book.symbol(viewer, at) };
+    // A session stays in one epoch for many segments.
+    const known = words.get(mark);
+    if (known !== undefined && at >= known.start && at < known.start + known.word.length) return { ok: true, symbol: known.word[at - known.start] as number };
+    const epoch = book.epochAt(at);
+    const word = book.codeword(viewer, epoch);
+    words.set(mark, { start: epoch.start, word });
+    return { ok: true, symbol: word[at - epoch.start] as number };
   };
 
   /** What tags of one viewer are made with: from key material, so that every edge gives the same. */
-  const tagKey = (mark: ViewerMark | undefined): Uint8Array => {
-    if (mark === undefined) return new Uint8Array(32);
+  const tagKey = (mark: ViewerMark): SipKey => {
     let key = tags.get(mark);
     if (key === undefined) {
       const secret = plan.viewerKeys[0]?.key ?? plan.keys[0]?.key ?? new Uint8Array(32);
-      key = hmacSha256(secret, encodeUtf8(`sealcast/1/entity-tag ${mark.kind === 'id' ? mark.id : encodeBase64url(mark.bits)}`));
+      key = sipKey(hmacSha256(secret, encodeUtf8(`sealcast/1/entity-tag ${mark.kind === 'id' ? mark.id : encodeBase64url(mark.bits)}`)));
       tags.set(mark, key);
     }
     return key;
   };
+  const tag = new Int32Array(2);
 
   return {
     plan,
     nameOf: (symbol) => variantName(plan.names, symbol),
     choose: (mark, position) => {
-      if (mark === undefined) return unmarked;
       if (position < 0 || !sequencing) return { ok: true, symbol: 0 };
       try {
         const choice = symbolOf(mark, position);
@@ -103,6 +114,15 @@ export const createMarkSwitch = (plan: MarkPlan): MarkSwitch => {
         return { ok: false, code: 'key-unavailable', detail: error.message };
       }
     },
-    tagFor: (mark, key, originTag) => `"${encodeBase64url(hmacSha256(tagKey(mark), encodeUtf8(`${key} ${originTag}`)).subarray(0, 12))}"`,
+    disguiseFor: (mark, key) => ({
+      digest: (originTag) => {
+        const [low, high] = sipKey(sha256(encodeUtf8(`${key} ${originTag}`)));
+        return [low, high];
+      },
+      tag: ([low, high]) => {
+        sipHash(tagKey(mark), low, high, tag);
+        return `"${((tag[0] as number) >>> 0).toString(36)}-${((tag[1] as number) >>> 0).toString(36)}"`;
+      },
+    }),
   };
 };

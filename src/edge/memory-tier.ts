@@ -16,6 +16,9 @@ export type StoredObject = {
   readonly bornAt: Micros;
   /** Filled by the first answer: the header list that every whole answer of this object has. */
   headerList?: [string, string][];
+  /** The same for viewers of a variant, without their entity tag; and what that tag is made from. */
+  hiddenHeaderList?: [string, string][];
+  digest?: readonly [low: number, high: number];
   /** Turn of the memory tier in which it was last moved to the young end. */
   turn?: number;
 };

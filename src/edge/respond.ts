@@ -36,8 +36,16 @@ const PREFLIGHT: HeaderList = [
 /** What of a request decides the form of its answer. */
 export type Wish = { readonly head: boolean; readonly range: string | null; readonly ifRange: string | null; readonly ifNoneMatch: string | null };
 
+/** 64 bits that stand for one object of an origin, low and high half. */
+export type ObjectDigest = readonly [low: number, high: number];
+
 /** How an answer hides which variant it is: its own entity tag, no date of the origin's, always of age 0. */
-export type Disguise = { readonly tag: (originTag: string) => string };
+export type Disguise = {
+  /** The object behind an origin's tag, in words that mean nothing outside. */
+  digest(originTag: string): ObjectDigest;
+  /** The tag that this viewer sees. */
+  tag(digest: ObjectDigest): string;
+};
 
 /** Makes the edge's responses. */
 export type Responder = {
@@ -54,6 +62,14 @@ const objectHeaders = (head: OriginHead): HeaderList => {
   if (head.lastModified !== null) list.push(['last-modified', head.lastModified]);
   return list;
 };
+
+/** Variants differ in when they were made and cached; no field may. `no-transform`: what a proxy re-encodes loses its mark. */
+const hidden = (head: OriginHead, etag: string | null): OriginHead => ({
+  type: head.type,
+  cacheControl: head.cacheControl === null ? null : `${head.cacheControl}, no-transform`,
+  etag,
+  lastModified: null,
+});
 
 /** `respond` makes the response objects; everything about their fields is decided here. */
 export const createResponder = (respond: ResponseFactory): Responder => {
@@ -88,8 +104,22 @@ export const createResponder = (respond: ResponseFactory): Responder => {
   const storedHeaders = (object: StoredObject): HeaderList =>
     (object.headerList ??= [...objectHeaders(object.head), ['accept-ranges', 'bytes'], ['content-length', String(object.body.length)]]);
 
-  const stored = (object: StoredObject, wish: Wish, now: Micros): Response => {
-    const { head, body, bornAt } = object;
+  /** The same of a variant, but for the viewer's entity tag. */
+  const hiddenHeaders = (object: StoredObject): HeaderList =>
+    (object.hiddenHeaderList ??= [...objectHeaders(hidden(object.head, null)), ['accept-ranges', 'bytes'], ['content-length', String(object.body.length)]]);
+
+  const stored = (object: StoredObject, wish: Wish, now: Micros, disguise?: Disguise): Response => {
+    const { body } = object;
+    const bornAt = disguise === undefined ? object.bornAt : now;
+    const originTag = object.head.etag;
+    const etag = disguise === undefined || originTag === null ? originTag : disguise.tag((object.digest ??= disguise.digest(originTag)));
+    const whole = (): Response => {
+      const list = stamp(disguise === undefined ? storedHeaders(object) : hiddenHeaders(object), bornAt, now);
+      if (disguise !== undefined && etag !== null) list.push(['etag', etag]);
+      return respond(wish.head ? null : body, { status: 200, headers: list });
+    };
+    if (wish.range === null && wish.ifNoneMatch === null) return whole();
+    const head = disguise === undefined ? object.head : hidden(object.head, etag);
     if (wish.ifNoneMatch !== null && isNotModified(wish.ifNoneMatch, head.etag)) {
       return respond(null, { status: 304, headers: stamp(objectHeaders(head), bornAt, now) });
     }
@@ -105,7 +135,7 @@ export const createResponder = (respond: ResponseFactory): Responder => {
         return respond(wish.head ? null : body.subarray(start, end), { status: 206, headers: list });
       }
     }
-    return respond(wish.head ? null : body, { status: 200, headers: stamp(storedHeaders(object), bornAt, now) });
+    return whole();
   };
 
   const arriving = (answer: Extract<CacheAnswer, { kind: 'arriving' }>, wish: Wish, now: Micros): Response => {
@@ -136,26 +166,12 @@ export const createResponder = (respond: ResponseFactory): Responder => {
     return respond(null, { status: 200, headers: list });
   };
 
-  /** Variants differ in when they were made and cached; no field may. `no-transform`: what a proxy re-encodes loses its mark. */
-  const hidden = (head: OriginHead, disguise: Disguise): OriginHead => ({
-    type: head.type,
-    cacheControl: head.cacheControl === null ? null : `${head.cacheControl}, no-transform`,
-    etag: head.etag === null ? null : disguise.tag(head.etag),
-    lastModified: null,
-  });
-
   return {
     object: (answer, wish, now, disguise) => {
-      if (disguise !== undefined) {
-        if (answer.kind === 'stored') {
-          const { head, body, freshUntil } = answer.object;
-          return stored({ head: hidden(head, disguise), body, freshUntil, bornAt: now }, wish, now);
-        }
-        const shown = { ...answer, head: hidden(answer.head, disguise), bornAt: now };
-        return shown.kind === 'arriving' ? arriving(shown, wish, now) : direct(shown, wish, now);
-      }
-      if (answer.kind === 'stored') return stored(answer.object, wish, now);
-      return answer.kind === 'arriving' ? arriving(answer, wish, now) : direct(answer, wish, now);
+      if (answer.kind === 'stored') return stored(answer.object, wish, now, disguise);
+      const { etag } = answer.head;
+      const shown = disguise === undefined ? answer : { ...answer, head: hidden(answer.head, etag === null ? null : disguise.tag(disguise.digest(etag))), bornAt: now };
+      return shown.kind === 'arriving' ? arriving(shown, wish, now) : direct(shown, wish, now);
     },
     refusal,
     preflight: (now) => respond(null, { status: 204, headers: [...PREFLIGHT, ['date', dateOf(now)]] }),

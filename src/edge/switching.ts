@@ -24,6 +24,7 @@ export type Switched = { readonly ok: true; readonly key: string; readonly disgu
 /** A request for an object of a marked asset. */
 export type SwitchRequest = { readonly address: MediaAddress; readonly claims: Granted; readonly marks: MarkSwitch; readonly range: string | null; readonly now: Micros; readonly keepAlive: KeepAlive };
 
+const UNMARKED: Denial = { ok: false, code: 'token-invalid', detail: 'a marked segment needs a token with watermark claims' };
 /** Pace information is a few hundred bytes; a file of 32,768 ranges some hundred kB. */
 const MAX_PACE_BYTES = 1_048_576;
 
@@ -54,13 +55,15 @@ export const createSwitching = (objects: PullThrough): ((request: SwitchRequest)
   const decoded = new WeakMap<StoredObject, PaceInfo>();
 
   const finish = ({ address, claims, marks }: SwitchRequest, position: number): Switched => {
-    const choice = marks.choose(claims.mark, position);
+    const { mark } = claims;
+    if (mark === undefined) return UNMARKED;
+    const choice = marks.choose(mark, position);
     if (!choice.ok) return choice;
     const { asset, representation, file, key } = address;
     return {
       ok: true,
       key: `${asset}/${representation}/${marks.nameOf(choice.symbol)}/${file}`,
-      disguise: { tag: (originTag) => marks.tagFor(claims.mark, key, originTag) },
+      disguise: marks.disguiseFor(mark, key),
     };
   };
 
@@ -87,8 +90,7 @@ export const createSwitching = (objects: PullThrough): ((request: SwitchRequest)
     if (!isMarked(address, marks)) return undefined;
     if (marks.plan.pace === 'number') return finish(request, address.number);
     // Refused before the origin is asked: a token without a mark may not find out which objects have a pace.
-    const allowed = marks.choose(request.claims.mark, -1);
-    if (!allowed.ok) return allowed;
+    if (request.claims.mark === undefined) return UNMARKED;
     const key = `${address.asset}/${address.representation}/${PACE_FOLDER}/${address.file}`;
     const known = objects.peek(key, now);
     if (known === undefined) return fetchPace(request, key);
