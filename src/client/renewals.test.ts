@@ -270,7 +270,7 @@ describe('what is repeated', () => {
 });
 
 describe('what the viewer reads', () => {
-  const CONFLICT = { sid: 'A'.repeat(24), deviceName: 'Living room', asset: 'film-1', startedAt: 1_800_000_000_000_000, code: 'end-1' };
+  const CONFLICT = { sid: 'A'.repeat(24), deviceName: 'Living room', asset: 'film-1', startedAt: 1_800_000_000_000_000, terminationCode: 'end-1' };
 
   test('B046 B047 a concurrency denial lists the other sessions, and one call ends the chosen one and starts here', async () => {
     const { service, start } = await setUp();

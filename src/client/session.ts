@@ -57,6 +57,7 @@ const LEAST_DEADLINE = 500;
 /** Licences whose grants stay in use after newer ones came, so that the picture does not notice the change. */
 const MAX_RINGS = 3;
 const TOKEN_HEADER = 'sealcast-media-token';
+const ENDED_BY_HEADER = 'sealcast-ended-by';
 
 /** A running session from its admission; it renews itself from now on. */
 export const createSession = (parts: SessionParts): Session => {
@@ -155,7 +156,7 @@ export const createSession = (parts: SessionParts): Session => {
   const failed = (failure: Failure): Attempt => {
     if (!failure.final) return { ok: false, failure };
     const { reason, by } = failure.extra ?? {};
-    finish(failure.code === 'session-ended' && isEndReason(reason) ? reason : (failure.code ?? 'internal'), typeof by === 'string' && isSessionId(by) ? by : undefined);
+    finish(failure.code === 'session-ended' && isEndReason(reason) ? reason : (failure.code ?? 'internal'), sessionOf(by));
     return { ok: false, over: true };
   };
 
@@ -169,7 +170,7 @@ export const createSession = (parts: SessionParts): Session => {
     openedFrom = license.horizon.from;
     useLicense();
     accepted();
-    return { ok: true, after: earlier(terms.interval) };
+    return { ok: true, after: beforeItIsShort(earlier(terms.interval)) };
   };
 
   /** The first renewal of a licence has no jittered `after` from a server: shorten it here, by 0-10 %. */
@@ -184,6 +185,15 @@ export const createSession = (parts: SessionParts): Session => {
     return { ok: false, idle: true };
   };
 
+  /**
+   * The pause that the servers ask for, or less where the content opened so far does not last that long: suspicious accounts get
+   * little with their first licence, and the rest with its first renewal.
+   */
+  const beforeItIsShort = (after: Millis): Millis => {
+    const lasts = contentLeft() / 1000 - margin();
+    return (lasts < after && opened < decodeState(renewalState).state.end ? Math.max(RENEWAL_GAP, lasts) : after) as Millis;
+  };
+
   const renewOnce = async (): Promise<Attempt> => {
     if (presence.idle) return rest();
     if (wantsLicense) return relicense();
@@ -195,21 +205,22 @@ export const createSession = (parts: SessionParts): Session => {
       (answer) => {
         const renewal = openAnswer(ladderHash, license.renewalKey, mac, answer.body);
         serverTime.sample(renewal.serverTime, answer.sent, answer.received);
-        return { renewal, token: answer.headers.get(TOKEN_HEADER) };
+        return { renewal, token: answer.headers.get(TOKEN_HEADER), by: answer.headers.get(ENDED_BY_HEADER) };
       },
       giveUp.signal,
       deadline(),
     );
     if (end !== undefined) return { ok: false, over: true };
     if (!result.ok) return result.final && result.retry === 'relicense' ? relicense() : failed(result);
-    const { renewal, token } = result.value;
+    const { renewal, token, by } = result.value;
     if (renewal.act === 'end') {
-      finish(renewal.reason);
+      finish(renewal.reason, sessionOf(by));
       return { ok: false, over: true };
     }
     if (renewal.act === 'relicense') return relicense();
     renewalState = nextState(renewalState, renewal);
     terms = { interval: renewal.interval, duration: renewal.duration };
+    const grew = renewal.opened > opened;
     opened = renewal.opened;
     if (token !== null) {
       mediaToken = token;
@@ -218,7 +229,7 @@ export const createSession = (parts: SessionParts): Session => {
     rings[0]?.addNodes(renewal.nodes);
     forgetOld();
     accepted();
-    return { ok: true, after: renewal.after as Millis };
+    return { ok: true, after: grew ? beforeItIsShort(renewal.after as Millis) : (renewal.after as Millis) };
   };
 
   const forgetOld = (): void => {
@@ -248,7 +259,7 @@ export const createSession = (parts: SessionParts): Session => {
 
   useLicense();
   keepStopReady();
-  timer.arm(earlier(terms.interval));
+  timer.arm(beforeItIsShort(earlier(terms.interval)));
   watchExpiry();
 
   const openedKeys = async (from: Micros, to: Micros): Promise<readonly OpenedKey[]> => {
@@ -329,6 +340,8 @@ export const createSession = (parts: SessionParts): Session => {
     },
   };
 };
+
+const sessionOf = (value: unknown): SessionId | undefined => (typeof value === 'string' && isSessionId(value) ? value : undefined);
 
 /** Expiry of a media token; the client never checks it, it only asks for a new one in time. */
 const tokenExpiry = (token: string): Micros | undefined => {

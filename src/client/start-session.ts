@@ -78,9 +78,9 @@ const serviceOf = (options: ServiceOptions & Pick<SessionOptions, 'renewalServer
 
 /** Entries that a server of another version words differently are left out: the viewer could not choose them anyway. */
 const conflictsOf = (listed: unknown): readonly ConflictingSession[] =>
-  (Array.isArray(listed) ? (listed as readonly Partial<Record<'sid' | 'deviceName' | 'asset' | 'startedAt' | 'code', unknown>>[]) : []).flatMap(({ sid, deviceName, asset, startedAt, code }) =>
-    typeof sid === 'string' && isSessionId(sid) && typeof deviceName === 'string' && typeof asset === 'string' && isAssetId(asset) && typeof startedAt === 'number' && typeof code === 'string'
-      ? [{ session: sid, deviceName, asset, startedAt: startedAt as Micros, terminationCode: code }]
+  (Array.isArray(listed) ? (listed as readonly Partial<Record<'sid' | 'deviceName' | 'asset' | 'startedAt' | 'terminationCode', unknown>>[]) : []).flatMap(({ sid, deviceName, asset, startedAt, terminationCode }) =>
+    typeof sid === 'string' && isSessionId(sid) && typeof deviceName === 'string' && typeof asset === 'string' && isAssetId(asset) && typeof startedAt === 'number' && typeof terminationCode === 'string'
+      ? [{ session: sid, deviceName, asset, startedAt: startedAt as Micros, terminationCode }]
       : [],
   );
 

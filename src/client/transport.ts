@@ -25,7 +25,7 @@ export type Failure = {
   readonly status?: number;
   /** For developers: address and what happened. */
   readonly detail: string;
-  /** What `Retry-After` asked for. */
+  /** What `Retry-After`, or the member `retryAfter` of the problem document, asked for. */
   readonly retryAfter?: Millis;
   /** Further members of the problem document, e.g. the conflicting sessions of `concurrency-limit`. */
   readonly extra?: Readonly<Record<string, unknown>>;
@@ -64,13 +64,15 @@ const isCode = (code: unknown): code is ErrorCode => typeof code === 'string' &&
 const failureOf = async (response: Response, url: string): Promise<Failure> => {
   const { status, headers } = response;
   const seconds = Number(headers.get('retry-after') ?? Number.NaN);
-  const retryAfter = seconds >= 0 && seconds <= MAX_RETRY_AFTER_SECONDS ? { retryAfter: (seconds * 1000) as Millis } : {};
+  const retryAfter: { retryAfter?: Millis } = seconds >= 0 && seconds <= MAX_RETRY_AFTER_SECONDS ? { retryAfter: (seconds * 1000) as Millis } : {};
   const detail = `${new URL(url).pathname} answered ${status}`;
   if (!(headers.get('content-type') ?? '').startsWith('application/problem+json')) return { ok: false, final: false, status, detail, ...retryAfter };
   const { code, type: _type, title: _title, status: _status, detail: _detail, retry: _retry, ...extra } = (await response.json().catch(() => ({}))) as Record<string, unknown>;
   if (!isCode(code)) return { ok: false, final: false, status, detail, ...retryAfter };
   const final = status >= 400 && status < 500 && !PASSING.has(status);
-  return { ok: false, final, code, retry: ERRORS[code].retry, status, detail: `${detail} ${code}`, extra, ...retryAfter };
+  const { retryAfter: asked } = extra;
+  const longer = typeof asked === 'number' && asked >= 0 && asked <= MAX_RETRY_AFTER_SECONDS ? { retryAfter: Math.max(asked * 1000, retryAfter.retryAfter ?? 0) as Millis } : retryAfter;
+  return { ok: false, final, code, retry: ERRORS[code].retry, status, detail: `${detail} ${code}`, extra, ...longer };
 };
 
 /** A transport that remembers which host answered last. */
