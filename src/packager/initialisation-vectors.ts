@@ -9,7 +9,7 @@
  * Invariant: bases come from the secure generator and say nothing about the content, the variant or the time.
  */
 import { encodeHex } from '#core/bytes/hex.ts';
-import type { KeyId, RepresentationId } from '#core/ids.ts';
+import type { KeyId } from '#core/ids.ts';
 import type { Random } from '#ports';
 
 const APART = 1n << 32n;
@@ -17,14 +17,14 @@ const MAX_BASE = (1n << 64n) - APART;
 /** KIDs remembered; older ones belong to periods that are over. */
 const REMEMBERED = 4096;
 
-type PerKey = { readonly counters: Map<RepresentationId, { readonly base: bigint; used: bigint }>; readonly constants: Map<RepresentationId, Uint8Array> };
+type PerKey = { readonly counters: Map<string, { readonly base: bigint; used: bigint }>; readonly constants: Map<string, Uint8Array> };
 
-/** Hands out vectors; one object per packager process. */
+/** Hands out vectors; one object per packager process. `representation` names a variant too where there are several: `v360/b`. */
 export type InitialisationVectors = {
   /** Reserves `samples` consecutive 64-bit IVs and answers the first. */
-  counter(kid: KeyId, representation: RepresentationId, samples: number): bigint;
+  counter(kid: KeyId, representation: string, samples: number): bigint;
   /** The 16-byte constant IV of a representation under a key. */
-  constant(kid: KeyId, representation: RepresentationId): Uint8Array;
+  constant(kid: KeyId, representation: string): Uint8Array;
 };
 
 /** Draws from `random`, which must be cryptographically secure. */

@@ -34,6 +34,8 @@ export const createChunkProtection = (options: {
   scheme: ProtectionScheme;
   track: Track;
   representation: RepresentationId;
+  /** One of several variants of the representation: it has vectors of its own. */
+  variant?: string;
   defaultKid: KeyId;
   signalling: 'fragment' | 'track';
   aes: SampleAes;
@@ -41,7 +43,8 @@ export const createChunkProtection = (options: {
   vectors: InitialisationVectors;
   keyOf(period: CryptoPeriod): Promise<Pick<PeriodKey, 'kid' | 'key'>>;
 }): ChunkProtection => {
-  const { scheme, track, representation, vectors } = options;
+  const { scheme, track, vectors } = options;
+  const representation = options.variant === undefined ? options.representation : `${options.representation}/${options.variant}`;
   const encrypter = createFragmentEncrypter({ scheme, track, aes: options.aes, signalling: options.signalling });
   return {
     init: (clear) =>

@@ -13,7 +13,7 @@ import type { Micros } from '#core/time.ts';
 import type { MediaProbe, ProbedStream, TrackConversion } from '#ports';
 
 /** One video or audio track to make. */
-export type PlannedTrack = { readonly id: RepresentationId; readonly language: string; readonly label?: string; readonly conversion: TrackConversion };
+export type PlannedTrack = { readonly id: RepresentationId; readonly language: string; readonly label?: string; readonly conversion: TrackConversion; /** Name of the variant, one of several of this representation. */ readonly variant?: string };
 /** One subtitle track to pass through. */
 export type PlannedText = { readonly id: RepresentationId; readonly language: string; readonly label?: string; readonly captions: boolean; readonly stream: number };
 /** All tracks of a title. */
@@ -27,8 +27,11 @@ const AUDIO_BIT_RATE = 128_000;
 const COPYABLE_PROFILES = /^(?:constrained )?baseline$|^main$|^extended$|^(?:progressive |constrained )?high$/i;
 const TEXT_CODECS = new Set(['webvtt', 'subrip', 'srt', 'ass', 'ssa', 'mov_text', 'text']);
 
-/** `forceTranscode` codes video again even if it could be copied; `heights` does so too, in those renditions. */
-export const planTitle = (probe: MediaProbe, options: { segmentDuration: Micros; heights?: readonly number[]; forceTranscode?: boolean }): TitlePlan => {
+/**
+ * `forceTranscode` codes video again even if it could be copied; `heights` does so too, in those renditions. `variants` makes
+ * that many of every rendition.
+ */
+export const planTitle = (probe: MediaProbe, options: { segmentDuration: Micros; heights?: readonly number[]; forceTranscode?: boolean; variants?: number }): TitlePlan => {
   const used = new Set<string>();
   const unique = (wanted: string): RepresentationId => {
     let name = wanted;
@@ -39,13 +42,17 @@ export const planTitle = (probe: MediaProbe, options: { segmentDuration: Micros;
   const picture = probe.streams.find((stream) => stream.kind === 'video');
   const sound = probe.streams.filter((stream) => stream.kind === 'audio');
   if (picture === undefined && sound.length === 0) throw new SealcastError('media-unsupported', 'the input has neither video nor audio');
-  const copiesVideo = picture !== undefined && options.forceTranscode !== true && options.heights === undefined && copyable(picture);
+  const copiesVideo = picture !== undefined && options.forceTranscode !== true && options.heights === undefined && options.variants === undefined && copyable(picture);
   const video =
     picture === undefined
       ? []
       : copiesVideo
         ? [{ id: unique(`v${picture.height ?? 0}`), language: 'und', conversion: { stream: picture.index, kind: 'video', copy: true } as const }]
-        : renditions(picture, options).map((conversion) => ({ id: unique(`v${conversion.height}`), language: 'und', conversion }));
+        : renditions(picture, options).flatMap((conversion) => {
+            const track = { id: unique(`v${conversion.height}`), language: 'und', conversion };
+            if (options.variants === undefined) return [track];
+            return Array.from({ length: options.variants }, (_, variant) => ({ ...track, conversion: { ...conversion, variant }, variant: variantName(variant) }));
+          });
   return {
     copiesVideo,
     media: [
@@ -62,6 +69,9 @@ export const planTitle = (probe: MediaProbe, options: { segmentDuration: Micros;
       })),
   };
 };
+
+/** Folder of a variant: `a`, `b`, ... as edges ask for it. */
+export const variantName = (variant: number): string => String.fromCharCode(97 + variant);
 
 const described = (stream: ProbedStream): { language: string; label?: string } => ({
   language: stream.language,

@@ -32,6 +32,8 @@ export type PackedTrack = {
   /** Ticks per segment. */
   readonly durations: readonly number[];
   readonly bytes: number;
+  /** The header before protection. */
+  readonly header: Uint8Array;
 };
 
 /** A copied video whose key frames are too far apart to make segments of. */
@@ -52,6 +54,8 @@ export const packTrack = async (options: {
   store: ObjectStore;
   /** Folder of the representation. */
   path: string;
+  /** Folder of this variant's segments below it. The header is that of all variants and is written by the first. */
+  variant?: { readonly name: string; readonly first: boolean };
   segmentDuration: Micros;
   period: Micros;
   /** Longest segment before `SparseKeyFrames`. */
@@ -63,7 +67,9 @@ export const packTrack = async (options: {
   const splitter = createBoxSplitter({ maxChunk: MAX_CHUNK });
   const durations: number[] = [];
   const writes = new Set<Promise<void>>();
+  const segments = options.variant === undefined ? '' : `${options.variant.name}/`;
   let source: SourceTrack | undefined;
+  let clearHeader: Uint8Array = new Uint8Array(0);
   let guard: ChunkProtection | undefined;
   let segmentOf: Segmenter = clockSegments(segmentDuration);
   let shift = 0n;
@@ -90,15 +96,16 @@ export const packTrack = async (options: {
     peak = Math.max(peak, (body.length * 8 * source.media.timescale) / Math.max(1, open.ticks));
     bytes += body.length;
     durations.push(open.ticks);
-    await put(`${durations.length - 1}.m4s`, body);
+    await put(`${segments}${durations.length - 1}.m4s`, body);
     open = undefined;
   };
   const header = async (init: Uint8Array): Promise<void> => {
     source = sourceTrack(init);
+    clearHeader = init;
     guard = options.protect(source);
     shift = -ticksFromMicros(options.offset, source.media.timescale);
     segmentOf = source.media.kind === 'video' ? titleSegments(segmentDuration) : clockSegments(segmentDuration);
-    await put('init.mp4', guard.init(init));
+    if (options.variant?.first !== false) await put('init.mp4', guard.init(init));
   };
   const chunk = async (piece: Uint8Array): Promise<void> => {
     if (source === undefined || guard === undefined) throw new SealcastError('ingest-init-missing', 'media came before its header');
@@ -147,6 +154,7 @@ export const packTrack = async (options: {
     start,
     durations,
     bytes,
+    header: clearHeader,
   };
 };
 

@@ -13,16 +13,18 @@ import { titleMpd } from '#core/manifest/dash.ts';
 import { multivariantPlaylist, titlePlaylist } from '#core/manifest/hls.ts';
 import type { Protection, TextTrack, TitleTrack } from '#core/manifest/presentation.ts';
 import type { Micros, Millis } from '#core/time.ts';
-import type { Clock, ContentKeySource, Log, ObjectStore, Random, VideoTool } from '#ports';
+import { HEIGHT, WIDTH, type Patterns } from '#core/picture/index.ts';
+import type { Clock, ContentKeySource, Log, ObjectStore, Random, VariantMarks, VideoTool } from '#ports';
 import { createInitialisationVectors } from './initialisation-vectors.ts';
 import { createKeyRing } from './key-ring.ts';
 import { createChunkProtection, noProtection } from './protection.ts';
 import type { ChunkProtection } from './protection.ts';
 import type { SourceTrack } from './source-track.ts';
-import { planTitle } from './title-plan.ts';
+import { planTitle, variantName } from './title-plan.ts';
 import type { PlannedText, PlannedTrack, TitlePlan } from './title-plan.ts';
 import { packTrack, SparseKeyFrames } from './title-track.ts';
-import type { PackedTrack } from './title-track.ts';
+import { mergeVariants } from './title-variants.ts';
+import type { MergedTrack } from './title-variants.ts';
 
 /** Where content keys come from: the key server, one fixed key for everything, or nowhere (comparison only). */
 export type TitleKeys =
@@ -48,6 +50,8 @@ export type PackTitleOptions = {
   readonly segmentDuration?: Micros;
   /** Renditions to code video into, by height. Default: copy what can be copied, else 720 and 360. */
   readonly heights?: readonly number[];
+  /** Makes a variant of all video for each pattern; edges choose among them per viewer and segment. */
+  readonly variants?: Patterns;
   /** Called after every chunk. `total` is unknown for some containers. */
   readonly onProgress?: (progress: { readonly done: Micros; readonly total: Micros | undefined; readonly bytes: number }) => void;
   readonly signal?: AbortSignal;
@@ -66,6 +70,8 @@ export type PackedTitle = {
     readonly segments: number;
     readonly bytes: number;
     readonly copied: boolean;
+    /** Variants of every segment; `bytes` counts them all. */
+    readonly variants?: number;
   }[];
   readonly bytes: number;
 };
@@ -90,7 +96,11 @@ export const packTitle = async (options: PackTitleOptions): Promise<PackedTitle>
   const segmentDuration = options.segmentDuration ?? DEFAULT_SEGMENT;
   const probe = await options.tool.probe(options.file);
   const guard = await guardOf(options);
-  const rules = { segmentDuration, ...(options.heights === undefined ? {} : { heights: options.heights }) };
+  const rules = {
+    segmentDuration,
+    ...(options.heights === undefined ? {} : { heights: options.heights }),
+    ...(options.variants === undefined ? {} : { variants: options.variants.alphabet }),
+  };
   const plan = planTitle(probe, rules);
   try {
     return await packPlan(options, plan, guard, segmentDuration, probe.duration);
@@ -116,8 +126,10 @@ const guardOf = async (options: PackTitleOptions): Promise<Guard> => {
           scheme,
           track: source.media,
           representation: track.id,
+          ...(track.variant === undefined ? {} : { variant: track.variant }),
           defaultKid: kid,
-          signalling: 'track',
+          // Variants share the header, so a constant vector of their own has to stand in the fragments.
+          signalling: track.variant === undefined ? 'track' : 'fragment',
           aes,
           random,
           vectors,
@@ -138,6 +150,7 @@ const guardOf = async (options: PackTitleOptions): Promise<Guard> => {
         scheme,
         track: source.media,
         representation: track.id,
+        ...(track.variant === undefined ? {} : { variant: track.variant }),
         defaultKid: entryKid,
         signalling: 'fragment',
         aes,
@@ -153,7 +166,11 @@ const packPlan = async (options: PackTitleOptions, plan: TitlePlan, guard: Guard
   const at = (path: string): string => (options.folder === '' ? path : `${options.folder}/${path}`);
   const stop = new AbortController();
   const signal = options.signal === undefined ? stop.signal : AbortSignal.any([options.signal, stop.signal]);
-  const conversion = tool.toCmaf({ file, tracks: plan.media.map((track) => track.conversion), fragment: segmentDuration, signal });
+  const marks: VariantMarks | undefined =
+    options.variants === undefined || !plan.media.some((track) => track.variant !== undefined)
+      ? undefined
+      : { alphabet: options.variants.alphabet, width: WIDTH, height: HEIGHT, every: segmentDuration, picture: options.variants.picture };
+  const conversion = tool.toCmaf({ file, tracks: plan.media.map((track) => track.conversion), fragment: segmentDuration, ...(marks === undefined ? {} : { marks }), signal });
   let done = 0 as Micros;
   let bytes = 0;
   const longestSegment = (plan.copiesVideo ? Math.max(segmentDuration * STRETCH, LONGEST) : segmentDuration * STRETCH) as Micros;
@@ -166,6 +183,7 @@ const packPlan = async (options: PackTitleOptions, plan: TitlePlan, guard: Guard
       ...(track.label === undefined ? {} : { label: track.label }),
       store,
       path: at(track.id),
+      ...(track.variant === undefined ? {} : { variant: { name: track.variant, first: track.variant === variantName(0) } }),
       segmentDuration,
       period: guard.period,
       longestSegment,
@@ -177,9 +195,9 @@ const packPlan = async (options: PackTitleOptions, plan: TitlePlan, guard: Guard
       },
     }),
   );
-  let packed: readonly PackedTrack[];
+  let packed: readonly MergedTrack[];
   try {
-    packed = await Promise.all(packing);
+    packed = mergeVariants(plan.media, await Promise.all(packing), segmentDuration);
   } catch (error) {
     // The other tracks wait for the same child; end it before anyone tries again.
     stop.abort();
@@ -196,14 +214,15 @@ const packPlan = async (options: PackTitleOptions, plan: TitlePlan, guard: Guard
     duration,
     scheme: guard.scheme,
     tracks: [
-      ...packed.map((item, index) => ({
+      ...packed.map((item) => ({
         id: item.track.id,
         kind: item.track.kind,
         codec: item.track.codec,
         language: item.track.language,
         segments: item.durations.length,
         bytes: item.bytes,
-        copied: plan.media[index]?.conversion.copy === true,
+        copied: item.copied,
+        ...(item.variants === undefined ? {} : { variants: item.variants }),
       })),
       ...texts.map((track) => ({ id: track.id, kind: 'text', codec: 'wvtt', language: track.language, segments: 1, bytes: 0, copied: true })),
     ],
@@ -225,7 +244,7 @@ const packTexts = async (options: PackTitleOptions, planned: readonly PlannedTex
 
 const writeManifests = async (
   options: PackTitleOptions,
-  title: { packed: readonly PackedTrack[]; texts: readonly TextTrack[]; duration: Micros; guard: Guard; at: (path: string) => string },
+  title: { packed: readonly MergedTrack[]; texts: readonly TextTrack[]; duration: Micros; guard: Guard; at: (path: string) => string },
 ): Promise<void> => {
   const { store } = options;
   const { packed, texts, duration, at } = title;

@@ -21,6 +21,7 @@ const CORE = [
   'core/manifest',
   'core/edge-bundle',
   'core/pace',
+  'core/picture',
   'core/policy',
 ];
 /** The base that every part of core may use; files directly in `src/core` use nothing but each other. */
@@ -43,6 +44,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   'core/manifest': BASE,
   'core/pace': [...BASE, 'core/token'],
   'core/watermark': [...BASE, 'core/keys'],
+  'core/picture': [...BASE, 'core/keys', 'core/watermark'],
   // Tracing reads JSON from outside with the strict reader that tokens are read with.
   'core/trace': [...BASE, 'core/watermark', 'core/token'],
   crypto: CORE,

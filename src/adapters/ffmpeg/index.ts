@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /** ffmpeg as a child process: probing, conversion, live sources. */
 export { findTool, INSTALL_COMMAND } from './process.ts';
+export { createFfmpegFrames } from './frames.ts';
 export { probe } from './probe.ts';
 export { createFfmpegTool } from './tool.ts';
 export { startLiveScene, startLoop, startRelay } from './live-source.ts';

@@ -6,12 +6,13 @@
  * All output is 10 s late on purpose (`output_ts_offset`): the fragmented MP4 muxer cannot write the negative time stamps of
  * audio priming, and dropping them would move sound against picture. `frag_discont` makes it write the true times.
  */
-import type { Readable } from 'node:stream';
+import type { Readable, Writable } from 'node:stream';
 import { SealcastError } from '#core/errors.ts';
 import type { Micros } from '#core/time.ts';
 import type { TrackConversion, VideoTool } from '#ports';
 import { findTool, localInput, run } from './process.ts';
 import { probe } from './probe.ts';
+import { feedMarks, markingGraph, marksInput, scaling } from './variants.ts';
 
 const OFFSET = 10_000_000 as Micros;
 /** CPU seconds one conversion may use: a safety net against a file made to keep the decoder busy. */
@@ -33,13 +34,13 @@ const muxing = (conversion: TrackConversion, fragment: Micros): readonly string[
   ...(conversion.kind === 'audio' ? ['-frag_duration', String(fragment)] : []),
 ];
 
-const coding = (conversion: TrackConversion): readonly string[] => {
+const coding = (conversion: TrackConversion, marked: boolean): readonly string[] => {
   if (conversion.copy) return ['-c', 'copy'];
   if (conversion.kind === 'audio') return ['-c:a', 'aac', '-b:a', String(conversion.bitRate), '-ac', '2', '-ar', '48000'];
   const seconds = conversion.keyFrameEvery / 1_000_000;
   return [
-    '-vf',
-    `scale=${conversion.width}:${conversion.height}:flags=bicubic,setsar=1,format=yuv420p`,
+    // Marked video has been scaled in the graph of all variants.
+    ...(marked ? [] : ['-vf', scaling(conversion.width, conversion.height)]),
     '-c:v',
     'libx264',
     '-preset',
@@ -72,23 +73,40 @@ async function* track(pipe: Readable, done: Promise<string>): AsyncGenerator<Uin
 /** The video tool of this machine. Looks for ffmpeg when it is first used, not before. */
 export const createFfmpegTool = (): VideoTool => ({
   probe,
-  toCmaf({ file, tracks, fragment, signal }) {
-    const outputs = tracks.flatMap((conversion, index) => [
-      '-map',
-      `0:${conversion.stream}`,
-      '-map_metadata',
-      '-1',
-      ...coding(conversion),
-      ...muxing(conversion, fragment),
-      '-blocksize',
-      String(PIPE_BLOCK),
-      `pipe:${index + 3}`,
-    ]);
-    const { child, done } = run(findTool('ffmpeg'), ['-nostdin', '-hide_banner', '-loglevel', 'error', '-timelimit', String(CPU_SECONDS), ...localInput(file), ...outputs], {
-      pipes: tracks.length,
-      signal,
+  toCmaf({ file, tracks, fragment, marks, signal }) {
+    const marking = marks === undefined ? undefined : markingGraph(tracks, marks);
+    const outputs = tracks.flatMap((conversion, index) => {
+      const label = marking?.labels.get(index);
+      return [
+        '-map',
+        label ?? `0:${conversion.stream}`,
+        '-map_metadata',
+        '-1',
+        ...coding(conversion, label !== undefined),
+        ...muxing(conversion, fragment),
+        '-blocksize',
+        String(PIPE_BLOCK),
+        `pipe:${index + 3}`,
+      ];
     });
+    const marksFd = tracks.length + 3;
+    const { child, done } = run(
+      findTool('ffmpeg'),
+      [
+        '-nostdin',
+        '-hide_banner',
+        '-loglevel',
+        'error',
+        '-timelimit',
+        String(CPU_SECONDS),
+        ...localInput(file),
+        ...(marks === undefined || marking === undefined ? [] : [...marksInput(marks, marksFd), '-filter_complex', marking.graph]),
+        ...outputs,
+      ],
+      { pipes: tracks.length + (marks === undefined ? 0 : 1), signal },
+    );
     child.stdout?.resume();
+    if (marks !== undefined) void feedMarks(child.stdio[marksFd] as unknown as Writable, marks);
     return { offset: OFFSET, tracks: tracks.map((_, index) => track(child.stdio[index + 3] as Readable, done)) };
   },
   async toWebVtt({ file, stream, signal }) {

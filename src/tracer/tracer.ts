@@ -1,0 +1,101 @@
+// SPDX-License-Identifier: Apache-2.0
+/**
+ * The tracer role: keeps references, and turns a suspect file into a verdict with its evidence.
+ *
+ * observe -> align -> score -> verdict; the observation between them can be saved, replayed and contested.
+ * Invariant: a report without certified evidence never has the verdict `accuse`, whatever the suspect is.
+ */
+import { SealcastError } from '#core/errors.ts';
+import type { AssetId } from '#core/ids.ts';
+import { createPatterns, pictureSecret, type Patterns } from '#core/picture/index.ts';
+import { replay, type Observation, type TraceReport } from '#core/trace/index.ts';
+import { markKeys } from '#core/watermark/index.ts';
+import { hmacSha256 } from '#crypto/hmac.ts';
+import type { FrameTool, VideoTool } from '#ports';
+import { observe, type Progress, type Unreadable } from './observe.ts';
+import { readClip, REFERENCE_RATE, type Marking, type ReferenceStore } from './reference.ts';
+
+/** What a tracer works with. */
+export type TracerOptions = {
+  readonly references: ReferenceStore;
+  /** MW of an asset, 32 bytes; undefined where there is none. Only tracer and key server hold it. */
+  markSecret(asset: AssetId): Promise<Uint8Array | undefined>;
+  readonly tool: VideoTool;
+  readonly frames: FrameTool;
+};
+
+/** One file to trace. */
+export type TraceRequest = {
+  readonly asset: AssetId;
+  readonly file: string;
+  /** Viewer numbers given out for the asset: everybody who could be accused. */
+  readonly viewers: number;
+  /** Allowed probability that any innocent viewer is accused. */
+  readonly eps: number;
+  /** For people: where the file comes from. */
+  readonly source?: string;
+  readonly onProgress?: (progress: Progress) => void;
+  readonly signal?: AbortSignal;
+};
+
+/** A verdict, or why there can be none. */
+export type TraceAnswer =
+  | {
+      readonly readable: true;
+      readonly report: TraceReport;
+      readonly observation: Observation;
+      /** Seconds of the suspect, and of it the stretches that show the title. */
+      readonly seconds: number;
+      readonly stretches: readonly { readonly from: number; readonly to: number; readonly shift: number; readonly score: number }[];
+    }
+  | { readonly readable: false; readonly reason: Unreadable; readonly detail: string; readonly seconds: number };
+
+/** The tracer of one installation. */
+export type Tracer = {
+  /** Keeps the reference of an asset from its unmarked source. */
+  record(request: { marking: Marking; file: string; signal?: AbortSignal }): Promise<void>;
+  /** Patterns for the packager. Throws `key-unavailable` without a mark secret. */
+  patterns(asset: AssetId, alphabet: number): Promise<Patterns>;
+  /** Throws `not-found` for an asset without reference or a file that is not there. */
+  trace(request: TraceRequest): Promise<TraceAnswer>;
+};
+
+/** Wires the pipeline. */
+export const createTracer = (options: TracerOptions): Tracer => {
+  const { references, tool, frames } = options;
+  const secretOf = async (asset: AssetId): Promise<Uint8Array> => {
+    const secret = await options.markSecret(asset);
+    if (secret === undefined) throw new SealcastError('key-unavailable', 'this title has no mark secret here: trace where it was packed');
+    return secret;
+  };
+  const patternsOf = (asset: AssetId, alphabet: number, secret: Uint8Array): Patterns => createPatterns({ hmac: hmacSha256, secret: pictureSecret(hmacSha256, secret, asset), alphabet });
+
+  return {
+    async record({ marking, file, signal }) {
+      const clip = await readClip({ tool: frames, file, framesPerSecond: REFERENCE_RATE, ...(signal === undefined ? {} : { signal }) });
+      await references.write({ ...marking, clip });
+    },
+    async patterns(asset, alphabet) {
+      return patternsOf(asset, alphabet, await secretOf(asset));
+    },
+    async trace({ asset, file, viewers, eps, source, onProgress, signal }) {
+      const reference = await references.read(asset);
+      if (reference === undefined) throw new SealcastError('not-found', `there is no tracing reference of ${asset}: only titles packed with variants can be traced`);
+      const secret = await secretOf(asset);
+      const { alphabet, book } = reference;
+      const observed = await observe({
+        reference,
+        patterns: patternsOf(asset, alphabet, secret),
+        tool,
+        frames,
+        file,
+        ...(onProgress === undefined ? {} : { onProgress }),
+        ...(signal === undefined ? {} : { signal }),
+      });
+      if (!observed.ok) return { readable: false, reason: observed.reason, detail: observed.detail, seconds: observed.seconds };
+      onProgress?.({ step: 'score' });
+      const observation: Observation = { header: { asset, alphabet, slots: 1, book, viewers, eps, ...(source === undefined ? {} : { source }) }, readings: observed.readings };
+      return { readable: true, report: replay(observation, markKeys(hmacSha256, secret)), observation, seconds: observed.seconds, stretches: observed.stretches };
+    },
+  };
+};
