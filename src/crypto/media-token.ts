@@ -9,6 +9,7 @@
 import { decodeBase64url, encodeBase64url } from '#core/bytes/base64url.ts';
 import { equalBytes } from '#core/bytes/equal.ts';
 import { decodeUtf8, encodeUtf8 } from '#core/bytes/utf8.ts';
+import type { LadderHash } from '#core/keys/ladder.ts';
 import type { Micros } from '#core/time.ts';
 import { encodeMediaClaims, MAX_MEDIA_TOKEN_LENGTH, MEDIA_TOKEN_TYPE, parseMediaClaims, type TokenClaims } from '#core/token/media-claims.ts';
 import { parseStrictObject } from '#core/token/strict-json.ts';
@@ -17,13 +18,13 @@ import { hmacSha256 } from '#crypto/hmac.ts';
 /** Which MTK[e,z] signs: written `"{epoch}.{zone index}"` in the token's header. */
 export type MediaTokenKeyId = { readonly epoch: number; readonly zone: number };
 
-/** `key`: the 32 bytes MTK[e,z] of `kid`. Answers a compact JWS safe in a path, a query and a header. */
-export const mintMediaToken = (options: { key: Uint8Array; kid: MediaTokenKeyId; claims: TokenClaims }): string => {
-  const { key, kid, claims } = options;
+/** `key`: the 32 bytes MTK[e,z] of `kid`; `hmac`: a faster one than the portable. Answers a compact JWS safe in a path, a query and a header. */
+export const mintMediaToken = (options: { key: Uint8Array; kid: MediaTokenKeyId; claims: TokenClaims; hmac?: LadderHash['hmac'] }): string => {
+  const { key, kid, claims, hmac = hmacSha256 } = options;
   if (key.length !== 32) throw new RangeError(`a media-token key is 32 bytes; got ${key.length}`);
   const header = JSON.stringify({ alg: 'HS256', typ: MEDIA_TOKEN_TYPE, kid: `${kid.epoch}.${kid.zone}` });
   const signed = `${encodeBase64url(encodeUtf8(header))}.${encodeBase64url(encodeUtf8(encodeMediaClaims(claims)))}`;
-  return `${signed}.${encodeBase64url(hmacSha256(key, encodeUtf8(signed)))}`;
+  return `${signed}.${encodeBase64url(hmac(key, encodeUtf8(signed)))}`;
 };
 
 /** What a verifier says of a token: its claims, or the code and rule of its refusal. */

@@ -33,7 +33,7 @@ describe('beside the other implementations', () => {
     fc.assert(
       fc.property(bytes(150), bytes(3000), (key, data) => {
         const mac = nodeLadderHash.hmac(key, data);
-        expect(mac).toEqual(createHmac('sha256', key).update(data).digest());
+        expect(encodeHex(mac)).toBe(createHmac('sha256', key).update(data).digest('hex'));
         expect(encodeHex(mac)).toBe(encodeHex(ladderHash.hmac(key, data)));
       }),
     );

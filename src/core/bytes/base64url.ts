@@ -11,8 +11,15 @@ const ALPHABET = 'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789
 const VALUES: Int8Array = new Int8Array(128).fill(-1);
 for (let i = 0; i < ALPHABET.length; i++) VALUES[ALPHABET.charCodeAt(i)] = i;
 
+/** ES2026 has it built in, several times as fast; not every runtime of ours does. */
+type Native = { readonly toBase64?: (options: { alphabet: 'base64url'; omitPadding: true }) => string };
+const OPTIONS = { alphabet: 'base64url', omitPadding: true } as const;
+
 /** Unpadded base64url text of `bytes`. */
-export const encodeBase64url = (bytes: Uint8Array): string => {
+export const encodeBase64url = (bytes: Uint8Array): string => (bytes as Native).toBase64?.(OPTIONS) ?? encodePortable(bytes);
+
+/** The same without the engine's help. */
+export const encodePortable = (bytes: Uint8Array): string => {
   let text = '';
   const char = (bits: number): string => ALPHABET.charAt(bits & 63);
   let i = 0;

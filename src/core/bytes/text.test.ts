@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { decodeBase64url, encodeBase64url } from './base64url.ts';
+import { decodeBase64url, encodeBase64url, encodePortable } from './base64url.ts';
 import { concatBytes } from './concat.ts';
 import { equalBytes } from './equal.ts';
 import { decodeHex, encodeHex } from './hex.ts';
@@ -29,6 +29,7 @@ describe('base64url', () => {
     fc.assert(
       fc.property(bytes, (input) => {
         expect(encodeBase64url(input)).toBe(Buffer.from(input).toString('base64url'));
+        expect(encodePortable(input)).toBe(encodeBase64url(input));
         expect(decodeBase64url(encodeBase64url(input))).toEqual(input);
       }),
     );

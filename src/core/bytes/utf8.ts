@@ -9,6 +9,17 @@ import { SealcastError } from '#core/errors.ts';
 
 /** UTF-8 bytes of `text`; throws `bad-request` on a lone surrogate. */
 export const encodeUtf8 = (text: string): Uint8Array => {
+  // Nearly all text here is ASCII: tokens, ids, labels.
+  const ascii = new Uint8Array(text.length);
+  for (let i = 0; i < text.length; i++) {
+    const code = text.charCodeAt(i);
+    if (code >= 0x80) return encodeAny(text);
+    ascii[i] = code;
+  }
+  return ascii;
+};
+
+const encodeAny = (text: string): Uint8Array => {
   const out = new Uint8Array(text.length * 3);
   let at = 0;
   for (let i = 0; i < text.length; i++) {
@@ -42,6 +53,7 @@ const CHUNK = 4096;
 
 /** Text of UTF-8 bytes; throws `bad-request` where they are not well-formed. A byte order mark is kept. */
 export const decodeUtf8 = (bytes: Uint8Array): string => {
+  if (bytes.length <= CHUNK && bytes.every((byte) => byte < 0x80)) return String.fromCharCode(...bytes);
   let text = '';
   let codes: number[] = [];
   for (let i = 0; i < bytes.length; ) {

@@ -115,21 +115,26 @@ const seconds = (at: Micros): number => Math.floor(at / 1_000_000);
 /** The JSON payload of a media token. Instants are cut to whole seconds, so a token never outlives what was asked for. */
 export const encodeMediaClaims = (claims: TokenClaims): string => {
   const { mark } = claims;
-  return JSON.stringify({
+  const common = {
     iss: 'sealcast',
     aud: 'media',
     sub: claims.session,
     asset: claims.asset,
     iat: seconds(claims.issuedAt),
     exp: seconds(claims.expiresAt),
-    nbf: claims.notBefore === undefined ? undefined : seconds(claims.notBefore),
-    wmver: mark?.version,
-    wmvnd: mark?.vendor,
-    wmpatlen: mark?.patternLength,
-    wmsegduration: mark?.segmentDuration && [mark.segmentDuration.ticks, mark.segmentDuration.timescale],
-    wmpattern: mark?.pattern,
-    wmid: mark?.id,
-    wmopid: mark?.operator,
-    wmkeyver: mark?.keyVersion,
+    ...(claims.notBefore !== undefined && { nbf: seconds(claims.notBefore) }),
+  };
+  // Every renewal mints a token, and members that are not there cost as much time as those that are.
+  if (mark === undefined) return JSON.stringify(common);
+  return JSON.stringify({
+    ...common,
+    wmver: mark.version,
+    wmvnd: mark.vendor,
+    wmpatlen: mark.patternLength,
+    wmsegduration: mark.segmentDuration && [mark.segmentDuration.ticks, mark.segmentDuration.timescale],
+    wmpattern: mark.pattern,
+    wmid: mark.id,
+    wmopid: mark.operator,
+    wmkeyver: mark.keyVersion,
   });
 };
