@@ -15,7 +15,7 @@ import { findTool } from '#adapters/ffmpeg/index.ts';
 
 export type Figure = { name: string; value: number; unit: string; baseline: string; goal: string; ok: boolean; reason?: string };
 
-const MAIN = fileURLToPath(new URL('../src/cli/main.ts', import.meta.url));
+const MAIN = fileURLToPath(new URL('../bin/sealcast.js', import.meta.url));
 const KEY = '00112233445566778899aabbccddeeff';
 const LEAST_BYTES = 100_000_000;
 
