@@ -25,6 +25,7 @@ import { loadEntitlementKeys } from './entitlement-keys.ts';
 import { createFigureSource } from './figures.ts';
 import { createOperatorActions, schedulesOf } from './operator-actions.ts';
 import { guardedOrigin, readCredential } from './peers.ts';
+import { openCounting } from './counting.ts';
 import { buildRoles, type Parts, type Roles } from './roles.ts';
 import { createRouter, type Handlers, type PeerHandler } from './routes.ts';
 import { createOwnSecrets, type OwnSecrets } from './secrets.ts';
@@ -111,7 +112,9 @@ export const startPlatform = async (options: PlatformOptions): Promise<Platform>
       sink(event);
       for (const listener of listeners) listener(event);
     };
-    const parts: Parts = { config, clock, random, log, metrics, events, stores, box, secrets, entitlementKeys: [...(await loadEntitlementKeys(config.entitlements.keys)), ...(extension?.entitlementKeys ?? [])] };
+    const counting = await openCounting({ config, heartbeats: stores.heartbeats, clock, log, events, metrics });
+    closers.push(() => counting.close());
+    const parts: Parts = { config, clock, random, log, metrics, events, stores, counting, box, secrets, entitlementKeys: [...(await loadEntitlementKeys(config.entitlements.keys)), ...(extension?.entitlementKeys ?? [])] };
     const roles = await buildRoles(parts);
     closers.push(() => roles.licenseServer?.close(), () => roles.packager?.stop(), () => roles.edge?.stop());
     listeners.add(liveMarker(stores, log));

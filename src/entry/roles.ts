@@ -17,6 +17,7 @@ import type { EdgeBundle } from '#core/edge-bundle/edge-bundle.ts';
 import { SealcastError } from '#core/errors.ts';
 import type { AssetId } from '#core/ids.ts';
 import { policyVersion, type PolicyVersion } from '#core/license/decide.ts';
+import { ENFORCEMENT_DEFAULTS } from '#core/policy/enforcement.ts';
 import { type Micros, microsFromSeconds } from '#core/time.ts';
 import { type BundleSource, createBundleClient, createEdge, type Edge } from '#edge/index.ts';
 import { createKeyServer, hashCredential, type KeyServer } from '#key-server/index.ts';
@@ -25,6 +26,7 @@ import { createPackager, type Packager } from '#packager/index.ts';
 import type { Clock, ContentKeySource, EventSink, GrantKeySource, Log, Random, SecretBox } from '#ports';
 import { createRenewal, flagsOfBundle, type Renewal, zonesOfBundle } from '#renewal/index.ts';
 import type { Config, Role } from './config/index.ts';
+import type { Counting } from './counting.ts';
 import { enrolledEdges, readCredential } from './peers.ts';
 import type { OwnSecrets } from './secrets.ts';
 import type { OpenStores } from './stores.ts';
@@ -38,6 +40,7 @@ export type Parts = {
   readonly metrics: NodeMetrics;
   readonly events: EventSink;
   readonly stores: OpenStores;
+  readonly counting: Counting;
   readonly box: SecretBox;
   readonly secrets: OwnSecrets;
   /** Beside the configured ones, e.g. the demo issuer's. */
@@ -56,8 +59,11 @@ export type Roles = {
 const missing = (role: Role, option: string): SealcastError =>
   new SealcastError('config-invalid', `role ${role} runs without its peer in this process; set ${option}`);
 
-/** The configured licence terms, ms. */
-const termsOf = ({ licensing }: Config): Pick<PolicyVersion, 'interval' | 'duration' | 'maxLiveGrant'> => ({
+/** The configured policy. */
+const termsOf = ({ licensing, concurrency }: Config): Partial<PolicyVersion> => ({
+  mode: concurrency.mode,
+  ...(concurrency.limit > 0 && { limit: concurrency.limit }),
+  ...(licensing.levels === 'adaptive' && { enforcement: ENFORCEMENT_DEFAULTS }),
   interval: licensing.intervalSeconds * 1000,
   duration: licensing.durationSeconds * 1000,
   maxLiveGrant: licensing.maxLiveGrantSeconds * 1000,
@@ -75,7 +81,7 @@ const remoteKeys = async (role: Role, { config }: Parts): Promise<ContentKeySour
 };
 
 const buildLicenseServer = async (parts: Parts, keys: GrantKeySource): Promise<LicenseServer> => {
-  const { config, clock, random, log, metrics, events, stores, box } = parts;
+  const { config, clock, random, log, metrics, events, stores, box, counting } = parts;
   const { licensing } = config;
   const edges = await enrolledEdges(config.edges);
   return createLicenseServer({
@@ -86,6 +92,10 @@ const buildLicenseServer = async (parts: Parts, keys: GrantKeySource): Promise<L
     wrapper: nodeKeyWrapper,
     hash: nodeLadderHash,
     entitlementKeys: parts.entitlementKeys,
+    record: counting.record,
+    accounts: stores.accounts,
+    uncounted: config.concurrency.uncounted,
+    load: counting.load,
     zones: [config.zone, ...config.zones.filter(({ index }) => index !== config.zone.index)],
     edges: (edge) => edges.get(edge),
     policy: termsOf(config),
@@ -167,7 +177,7 @@ const buildEdge = async (parts: Parts, source: BundleSource, packager: Packager 
 
 /** Builds what `config.roles` names. Throws `config-invalid` naming the missing option. */
 export const buildRoles = async (parts: Parts): Promise<Roles> => {
-  const { config, stores, clock, log, metrics, events } = parts;
+  const { config, stores, counting, clock, log, metrics, events } = parts;
   const has = (role: Role): boolean => config.roles.includes(role);
   const keyServer = has('key-server') ? await buildKeyServer(parts) : undefined;
   const packager = has('packager') ? buildPackager(parts, keyServer ?? (await remoteKeys('packager', parts))) : undefined;
@@ -180,7 +190,10 @@ export const buildRoles = async (parts: Parts): Promise<Roles> => {
         ...(licenseServer !== undefined
           ? { zones: licenseServer.zoneKeys, flags: licenseServer.flags, policy: licenseServer.policy }
           : { zones: zonesOfBundle(() => bundle?.newest()), flags: flagsOfBundle(() => bundle?.newest()), policy: policyVersion(termsOf(config)) }),
+        ...(licenseServer !== undefined && { accounts: licenseServer.accounts }),
         heartbeats: stores.heartbeats,
+        record: counting.record,
+        load: () => counting.load().factor,
         hash: nodeLadderHash,
         respond: bufferedResponse,
         clock, log, events, metrics,

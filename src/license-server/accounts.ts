@@ -24,8 +24,10 @@ export type Accounts = {
   standing(account: AccountId): Promise<Standing>;
   /** What this process knows of it already; a renewal does not wait. */
   known(account: AccountId): Standing | undefined;
-  /** Takes an event in soon. Playback's progress of a renewal is worked out from `position`, µs of media time. */
+  /** Takes an event in soon. */
   observe(account: AccountId, event: AccountEvent): void;
+  /** A start, as `observe`, and a renewal, whose progress is worked out from the position before: µs of media time, or the time itself for live. */
+  started(account: AccountId, event: Extract<AccountEvent, { kind: 'initial' }>): void;
   renewed(account: AccountId, session: SessionId, position: Micros, at: Micros): void;
   /** An operator's decision, by account id. */
   setLevel(account: AccountId, level: EnforcementLevel, operator: string): Promise<Standing>;
@@ -141,6 +143,10 @@ export const createAccounts = (options: { store: AccountStore; enforcement: Enfo
     },
     known: (account) => cache.get(account),
     observe,
+    started(account, event) {
+      remember(positions, event.session as SessionId, event.position ?? event.at);
+      observe(account, event);
+    },
     renewed(account, session, position, at) {
       const before = positions.get(session);
       remember(positions, session, position);

@@ -120,8 +120,7 @@ export const createAdmission = (options: AdmissionOptions): Admit => {
     const observed = (decision: Decision): Admitted => {
       if (!applicant.running) {
         const at = keying.kind === 'event' ? undefined : (position ?? (0 as Micros));
-        accounts.observe(hashed, { kind: 'initial', at: now, session: sid, device, asset: keying.asset, ...(at !== undefined && { position: at }), interval: (decision.interval * 1000) as Micros, duration: (decision.duration * 1000) as Micros });
-        accounts.renewed(hashed, sid, at ?? now, now);
+        accounts.started(hashed, { kind: 'initial', at: now, session: sid, device, asset: keying.asset, ...(at !== undefined && { position: at }), interval: (decision.interval * 1000) as Micros, duration: (decision.duration * 1000) as Micros });
       }
       return { decision, heartbeat: heartbeatOf(decision) };
     };

@@ -150,7 +150,7 @@ export type World = {
 let jti = 0;
 
 export const createWorld = async (changes: Partial<LicenseServerOptions> & { releaseSecret?: boolean } = {}): Promise<World> => {
-  const clock = manualClock();
+  const clock = (changes.clock as ManualClock | undefined) ?? manualClock();
   const random = seededRandom('world');
   const stores = createMemoryStores();
   const logged: unknown[] = [];

@@ -105,8 +105,9 @@ type Step = { readonly account: AccountRecord; readonly changes: readonly LevelC
 const moved = (account: AccountRecord, to: Level, at: Micros, cause: LevelChange['cause'], inputs: LevelChange['inputs']): Step => {
   if (account.level === to) return { account: { ...account, lastCause: at }, changes: [] };
   const change: LevelChange = { at, from: account.level, to, cause, inputs };
-  // Old evidence has been spent: the next move needs new evidence.
-  return { account: { ...account, level: to, since: at, lastCause: at, restarts: [], lateRenewals: [] }, changes: [change] };
+  // Old evidence has been spent: the next move needs new evidence. On the way down that holds for sessions, too, or the next start would undo the move.
+  const tracks = to < account.level ? [] : account.tracks;
+  return { account: { ...account, level: to, since: at, lastCause: at, tracks, restarts: [], lateRenewals: [] }, changes: [change] };
 };
 
 /** Relaxes one level per `relaxAfter` without a cause. Called before every decision, so a long silence relaxes step by step. */

@@ -42,9 +42,17 @@ export type Config = {
     readonly durationSeconds: number;
     readonly horizonSeconds: number;
     readonly maxLiveGrantSeconds: number;
+    readonly levels: 'strict' | 'adaptive';
     readonly epochHours: number;
     readonly renewUrls: readonly string[];
     readonly licenseUrls: readonly string[];
+  };
+  readonly concurrency: {
+    readonly mode: 'detection-only' | 'deny-new' | 'terminate-oldest';
+    readonly limit: number;
+    readonly uncounted: 'serve' | 'well-behaved' | 'refuse';
+    readonly recordUrls: readonly string[];
+    readonly recordTimeoutMillis: number;
   };
   readonly devices: { readonly unregistered: 'allow' | 'deny'; readonly max: number };
   readonly entitlements: { readonly keys: readonly EntitlementKey[] };

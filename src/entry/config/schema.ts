@@ -177,6 +177,11 @@ export const SCHEMA: Section<Config> = {
           max: 86_400,
           default: 900,
         }),
+        levels: oneOf(['strict', 'adaptive'], {
+          doc: 'Terms of accounts. `strict`: everybody has the terms above. `adaptive`: accounts start with licences as long as the content, move to half of it and to the terms above when they hold renewals back, and return after a quiet week.',
+          tradeOff: '`adaptive` asks for fewer renewals and makes outages invisible to well-behaved accounts, which may keep a whole title; `strict` stops everybody within one term.',
+          default: 'strict',
+        }),
         epochHours: numeric({
           doc: 'Life of a master secret; sessions started under it are renewed until it and its overlap end. Third-party runtimes want 6 or less.',
           unit: 'hours',
@@ -190,6 +195,34 @@ export const SCHEMA: Section<Config> = {
           default: [],
         }),
         licenseUrls: urls({ doc: 'Licence addresses given to clients, in the order to try; empty means this service.', default: [] }),
+      },
+    },
+    concurrency: {
+      is: 'section',
+      doc: 'How many streams an account may watch at a time, and what happens beyond that.',
+      options: {
+        mode: oneOf(['detection-only', 'deny-new', 'terminate-oldest'], {
+          doc: 'What a start over the limit does: it is served and noted; refused, with the sessions the viewer can end instead; or served, while the oldest session ends.',
+          default: 'detection-only',
+        }),
+        limit: numeric({ doc: 'Streams per account at a time; 0 means any number.', min: 0, max: 100_000, default: 0 }),
+        uncounted: oneOf(['serve', 'well-behaved', 'refuse'], {
+          doc: 'New sessions while streams cannot be counted: serve all, only those of accounts below level 3, or none. Running sessions always go on.',
+          default: 'well-behaved',
+        }),
+        recordUrls: texts({
+          doc: 'Redis or Valkey that counts for several processes, `redis://` or `rediss://`; several addresses mean a cluster. Empty: this process counts for itself.',
+          type: 'a list of redis or rediss URLs',
+          pattern: /^rediss?:\/\/[^\s]{1,255}$/,
+          default: [],
+        }),
+        recordTimeoutMillis: numeric({
+          doc: 'How long a start or renewal waits for the record before it goes on without it. Five failures in a row start emergency mode.',
+          unit: 'milliseconds',
+          min: 10,
+          max: 10_000,
+          default: 250,
+        }),
       },
     },
     devices: {
