@@ -111,7 +111,7 @@ export const createRenewal = (options: RenewalOptions): Renewal => {
     });
   };
 
-  /** A range that does not grow keeps the state as it is, so that a repeated request has a repeated answer. */
+  /** A range that does not grow, on the same terms, keeps the state as it is, so that a repeated request has a repeated answer. */
   const grant = ({ state, position }: Verified, decision: Decision, now: Micros): Grant => {
     const { act, reason, after, grant: ahead, interval, duration, nextLevel: level } = decision;
     if (act !== 'extend') return { act, reason, state, after };
@@ -119,7 +119,8 @@ export const createRenewal = (options: RenewalOptions): Renewal => {
     // The end of a title's licence is the end of the title; an event goes on, and needs a new licence to go on with.
     if (state.live && state.opened >= state.end && reachOf(range) > state.end) return { act: 'relicense', reason: 'horizon', state, after };
     const opened = openedRange(range);
-    return { act, reason, after, state: opened > state.opened ? { ...state, level, policy: policy.version, interval, duration, opened, issued: now } : state };
+    const same = opened === state.opened && level === state.level && interval === state.interval && duration === state.duration;
+    return { act, reason, after, state: same ? state : { ...state, level, policy: policy.version, interval, duration, opened, issued: now } };
   };
 
   const encode = (verified: Verified, { act, reason, state, after }: Grant, now: Micros): Uint8Array => {
@@ -183,7 +184,8 @@ export const createRenewal = (options: RenewalOptions): Renewal => {
   /** By local knowledge: an ended session, a state too old, or go on. */
   const alone = (verified: Verified, now: Micros, health: 'up' | 'down', flagged?: EndReason): RenewalOutcome => {
     const decision = judge(verified, now, health, flagged);
-    return finish(verified, grant(verified, decision, now), decision, now, replays.isNew(verified.state.sid, verified.mac));
+    const by = decision.act === 'end' ? counting?.knownFlag(verified.state.sid)?.by : undefined;
+    return finish(verified, { ...grant(verified, decision, now), ...(by !== undefined && { by }) }, decision, now, replays.isNew(verified.state.sid, verified.mac));
   };
 
   /** What this renewal draws from the grant bucket: the first one on levels 2 and 3 opens a whole term (design section 3). */
