@@ -37,8 +37,8 @@ export const createMetrics = (options: { process?: boolean } = {}): NodeMetrics 
 
   const instrument = (kind: Instrument['kind'], name: string, help: string, labels: Labels): Instrument => {
     const names = Object.keys(labels);
-    const labelNames = names.toSorted().join(',');
     const known = instruments.get(name);
+    const labelNames = names.length < 2 ? (names[0] ?? '') : names.toSorted().join(',');
     if (known !== undefined) {
       if (known.kind !== kind || known.labelNames !== labelNames) {
         throw new SealcastError('internal', `metric ${name} is a ${known.kind} with labels [${known.labelNames}]; used as a ${kind} with [${labelNames}]`);

@@ -47,22 +47,26 @@ export const field = (bytes: Uint8Array): Uint8Array => {
 
 const LABEL_PREFIX = 'sealcast/1/';
 
-/**
- * `msg(label, x...)`: strings are UTF-8; numbers must be encoded by the caller, who knows their width. Labels are constants of
- * this code, in ASCII, so they are written without an encoder: a renewal makes about twenty messages.
- */
+/** Labels are constants of this code, so few that each is encoded once: a renewal makes about twenty messages. */
+const labels = new Map<string, Uint8Array>();
+const labelField = (label: string): Uint8Array => {
+  let encoded = labels.get(label);
+  if (encoded === undefined) labels.set(label, (encoded = field(encodeUtf8(LABEL_PREFIX + label))));
+  return encoded;
+};
+
+/** `msg(label, x...)`: strings are UTF-8; numbers must be encoded by the caller, who knows their width. */
 export const msg = (label: string, ...parts: readonly (string | Uint8Array)[]): Uint8Array => {
+  const name = labelField(label);
   const fields = parts.map((part) => (typeof part === 'string' ? encodeUtf8(part) : part));
-  const name = LABEL_PREFIX + label;
-  let length = 2 + name.length;
+  let length = name.length;
   for (const bytes of fields) {
     if (bytes.length > MAX_FIELD) throw new RangeError(`a ladder field has at most ${MAX_FIELD} bytes; got ${bytes.length}`);
     length += 2 + bytes.length;
   }
   const out = new Uint8Array(length);
-  out[1] = name.length;
-  for (let i = 0; i < name.length; i++) out[2 + i] = name.charCodeAt(i);
-  let at = 2 + name.length;
+  out.set(name);
+  let at = name.length;
   for (const bytes of fields) {
     out[at++] = bytes.length >>> 8;
     out[at++] = bytes.length & 0xff;
