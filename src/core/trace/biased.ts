@@ -1,20 +1,22 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
- * The tracer for coalitions: every viewer is scored at every reading, suspects are judged by the mixture e-value.
+ * The tracer for coalitions: every viewer is scored at every reading, suspects are judged by an exact e-value.
  *
- * Screening keeps three running scores per viewer (single leak, average of the coalition models, minority choice), each
- * restarted when it falls below zero, so that a viewer who joined the leak later shows up too. A report takes the best
- * of each screen and computes their exact e-values from the key material (evidence.ts); screening alone never accuses.
+ * Screening (screens.ts) keeps three running scores per viewer: single leak, average of the coalition models, minority
+ * choice. In `biased` books the leaders bet on each other as pairs (pairs.ts). A report takes the best of each screen and
+ * computes their e-values from the key material (evidence.ts); screening alone never accuses.
  * Works on `biased` and on `aligned` books up to some ten million viewers; 13 bytes of memory per viewer.
  * Invariant: over all reports of one tracer, any innocent is accused with probability at most eps.
  */
 import { SealcastError } from '#core/errors.ts';
 import { viewerNumber, type AlignedBook, type BiasedBook, type Position, type ViewerNumber } from '#core/watermark/index.ts';
-import { COALITION_PRIOR, evidenceOf, type Evidence } from './evidence.ts';
+import { COALITION_PRIOR, evidenceOf, SCREEN_PRIOR, type Evidence } from './evidence.ts';
 import { createIntake } from './intake.ts';
 import { mostLikely, type Reading } from './likelihood.ts';
 import { logRatios, MODELS, modelTables, type ModelTables } from './models.ts';
+import { createPairBets } from './pairs.ts';
 import { errorRates, patience, requirePopulation, segmentsUntil, type TraceReport, type Tracer } from './report.ts';
+import { createScreens } from './screens.ts';
 
 /** What a mixture tracer has to know. */
 export type MixtureTracerOptions = {
@@ -28,50 +30,11 @@ export type MixtureTracerOptions = {
 
 const MAX_VIEWERS = 2 ** 24;
 const SUSPECTS = 16;
-const SCREENS = 3;
-/** Screens are fixed-point nats: integers clamp at zero without a branch, and mispredicted branches cost most of the time. */
-const UNIT = 65_536;
 /** The model behind the third screen: three colluders who publish their rarest symbol hide from the other two screens. */
 const MINORITY = MODELS.findIndex(({ colluders, attack }) => colluders === 3 && attack === 'minority');
 
 type Observed = { readonly at: Position; readonly probabilities: Float64Array; readonly ratios: Float64Array };
 type Suspect = { readonly viewer: ViewerNumber; readonly evidence: Evidence };
-
-/** score = max(0, score + gain[symbol]) for every viewer and screen. */
-const addToScreens = (screens: readonly [Int32Array, Int32Array, Int32Array], symbols: Uint8Array, single: Int32Array, mixed: Int32Array, minority: Int32Array): void => {
-  const [first, second, third] = screens;
-  for (let viewer = 0; viewer < symbols.length; viewer++) {
-    const x = (symbols[viewer] as number) & 7;
-    const a = ((first[viewer] as number) + (single[x] as number)) | 0;
-    first[viewer] = a & ~(a >> 31);
-    const b = ((second[viewer] as number) + (mixed[x] as number)) | 0;
-    second[viewer] = b & ~(b >> 31);
-    const c = ((third[viewer] as number) + (minority[x] as number)) | 0;
-    third[viewer] = c & ~(c >> 31);
-  }
-};
-
-/** The `count` viewers with the highest scores above zero. */
-const highest = (screen: Int32Array, count: number, exclude: ReadonlySet<number> | undefined): number[] => {
-  const scores = new Int32Array(count + 1).fill(0);
-  const owners = new Array<number>(count + 1).fill(-1);
-  const size = screen.length;
-  let cut = 0;
-  for (let viewer = 0; viewer < size; viewer++) {
-    const score = screen[viewer] as number;
-    if (score <= cut || exclude?.has(viewer) === true) continue;
-    let i = count;
-    while (i > 0 && (scores[i - 1] as number) < score) {
-      scores[i] = scores[i - 1] as number;
-      owners[i] = owners[i - 1] as number;
-      i--;
-    }
-    scores[i] = score;
-    owners[i] = viewer;
-    cut = scores[count - 1] as number;
-  }
-  return owners.slice(0, count).filter((viewer) => viewer >= 0);
-};
 
 /** A tracer that scores the whole population; `observe` takes some nanoseconds per viewer. */
 export const createMixtureTracer = ({ book, viewers, eps, suspects = SUSPECTS }: MixtureTracerOptions): Tracer => {
@@ -79,10 +42,13 @@ export const createMixtureTracer = ({ book, viewers, eps, suspects = SUSPECTS }:
   if (viewers > MAX_VIEWERS) throw new SealcastError('bad-request', `viewers must be at most ${MAX_VIEWERS}: every one of them is scored`);
   const { alphabet } = book;
   const bound = Math.log(viewers / eps);
-  const screens = Array.from({ length: SCREENS }, () => new Int32Array(viewers));
+  const screens = createScreens(viewers);
+  // A permutation's codewords depend on each other: pairs are only bet on where symbols are independent.
+  const pairs = book.kind === 'biased' ? createPairBets(alphabet, viewers) : undefined;
   const symbols = new Uint8Array(viewers);
   const intake = createIntake(alphabet);
-  const readings: Observed[] = [];
+  /** In the order of arrival, which is the order of the pair bets. */
+  const arrived: Observed[] = [];
   /** Codewords of the current epoch of an `aligned` book: one permutation per viewer and epoch, not per position. */
   let epochWords: { readonly epoch: number; readonly words: Uint8Array } | undefined;
   let lastTables: ModelTables | undefined;
@@ -112,52 +78,59 @@ export const createMixtureTracer = ({ book, viewers, eps, suspects = SUSPECTS }:
     for (let viewer = 0, from = at - epoch.start; viewer < viewers; viewer++, from += epoch.length) symbols[viewer] = words[from] as number;
   };
 
-  const observe = (reading: Reading): void => {
-    const { at, probabilities } = intake.accept(reading);
-    if (probabilities === undefined) return;
-    const ratios = logRatios(tablesAt(at), probabilities);
-    fillSymbols(at);
-    readings.push({ at, probabilities, ratios });
-    const single = new Int32Array(8);
-    const mixed = new Int32Array(8);
-    const minority = new Int32Array(8);
-    for (let x = 0; x < alphabet; x++) {
-      single[x] = Math.round((ratios[x] as number) * UNIT);
-      minority[x] = Math.round((ratios[MINORITY * alphabet + x] as number) * UNIT);
-      let sum = 0;
-      let weights = 0;
-      for (let k = 1; k < MODELS.length; k++) {
-        sum += (COALITION_PRIOR[k] as number) * Math.exp(ratios[k * alphabet + x] as number);
-        weights += COALITION_PRIOR[k] as number;
-      }
-      mixed[x] = Math.round(Math.log(sum / weights) * UNIT);
-    }
-    addToScreens(screens as [Int32Array, Int32Array, Int32Array], symbols, single, mixed, minority);
-  };
-
-  const report = ({ exclude }: { exclude?: ReadonlySet<number> } = {}): TraceReport => {
-    readings.sort((a, b) => a.at - b.at);
-    const erased = intake.erased();
-    const listed = [...new Set(screens.flatMap((screen) => highest(screen, suspects, exclude)))];
-    // Position by position, because a book keeps the state of the position it was asked for last.
+  /** Symbols of viewers at readings; position by position, because a book keeps the state of the position it was asked for last. */
+  const carriedBy = (listed: readonly number[], readings: readonly Observed[]): readonly Uint8Array[] => {
     const carried = listed.map(() => new Uint8Array(readings.length));
-    const epochs = new Map<number, number>();
     readings.forEach(({ at }, i) => {
-      if (book.kind === 'aligned') {
-        const epoch = book.epochAt(at);
-        epochs.set(epoch.epoch, -Math.log1p(-1 / alphabet ** epoch.length));
-      }
       listed.forEach((viewer, s) => {
         (carried[s] as Uint8Array)[i] = book.symbol(viewer as ViewerNumber, at);
       });
     });
+    return carried;
+  };
+
+  const observe = (reading: Reading): void => {
+    const { at, probabilities } = intake.accept(reading);
+    if (probabilities === undefined) return;
+    const tables = tablesAt(at);
+    const ratios = logRatios(tables, probabilities);
+    fillSymbols(at);
+    const mixed = new Float64Array(alphabet);
+    for (let x = 0; x < alphabet; x++) {
+      let sum = 0;
+      let weights = 0;
+      for (let k = 1; k < MODELS.length; k++) {
+        sum += (SCREEN_PRIOR[k] as number) * Math.exp(ratios[k * alphabet + x] as number);
+        weights += SCREEN_PRIOR[k] as number;
+      }
+      mixed[x] = Math.log(sum / weights);
+    }
+    // The bets come first: they were laid before this reading.
+    pairs?.observe(probabilities, tables.probabilities, symbols);
+    arrived.push({ at, probabilities, ratios });
+    screens.add(symbols, [ratios.subarray(0, alphabet), mixed, ratios.subarray(MINORITY * alphabet, (MINORITY + 1) * alphabet)]);
+    pairs?.lead(screens.leaders(1), (listed) => carriedBy(listed, arrived));
+  };
+
+  const report = ({ exclude }: { exclude?: ReadonlySet<number> } = {}): TraceReport => {
+    const readings = [...arrived].sort((a, b) => a.at - b.at);
+    const erased = intake.erased();
+    const listed = [...new Set(([0, 1, 2] as const).flatMap((screen) => screens.leaders(screen).filter((viewer) => exclude?.has(viewer) !== true).slice(0, suspects)))];
+    const carried = carriedBy(listed, readings);
+    const epochs = new Map<number, number>();
+    if (book.kind === 'aligned') {
+      for (const { at } of readings) {
+        const epoch = book.epochAt(at);
+        epochs.set(epoch.epoch, -Math.log1p(-1 / alphabet ** epoch.length));
+      }
+    }
     let correction = 0;
     for (const nats of epochs.values()) correction += nats;
     const ratios = readings.map((reading) => reading.ratios);
     const judged: (Suspect & { readonly symbols: Uint8Array })[] = listed
       .map((viewer, s) => {
         const own = carried[s] as Uint8Array;
-        const evidence = evidenceOf(ratios, own, alphabet, COALITION_PRIOR);
+        const evidence = evidenceOf(ratios, own, alphabet, COALITION_PRIOR, pairs?.gain(viewer));
         return { viewer: viewer as ViewerNumber, symbols: own, evidence: { ...evidence, nats: evidence.nats - correction } };
       })
       .sort((a, b) => b.evidence.nats - a.evidence.nats);

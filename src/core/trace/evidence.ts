@@ -4,7 +4,8 @@
  *
  * With M_k(s..n) the product of model k's ratios over readings s..n, the e-value after n readings is
  *   START sum_k w_k M_k(1..n) + (1-START) [ sum over s = 2..n of v_s sum_k w_k M_k(s..n) + 1/n ],   v_s = 1/(s(s-1)).
- * The last term is the share of start times still to come, each worth 1 until it begins. A pirate that changes accounts
+ * The last term is the share of start times still to come, each worth 1 until it begins. Where pairs are bet on, a fixed
+ * stake of the e-value follows those bets (pairs.ts) instead. A pirate that changes accounts
  * is thus certified from the change on, and the price for a pirate that does not is -ln START nats.
  * Invariant: for an innocent the sequence over n is a non-negative martingale of mean 1 (times m^K/(m^K-1) per epoch of a
  * permutation book, which callers subtract).
@@ -19,8 +20,16 @@ export const START = 0.9;
 export type Prior = readonly number[];
 /** Single leaks first: `aligned`. Costs a single leak 0.1 nats. */
 export const SINGLE_PRIOR: Prior = [0.9, 0.04, ...MODELS.slice(2).map(() => 0.01)];
-/** Pairs expected first: `biased`. A single leak pays 2.1 nats, less than two segments; three and four colluders 3.5 nats. */
-export const COALITION_PRIOR: Prior = [0.12, 0.7, ...MODELS.slice(2).map(() => 0.03)];
+/** Beside the pair bets, in `biased`. A single leak pays 2.1 nats in all, less than two segments; three and four colluders 3.5 nats. */
+export const COALITION_PRIOR: Prior = [0.3, 0.22, ...MODELS.slice(2).map(() => 0.08)];
+
+/** Weights by which the coalition models are averaged for screening; they decide who is judged, not how. */
+export const SCREEN_PRIOR: Prior = [0, 0.8, ...MODELS.slice(2).map(() => 0.2 / (MODELS.length - 2))];
+
+/** The model that pair bets refine: two colluders, either's symbol at random. */
+const PAIR_MODEL = MODELS.findIndex(({ colluders, attack }) => colluders === 2 && attack === 'interleaving');
+/** Share of the e-value that is staked on pair bets (pairs.ts), where there are any; the mixture over models has the rest. */
+export const PAIR_STAKE = 0.6;
 
 /** An e-value and where it comes from. */
 export type Evidence = {
@@ -36,12 +45,13 @@ export type Evidence = {
 
 /**
  * Evidence of a candidate. `ratios[i]` are reading i's ln Lambda (by model, then symbol), `symbols[i]` is what the
- * candidate's copy carries there.
+ * candidate's copy carries there. `pairGain` is what his pair bets have won (pairs.ts), undefined where pairs are not bet on.
  */
-export const evidenceOf = (ratios: readonly Float64Array[], symbols: ArrayLike<number>, alphabet: number, prior: Prior): Evidence => {
+export const evidenceOf = (ratios: readonly Float64Array[], symbols: ArrayLike<number>, alphabet: number, prior: Prior, pairGain?: number): Evidence => {
   const count = ratios.length;
   const models = prior.length;
-  const parts = new Float64Array(2 * models + 1).fill(-Infinity);
+  const parts = new Float64Array(2 * models + 2).fill(-Infinity);
+  const mixture = pairGain === undefined ? 1 : 1 - PAIR_STAKE;
   let restartModel = 0;
   for (let k = 0; k < models; k++) {
     let whole = 0;
@@ -54,12 +64,13 @@ export const evidenceOf = (ratios: readonly Float64Array[], symbols: ArrayLike<n
       const begin = -Math.log(i * (i + 1));
       restarted = (restarted > begin ? restarted + Math.log1p(Math.exp(begin - restarted)) : begin + Math.log1p(Math.exp(restarted - begin))) + ratio;
     }
-    const weight = Math.log(prior[k] as number);
+    const weight = Math.log(mixture * (prior[k] as number));
     parts[k] = Math.log(START) + weight + whole;
     parts[models + k] = Math.log(1 - START) + weight + restarted;
     if ((parts[models + k] as number) > (parts[models + restartModel] as number)) restartModel = k;
+    if (k === PAIR_MODEL && pairGain !== undefined) parts[2 * models + 1] = Math.log(PAIR_STAKE) + whole + pairGain;
   }
-  parts[2 * models] = Math.log(1 - START) - Math.log(Math.max(1, count));
+  parts[2 * models] = Math.log(mixture * (1 - START)) - Math.log(Math.max(1, count));
   const nats = count === 0 ? 0 : logSumExp(parts);
   let coalitionShare = 0;
   let best = 0;
@@ -67,6 +78,9 @@ export const evidenceOf = (ratios: readonly Float64Array[], symbols: ArrayLike<n
     if ((MODELS[k]?.colluders ?? 1) > 1) coalitionShare += Math.exp((parts[k] as number) - nats) + Math.exp((parts[models + k] as number) - nats);
   }
   for (let k = 1; k < 2 * models; k++) if ((parts[k] as number) > (parts[best] as number)) best = k;
+  const paired = parts[2 * models + 1] as number;
+  coalitionShare += Math.exp(paired - nats);
+  if (paired > (parts[best] as number)) best = PAIR_MODEL;
   return {
     nats,
     coalitionShare: Math.min(1, coalitionShare),
