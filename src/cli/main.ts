@@ -25,6 +25,9 @@ const COMMANDS: Readonly<Record<string, () => Promise<AnyCommand>>> = {
   pack: () => load(import('./commands/pack.ts')),
   sequence: () => load(import('./commands/sequence.ts')),
   token: () => load(import('./commands/token.ts')),
+  mark: () => load(import('./commands/mark.ts')),
+  detect: () => load(import('./commands/detect.ts')),
+  trace: () => load(import('./commands/trace.ts')),
   bench: () => load(import('./commands/bench.ts')),
   config: () => load(import('./commands/config.ts')),
 };

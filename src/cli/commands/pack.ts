@@ -5,6 +5,7 @@
  * `--title` takes the keys from the platform's data folder, so that its licences open what is packed. Without it and without
  * `--key` every crypto period gets a random key; they are written to `DIR/keys.json`, readable by the owner only, because
  * without them nobody can ever play the folder.
+ * `--variants M` makes M faintly different copies of every segment and keeps what `sealcast trace` needs in the data folder.
  * Invariant: keys are never printed.
  */
 import { chmod, mkdir, readdir, writeFile } from 'node:fs/promises';
@@ -22,8 +23,11 @@ import { groupOf, microsFromSeconds, secondsFromMicros } from '#core/time.ts';
 import type { CryptoPeriod, KeySchedule } from '#core/time.ts';
 import { packTitle } from '#packager/index.ts';
 import type { PackedTitle, TitleKeys } from '#packager/index.ts';
-import { loadConfig } from '#entry/config/index.ts';
+import { loadConfig, type Config } from '#entry/config/index.ts';
 import { openLocalTitle } from '#entry/local-keys.ts';
+import { openLocalTracing } from '#entry/tracing.ts';
+import { startSchedule } from '#core/watermark/index.ts';
+import type { Patterns } from '#core/picture/index.ts';
 import type { ContentKeySource, Log, PeriodKey } from '#ports';
 import { EXIT, type ExitCode, jsonArg, numberOption, printJson, say, usageError } from '../command.ts';
 
@@ -35,6 +39,8 @@ export type PackOptions = {
   readonly keys: TitleKeys;
   /** Seconds. */
   readonly segment: number;
+  /** Marks of the variants to make. */
+  readonly variants?: Patterns;
   readonly onProgress?: (fraction: number | undefined) => void;
   readonly log?: Log;
 };
@@ -57,6 +63,7 @@ export const packFile = async (options: PackOptions): Promise<PackedTitle> => {
     clock: systemClock,
     log: options.log ?? silent,
     segmentDuration: microsFromSeconds(options.segment),
+    ...(options.variants === undefined ? {} : { variants: options.variants }),
     onProgress: ({ done, total }) => options.onProgress?.(total === undefined ? undefined : Math.min(1, done / total)),
   });
 };
@@ -123,6 +130,26 @@ const requireEmpty = async (folder: string): Promise<void> => {
   if (names.length > 0) throw usageError(`-o ${folder} is not empty; choose a new folder`);
 };
 
+/** Viewers the epochs of a title's code book are planned for; more stay correct (docs/guide/sequences.md). */
+const PLANNED_VIEWERS = 1_000_000;
+
+/** Packs with variants: marks from the title's secret, and the reference that a leak is compared with. */
+const packVariants = async (options: Omit<PackOptions, 'variants'>, alphabet: number, config: Config): Promise<PackedTitle> => {
+  const tracing = await openLocalTracing(config);
+  try {
+    const variants = await tracing.tracer.patterns(options.asset, alphabet);
+    const packed = await packFile({ ...options, variants });
+    const video = packed.tracks.find((track) => track.variants !== undefined);
+    if (video === undefined) throw usageError('--variants needs a file with video: marks are in the picture');
+    const schedule = startSchedule({ alphabet, viewers: PLANNED_VIEWERS });
+    const marking = { asset: options.asset, alphabet, book: { kind: 'aligned', schedule } as const, segment: microsFromSeconds(options.segment), segments: video.segments };
+    await tracing.tracer.record({ marking, file: options.input });
+    return packed;
+  } finally {
+    tracing.close();
+  }
+};
+
 const progressLine = (quiet: boolean): ((fraction: number | undefined) => void) => {
   let shown = -1;
   return (fraction) => {
@@ -141,6 +168,7 @@ const args: {
   readonly segment: Text & { readonly default: string };
   readonly period: Text & { readonly default: string };
   readonly key: Text;
+  readonly variants: Text;
   readonly title: Text;
   readonly config: Text;
   readonly data: Text;
@@ -152,9 +180,10 @@ const args: {
   segment: { type: 'string', default: '4', valueHint: 'SECONDS', description: 'segment length; copied video keeps its own key frames' },
   period: { type: 'string', default: '30', valueHint: 'SECONDS', description: 'crypto period: a new content key this often (not with --key)' },
   key: { type: 'string', valueHint: 'KIDHEX:KEYHEX', description: 'one fixed key for the whole title' },
+  variants: { type: 'string', valueHint: 'M', description: 'make M marked variants (2-5) of the video, so that a leaked copy can be traced' },
   title: { type: 'string', valueHint: 'ID', description: 'title of the platform whose keys are used; made if it is new' },
-  config: { type: 'string', valueHint: 'FILE', description: 'configuration of the platform, for --title' },
-  data: { type: 'string', valueHint: 'DIR', description: 'data folder of the platform, for --title (default ./sealcast-data)' },
+  config: { type: 'string', valueHint: 'FILE', description: 'configuration of the platform, for --title and --variants' },
+  data: { type: 'string', valueHint: 'DIR', description: 'data folder of the platform, for --title and --variants (default ./sealcast-data)' },
   ...jsonArg,
 };
 
@@ -164,18 +193,22 @@ const command: CommandDef<typeof args> = defineCommand({
   run: async ({ args: given }): Promise<ExitCode> => {
     const scheme = schemeOf(given.scheme);
     const segment = numberOption('segment', given.segment, { min: 0.5, max: 30 }) ?? 4;
+    const variants = numberOption('variants', given.variants, { min: 2, max: 5 });
+    if (variants !== undefined && !Number.isInteger(variants)) throw usageError('--variants must be a whole number from 2 to 5');
     const period = numberOption('period', given.period, { min: 0.1, max: 86_400 }) ?? 30;
     if (given.title !== undefined && !isAssetId(given.title)) throw usageError('--title must be 1-40 characters of a-z, 0-9 and -');
     if (given.key !== undefined && scheme === 'none') throw usageError('--key and --scheme none exclude each other');
     const asset = given.title === undefined ? assetOf(given.input) : assetId(given.title);
     await requireEmpty(given.output);
     const schedule: KeySchedule = { period: microsFromSeconds(period), periodsPerGroup: 1 };
-    const own = given.title !== undefined && given.key === undefined && scheme !== 'none' ? await openLocalTitle({ config: loadConfig(given.config, given.data === undefined ? {} : { data: given.data }), asset, scheme, schedule }) : undefined;
+    const config = (): Config => loadConfig(given.config, given.data === undefined ? {} : { data: given.data });
+    const own = given.title !== undefined && given.key === undefined && scheme !== 'none' ? await openLocalTitle({ config: config(), asset, scheme, schedule }) : undefined;
     const random = scheme === 'none' || given.key !== undefined || own !== undefined ? undefined : createRandomKeys({ scheme, schedule });
     const keys: TitleKeys =
       own !== undefined ? { kind: 'source', source: own.source } : random !== undefined ? { kind: 'source', source: random } : scheme === 'none' || given.key === undefined ? { kind: 'none' } : fixedKey(given.key, scheme);
     const began = performance.now();
-    const packed = await packFile({ input: given.input, output: given.output, asset, keys, segment, onProgress: progressLine(given.json) }).catch((error: unknown) => {
+    const options: PackOptions = { input: given.input, output: given.output, asset, keys, segment, onProgress: progressLine(given.json) };
+    const packed = await (variants === undefined ? packFile(options) : packVariants(options, variants, config())).catch((error: unknown) => {
       own?.close();
       throw error;
     });
@@ -216,5 +249,5 @@ const report = (packed: PackedTitle, seconds: number, json: boolean): void => {
     return;
   }
   process.stdout.write(`${packed.asset}: ${duration.toFixed(1)} s, ${packed.scheme}, ${(packed.bytes / 1e6).toFixed(1)} MB in ${seconds.toFixed(1)} s\n`);
-  for (const track of packed.tracks) process.stdout.write(`  ${track.id}  ${track.codec}  ${track.language}  ${track.segments} segments${track.copied ? '' : '  (coded again)'}\n`);
+  for (const track of packed.tracks) process.stdout.write(`  ${track.id}  ${track.codec}  ${track.language}  ${track.segments} segments${track.variants === undefined ? '' : ` x ${track.variants} variants`}${track.copied ? '' : '  (coded again)'}\n`);
 };

@@ -1,0 +1,81 @@
+// SPDX-License-Identifier: Apache-2.0
+/**
+ * The tracer of a data folder, for commands that work without a running process: references in `tracing/`, mark secrets
+ * sealed in the database, every use of them in the audit log.
+ *
+ * Invariant: a mark secret is random per title, sealed under the key-encryption key, and never leaves this process.
+ */
+import { join } from 'node:path';
+import { createFfmpegFrames, createFfmpegTool } from '#adapters/ffmpeg/index.ts';
+import { createFileObjectStore } from '#adapters/files/index.ts';
+import { systemClock } from '#adapters/node/clock.ts';
+import { nodeLadderHash } from '#adapters/node/ladder-hash.ts';
+import { systemRandom } from '#adapters/node/random.ts';
+import { createSecretBox, loadKeyEncryptionKey } from '#adapters/node/secret-box.ts';
+import { createSqliteStores } from '#adapters/sqlite/index.ts';
+import { decodeBase64url } from '#core/bytes/base64url.ts';
+import { encodeHex } from '#core/bytes/hex.ts';
+import type { KeyLookup } from '#core/cenc/decrypt-fragment.ts';
+import { isSealcastError } from '#core/errors.ts';
+import type { AssetId } from '#core/ids.ts';
+import type { CryptoPeriod } from '#core/time.ts';
+import { createBook } from '#core/trace/index.ts';
+import { markKeys, type CodeBook } from '#core/watermark/index.ts';
+import { hmacSha256 } from '#crypto/hmac.ts';
+import { createKeyServer } from '#key-server/index.ts';
+import { sealAuditEntry } from '#operations/index.ts';
+import { createReferenceStore, createTracer, type Reference, type Tracer } from '#tracer/index.ts';
+import type { Log } from '#ports';
+import type { Config } from './config/index.ts';
+import { createOwnSecrets } from './secrets.ts';
+
+const silent: Log = { debug: () => undefined, info: () => undefined, warn: () => undefined, error: () => undefined };
+
+/** A tracer with what commands need besides. */
+export type LocalTracing = {
+  readonly tracer: Tracer;
+  /** The reference of a title, undefined if it was never marked. */
+  reference(asset: AssetId): Promise<Reference | undefined>;
+  /** The code book of a reference, with its keys. */
+  book(reference: Reference): Promise<CodeBook>;
+  /** Content keys of a title that the key server in the data folder has; undefined if it has none. */
+  keysOf(reference: Reference): Promise<KeyLookup | undefined>;
+  /** Writes to the audit log who used the mark keys for what. */
+  audit(action: string, asset: AssetId, detail: Readonly<Record<string, string | number | boolean>>): Promise<void>;
+  close(): void;
+};
+
+/** Opens the data folder; makes its database if there is none. Throws `config-invalid`, `store-unavailable`. */
+export const openLocalTracing = async (config: Config): Promise<LocalTracing> => {
+  const { file, env } = config.keyEncryptionKey;
+  const { kek } = await loadKeyEncryptionKey({ ...(file !== undefined && { file }), ...(env !== undefined && { environment: process.env[env] ?? '' }), developmentFolder: config.data }, silent);
+  const stores = createSqliteStores({ path: join(config.data, 'sealcast.sqlite') });
+  const box = createSecretBox(kek);
+  const secrets = createOwnSecrets({ store: stores.secrets, box, random: systemRandom });
+  const keyServer = createKeyServer({
+    store: stores.assetKeys, box, random: systemRandom, clock: systemClock, credentials: [], hash: nodeLadderHash, log: silent, events: () => undefined,
+    metrics: { count: () => undefined, gauge: () => undefined, observe: () => undefined },
+  });
+  const markSecret = async (asset: AssetId): Promise<Uint8Array> => decodeBase64url(await secrets.text(`mark/${asset}`));
+  const references = createReferenceStore(createFileObjectStore({ root: join(config.data, 'tracing') }));
+  return {
+    tracer: createTracer({ references, markSecret, tool: createFfmpegTool(), frames: createFfmpegFrames() }),
+    reference: (asset) => references.read(asset),
+    book: async (reference) => createBook(reference.book, reference.alphabet, markKeys(hmacSha256, await markSecret(reference.asset))),
+    async keysOf({ asset, segment, segments }) {
+      try {
+        const { schedule } = await keyServer.keying(asset);
+        const periods = Math.ceil(((segments + 1) * segment) / schedule.period);
+        const known = new Map((await keyServer.contentKeys({ asset, keyGroup: 'video', from: 0 as CryptoPeriod, to: periods as CryptoPeriod })).map(({ kid, key }) => [encodeHex(kid), key]));
+        return (kid) => known.get(encodeHex(kid));
+      } catch (error) {
+        if (isSealcastError(error, 'not-found')) return undefined;
+        throw error;
+      }
+    },
+    async audit(action, asset, detail) {
+      await stores.audit.append({ at: systemClock.now(), actor: 'command line', action, target: asset, detail }, sealAuditEntry);
+    },
+    close: () => stores.close(),
+  };
+};
