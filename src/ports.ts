@@ -6,6 +6,7 @@
  * write means it is durable for adapters that claim durability: kill -9 afterwards loses nothing.
  * Adapters throw SealcastError('store-unavailable') when their engine cannot be reached, and nothing else on purpose.
  */
+import type { MarkPlan } from '#core/edge-bundle/mark-plan.ts';
 import type { AccountId, AssetId, ContentKey, DeviceId, GrantKey, KeyGroup, KeyId, ProtectionScheme, ReleaseMode, SessionId } from '#core/ids.ts';
 import type { EndReason } from '#core/license/reasons.ts';
 import type { EnforcementLevel } from '#core/license/renewal-state.ts';
@@ -178,7 +179,33 @@ export type CatalogueEntry = {
   readonly collection?: string;
   /** Licensing of this event or title in place of the service's. */
   readonly policy?: PolicyOverride;
+  /** How its segments are marked per viewer; absent: they are not. */
+  readonly marking?: AssetMarking;
 };
+
+/** Variants of an asset's segments, and the code book that chooses among them (docs/wire/edge-bundle.md, `marks`). */
+export type AssetMarking = Pick<MarkPlan, 'sequencing' | 'representations' | 'names' | 'pace' | 'alphabet' | 'book' | 'schedule'> & {
+  /** Length of a segment. */
+  readonly segment: Micros;
+  /** Titles: how many segments there are. */
+  readonly segments?: number;
+};
+
+/** Key server → licence server: what edges choose variants with. Throws `not-found` for assets without a mark secret. */
+export interface MarkKeySource {
+  /** Mark keys of epochs [from, to), at most 4,096, and the key that closes viewer numbers into `wmid`. */
+  markKeys(request: { asset: AssetId; from: number; to: number }): Promise<{ readonly version: number; readonly viewerKey: Uint8Array; readonly keys: readonly { readonly epoch: number; readonly key: Uint8Array }[] }>;
+}
+
+/** Viewer numbers of marked assets: given once per asset, account and device, dense from 16 on. Durable. */
+export interface ViewerNumberStore {
+  /** The number of a viewer, given now if it has none yet. Atomic: no two viewers of an asset share one. */
+  give(viewer: { readonly asset: AssetId; readonly account: AccountId; readonly device: DeviceId }): Promise<number>;
+  /** Whose number it is. */
+  whose(asset: AssetId, number: number): Promise<{ readonly account: AccountId; readonly device: DeviceId } | undefined>;
+  /** How many numbers of an asset were given: the population a tracer searches. */
+  count(asset: AssetId): Promise<number>;
+}
 /** Events and titles by asset. Durable; `list` is in the order of creation. */
 export interface CatalogueStore {
   create(entry: CatalogueEntry): Promise<boolean>;
@@ -507,6 +534,7 @@ export type DurableStores = {
   readonly operators: OperatorStore;
   readonly audit: AuditStore;
   readonly accounts: AccountStore;
+  readonly viewerNumbers: ViewerNumberStore;
 };
 
 /** Every store of one deployment. */

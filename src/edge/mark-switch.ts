@@ -9,10 +9,10 @@
  */
 import { encodeBase64url } from '#core/bytes/base64url.ts';
 import { encodeUtf8 } from '#core/bytes/utf8.ts';
-import { type MarkPlan, OWN_VENDOR } from '#core/edge-bundle/mark-plan.ts';
+import type { MarkPlan } from '#core/edge-bundle/mark-plan.ts';
 import { isSealcastError, SealcastError } from '#core/errors.ts';
 import { MAX_POSITION, variantName } from '#core/pace/pace-info.ts';
-import { openViewerId } from '#core/token/viewer-id.ts';
+import { openViewerId, OWN_VENDOR } from '#core/token/viewer-id.ts';
 import { patternBit } from '#core/token/wm-claims.ts';
 import { type AlignedBook, type CodeBook, createAdaptiveBook, createAlignedBook, createBiasedBook, type EpochKeys, position as positionOfSegment, type ViewerNumber, viewerNumber } from '#core/watermark/index.ts';
 import { sipHash, type SipKey, sipKey } from '#core/watermark/siphash.ts';

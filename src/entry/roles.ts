@@ -13,6 +13,7 @@ import { nodeLadderHash } from '#adapters/node/ladder-hash.ts';
 import type { NodeMetrics } from '#adapters/node/metrics.ts';
 import { createFileObjectStore } from '#adapters/files/index.ts';
 import { createHttpKeys } from '#adapters/http/keys.ts';
+import { decodeBase64url } from '#core/bytes/base64url.ts';
 import type { EdgeBundle } from '#core/edge-bundle/edge-bundle.ts';
 import { SealcastError } from '#core/errors.ts';
 import type { AssetId } from '#core/ids.ts';
@@ -20,7 +21,7 @@ import { policyVersion, type PolicyVersion } from '#core/license/decide.ts';
 import { ENFORCEMENT_DEFAULTS } from '#core/policy/enforcement.ts';
 import { type Micros, microsFromSeconds } from '#core/time.ts';
 import { type BundleSource, createBundleClient, createEdge, type Edge } from '#edge/index.ts';
-import { createKeyServer, hashCredential, type KeyServer } from '#key-server/index.ts';
+import { createKeyServer, createMarkKeys, hashCredential, type KeyServer } from '#key-server/index.ts';
 import { createLicenseServer, type EntitlementKey, type LicenseServer } from '#license-server/index.ts';
 import { createPackager, type Packager } from '#packager/index.ts';
 import type { Clock, ContentKeySource, EventSink, GrantKeySource, Log, Random, SecretBox } from '#ports';
@@ -94,6 +95,7 @@ const buildLicenseServer = async (parts: Parts, keys: GrantKeySource): Promise<L
     entitlementKeys: parts.entitlementKeys,
     record: counting.record,
     accounts: stores.accounts,
+    marking: { keys: createMarkKeys({ secret: async (asset) => decodeBase64url(await parts.secrets.text(`mark/${asset}`)) }), viewers: stores.viewerNumbers, catalogue: stores.catalogue },
     uncounted: config.concurrency.uncounted,
     load: counting.load,
     zones: [config.zone, ...config.zones.filter(({ index }) => index !== config.zone.index)],

@@ -11,6 +11,7 @@ import { membersOf } from '#core/license/shape.ts';
 import type { Micros, Millis } from '#core/time.ts';
 import { importVerifyKey, sealTo, verifyJws } from '#crypto/jose.ts';
 import type { Clock, SingleUseStore } from '#ports';
+import type { Marking } from './marking.ts';
 import type { MasterSecrets } from './master-secrets.ts';
 import type { EnrolledEdge, Zone } from './options.ts';
 import type { Revocations } from './revocations.ts';
@@ -43,9 +44,10 @@ export const createBundles = (options: {
   masterSecrets: MasterSecrets;
   revocations: Revocations;
   singleUse: SingleUseStore;
+  marking: Pick<Marking, 'revision' | 'plans'>;
   clock: Clock;
 }): Bundles => {
-  const { edges, zones, masterSecrets, revocations, singleUse, clock } = options;
+  const { edges, zones, masterSecrets, revocations, singleUse, marking, clock } = options;
   let version = 0;
   let issuedAt = 0 as Micros;
   let content = '';
@@ -55,7 +57,7 @@ export const createBundles = (options: {
   /** Raises the version if keys or revocations changed since it was given, or if it is time to say so again. */
   const settle = (): void => {
     const now = clock.now();
-    const fingerprint = `${revocations.revision}|${masterSecrets.epochs(now).map(({ epoch }) => epoch).join(',')}`;
+    const fingerprint = `${revocations.revision}|${marking.revision}|${masterSecrets.epochs(now).map(({ epoch }) => epoch).join(',')}`;
     if (fingerprint === content && now < issuedAt + REISSUE) return;
     content = fingerprint;
     issuedAt = now;
@@ -67,6 +69,7 @@ export const createBundles = (options: {
     const zone = zones.find((item) => item.index === index);
     if (zone === undefined) throw new SealcastError('config-invalid', `edge ${edge}: no zone of index ${index}`);
     const now = clock.now();
+    const marks = marking.plans();
     return {
       version,
       issuedAt,
@@ -78,6 +81,7 @@ export const createBundles = (options: {
       }),
       revokedSessions: revocations.sessions(now),
       revokedDevices: revocations.devices(now),
+      ...(marks.length > 0 && { marks }),
       validUntil: (issuedAt + BUNDLE_VALIDITY) as Micros,
     };
   };

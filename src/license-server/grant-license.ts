@@ -9,11 +9,13 @@ import { SealcastError } from '#core/errors.ts';
 import type { Decision, PolicyVersion } from '#core/license/decide.ts';
 import type { PublicJwk } from '#core/license/public-jwk.ts';
 import { placeOf } from '#core/license/session-id.ts';
+import { markClaimsOf } from '#core/token/viewer-id.ts';
 import type { Micros } from '#core/time.ts';
 import { mintMediaToken } from '#crypto/media-token.ts';
 import type { AssetKeying, CatalogueEntry, CatalogueStore, GrantKeySource } from '#ports';
 import { coverageOf } from './coverage.ts';
 import type { Issuer } from './issue.ts';
+import type { Marking } from './marking.ts';
 import type { Epoch, MasterSecrets } from './master-secrets.ts';
 
 /** An asset as a licence needs it. */
@@ -62,8 +64,9 @@ export const createLicensing = (options: {
   timeShift: Micros;
   renewUrls: readonly string[];
   licenseUrls: readonly string[];
+  marking: Pick<Marking, 'viewerId'>;
 }): Licensing => {
-  const { keys, catalogue, masterSecrets, issuer, policy, liveHorizon, timeShift, renewUrls, licenseUrls } = options;
+  const { keys, catalogue, masterSecrets, issuer, policy, liveHorizon, timeShift, renewUrls, licenseUrls, marking } = options;
 
   return {
     async find(asset) {
@@ -77,9 +80,10 @@ export const createLicensing = (options: {
       const { keying, title } = asset;
       const zone = masterSecrets.keysOf(session.epoch.epoch, placeOf(sid).zone, now);
       const coverage = coverageOf({ keying, title, position: session.position, decision, liveHorizon, timeShift, entitledUntil, now });
-      const license = await issuer({ sid, account: session.account, device: session.device, agree: session.agree, keying, coverage, decision, policyVersion: policy.version, zone, entitledUntil, now });
+      const mark = await marking.viewerId(title, { account: session.account, device: session.device });
+      const license = await issuer({ sid, account: session.account, device: session.device, agree: session.agree, keying, coverage, decision, policyVersion: policy.version, zone, entitledUntil, mark, now });
       const mediaTokenExpires = (now + 2 * decision.duration * 1000) as Micros;
-      const mediaToken = mintMediaToken({ key: zone.mediaTokenKey, kid: { epoch: zone.epoch, zone: zone.zone.index }, claims: { session: sid, asset: keying.asset, issuedAt: now, expiresAt: mediaTokenExpires } });
+      const mediaToken = mintMediaToken({ key: zone.mediaTokenKey, kid: { epoch: zone.epoch, zone: zone.zone.index }, claims: { session: sid, asset: keying.asset, issuedAt: now, expiresAt: mediaTokenExpires, ...(mark !== undefined && { mark: markClaimsOf(mark) }) } });
       return { sid, license, mediaToken, mediaTokenExpires, time: now, renew: { urls: renewUrls }, licenses: { urls: licenseUrls } };
     },
   };

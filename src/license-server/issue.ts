@@ -17,6 +17,7 @@ import { encodeState } from '#core/license/renewal-state.ts';
 import { sessionIdBytes } from '#core/license/session-id.ts';
 import type { ZoneKeys } from '#core/license/zone-keys.ts';
 import { type CryptoPeriod, firstPeriodOf, type GrantGroup, groupLength, groupOf, type Micros } from '#core/time.ts';
+import type { ViewerId } from '#core/token/viewer-id.ts';
 import { sealTo, signJws, thumbprintBytes } from '#crypto/jose.ts';
 import { ladderHash } from '#crypto/ladder-hash.ts';
 import type { AssetKeying, GrantKeySource, ImportedKey, KeyWrapper, Random } from '#ports';
@@ -35,6 +36,8 @@ export type Issue = {
   readonly policyVersion: number;
   readonly zone: ZoneKeys;
   readonly entitledUntil: Micros;
+  /** Marked assets: the viewer's id. */
+  readonly mark?: ViewerId | undefined;
   readonly now: Micros;
 };
 
@@ -106,6 +109,7 @@ export const createIssuer = (options: { issuer: string; keys: GrantKeySource; wr
       opened,
       issued: now,
       spent: 0,
+      ...(issue.mark !== undefined && { mark: issue.mark }),
     });
     const plain = encodeSealedLicense({
       renewalKey: renewalKey(hash, sk),

@@ -16,6 +16,7 @@ import { createEndings } from './end-session.ts';
 import { createEntitlements } from './entitlements.ts';
 import { createLicensing } from './grant-license.ts';
 import { createIssuer } from './issue.ts';
+import { createMarking } from './marking.ts';
 import { createMasterSecrets } from './master-secrets.ts';
 import type { LicenseServer, LicenseServerOptions, Zone } from './options.ts';
 import { createRegisterDevice } from './register-device.ts';
@@ -56,14 +57,15 @@ export const createLicenseServer = async (options: LicenseServerOptions): Promis
   const secrets = await loadServerSecrets({ secrets: options.secrets, box, random });
   const masterSecrets = createMasterSecrets({ store: options.masterSecrets, box, random, clock, zones, epochLength: given.epochLength, overlap: given.epochOverlap, log, events });
   const revocations = createRevocations({ store: sessions, keep: (2 * longestTerm(policy) * 1000 + REVOCATION_MARGIN) as Micros });
-  const bundles = createBundles({ edges: options.edges ?? (() => undefined), zones, masterSecrets, revocations, singleUse, clock });
+  const marking = createMarking({ ...options.marking, timeShift, log });
+  const bundles = createBundles({ edges: options.edges ?? (() => undefined), zones, masterSecrets, revocations, singleUse, marking, clock });
   const entitlements = await createEntitlements({ keys: options.entitlementKeys, singleUse });
   const { record } = options;
   const load = options.load ?? (() => ({ factor: 1, sheds: false }));
   const accounts = createAccounts({ store: options.accounts, enforcement: policy.enforcement, level: policy.level, clock, log, events, metrics });
   const endings = createEndings({ sessions, devices, heartbeats, record, accounts, revocations, changed: bundles.changed, clock, events });
   const issuer = createIssuer({ issuer: options.issuer, keys, wrapper, random, secrets, ...(options.hash !== undefined && { hash: options.hash }) });
-  const licensing = createLicensing({ keys, catalogue, masterSecrets, issuer, policy, liveHorizon, timeShift, renewUrls: given.renewUrls, licenseUrls: given.licenseUrls });
+  const licensing = createLicensing({ keys, catalogue, masterSecrets, issuer, policy, liveHorizon, timeShift, renewUrls: given.renewUrls, licenseUrls: given.licenseUrls, marking });
   const { nonceKey } = secrets;
   const admit = createAdmission({
     record,
@@ -95,7 +97,7 @@ export const createLicenseServer = async (options: LicenseServerOptions): Promis
   });
 
   const refresh = async (): Promise<void> => {
-    await Promise.all([masterSecrets.refresh(), revocations.refresh(clock.now())]);
+    await Promise.all([masterSecrets.refresh(), revocations.refresh(clock.now()), marking.refresh(clock.now())]);
     bundles.changed();
   };
   await refresh();

@@ -9,7 +9,7 @@ import type { EndReason } from '#core/license/reasons.ts';
 import type { ZoneKeysFinder } from '#core/license/zone-keys.ts';
 import type { Micros, Millis } from '#core/time.ts';
 import type { Accounts } from './accounts.ts';
-import type { AccountStore, CatalogueStore, Clock, ConcurrencyRecord, DeviceStore, EventSink, GrantKeySource, HeartbeatStore, KeyWrapper, Log, MasterSecretStore, Metrics, Random, SecretBox, SecretStore, SessionStore, SingleUseStore } from '#ports';
+import type { AccountStore, CatalogueStore, Clock, ConcurrencyRecord, DeviceStore, EventSink, GrantKeySource, HeartbeatStore, KeyWrapper, Log, MarkKeySource, MasterSecretStore, Metrics, Random, SecretBox, SecretStore, SessionStore, SingleUseStore, ViewerNumberStore } from '#ports';
 
 /** A key of an operator's backend. `key`: public JWK for ES256 (P-256) and EdDSA (Ed25519), at least 32 bytes for HS256. */
 export type EntitlementKey = {
@@ -78,6 +78,8 @@ export type LicenseServerOptions = {
   readonly uncounted?: 'serve' | 'well-behaved' | 'refuse';
   /** How overloaded this process is: a factor on periods, and whether new sessions are turned away. Default: never. */
   readonly load?: () => { readonly factor: number; readonly sheds: boolean };
+  /** Marked assets: their keys, viewer numbers and the catalogue that says how they are marked. Absent: nothing is marked. */
+  readonly marking?: { readonly keys: MarkKeySource; readonly viewers: ViewerNumberStore; readonly catalogue: Pick<CatalogueStore, 'list'> };
   /** Pause between two looks at what other licence servers changed. Default 1 s. */
   readonly refreshEvery?: Millis;
   /** Hashes of the key ladder; default: the portable ones. `#adapters/node/ladder-hash.ts` is faster. */

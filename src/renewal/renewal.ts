@@ -21,6 +21,7 @@ import { placeOf, sessionIdBytes } from '#core/license/session-id.ts';
 import type { ZoneKeys, ZoneKeysFinder } from '#core/license/zone-keys.ts';
 import type { PolicyOverride } from '#core/policy/decide-terms.ts';
 import { grantDraw } from '#core/policy/grant-bucket.ts';
+import { markClaimsOf } from '#core/token/viewer-id.ts';
 import type { Micros } from '#core/time.ts';
 import { ladderHash } from '#crypto/ladder-hash.ts';
 import { mintMediaToken } from '#crypto/media-token.ts';
@@ -152,7 +153,8 @@ export const createRenewal = (options: RenewalOptions): Renewal => {
     mintMediaToken({
       key: zone.mediaTokenKey,
       kid: { epoch: zone.epoch, zone: zone.zone.index },
-      claims: { session: state.sid, asset: state.asset, issuedAt: now, expiresAt: (now + 2 * state.duration * 1000) as Micros },
+      hmac: hash.hmac,
+      claims: { session: state.sid, asset: state.asset, issuedAt: now, expiresAt: (now + 2 * state.duration * 1000) as Micros, ...(state.mark !== undefined && { mark: markClaimsOf(state.mark) }) },
     });
 
   const tell = (asset: AssetId, session: SessionId, act: RenewalAct, reason: Reason, now: Micros): void => {

@@ -10,6 +10,7 @@ import { deviceStoreContract } from './device-store-contract.ts';
 import { masterSecretStoreContract, operatorStoreContract, secretStoreContract } from './secret-stores-contract.ts';
 import { sessionStoreContract } from './session-store-contract.ts';
 import { singleUseStoreContract } from './single-use-store-contract.ts';
+import { viewerNumberStoreContract } from './viewer-number-store-contract.ts';
 
 /** `open` answers fresh, empty stores at each call. */
 export const durableStoresContract = (open: () => Promise<DurableStores>): void => {
@@ -22,5 +23,6 @@ export const durableStoresContract = (open: () => Promise<DurableStores>): void 
   describe('secrets', () => secretStoreContract(async () => (await open()).secrets));
   describe('operators', () => operatorStoreContract(async () => (await open()).operators));
   describe('accounts', () => accountStoreContract(async () => (await open()).accounts));
+  describe('viewer numbers', () => viewerNumberStoreContract(async () => (await open()).viewerNumbers));
   describe('audit', () => auditStoreContract(async () => (await open()).audit));
 };

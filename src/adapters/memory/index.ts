@@ -11,6 +11,7 @@ import { createMemoryHeartbeats } from './heartbeats.ts';
 import { createMemoryAssetKeys, createMemoryMasterSecrets, createMemorySecrets } from './keys.ts';
 import { createMemoryObjects } from './objects.ts';
 import { createMemoryAudit, createMemoryCatalogue, createMemoryOperators } from './operations.ts';
+import { createMemoryViewerNumbers } from './viewer-numbers.ts';
 import { createMemoryDevices, createMemorySessions, createMemorySingleUse } from './viewers.ts';
 
 export { createMemoryConcurrency, createMemoryHeartbeats, createMemoryObjects };
@@ -27,6 +28,7 @@ export const createMemoryStores = (): Stores => ({
   operators: createMemoryOperators(),
   audit: createMemoryAudit(),
   accounts: createMemoryAccounts(),
+  viewerNumbers: createMemoryViewerNumbers(),
   heartbeats: createMemoryHeartbeats(),
   objects: createMemoryObjects(),
 });

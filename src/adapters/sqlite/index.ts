@@ -9,6 +9,7 @@ import { createSqliteAccounts } from './accounts.ts';
 import { openDatabase } from './database.ts';
 import { createSqliteAssetKeys, createSqliteMasterSecrets, createSqliteSecrets } from './keys.ts';
 import { createSqliteAudit, createSqliteCatalogue, createSqliteOperators } from './operations.ts';
+import { createSqliteViewerNumbers } from './viewer-numbers.ts';
 import { createSqliteDevices, createSqliteSessions, createSqliteSingleUse } from './viewers.ts';
 
 /** Where the database is and how it behaves. */
@@ -38,6 +39,7 @@ export const createSqliteStores = (options: SqliteStoresOptions): SqliteStores =
     operators: createSqliteOperators(db),
     audit: createSqliteAudit(db),
     accounts: createSqliteAccounts(db),
+    viewerNumbers: createSqliteViewerNumbers(db),
     close: () => db.close(),
   };
 };

@@ -67,4 +67,10 @@ export const MIGRATIONS: readonly string[] = [
   CREATE INDEX accounts_by_level ON accounts(level, since);
   CREATE INDEX accounts_by_move ON accounts(since);
   `,
+  `
+  CREATE TABLE viewer_numbers (
+    asset TEXT NOT NULL, number INTEGER NOT NULL, account TEXT NOT NULL, device TEXT NOT NULL, PRIMARY KEY (asset, number)
+  ) STRICT, WITHOUT ROWID;
+  CREATE UNIQUE INDEX viewer_numbers_by_holder ON viewer_numbers(asset, account, device);
+  `,
 ];

@@ -33,11 +33,8 @@ export type MarkPlan = {
   readonly viewerKeys: readonly { readonly version: number; readonly key: Uint8Array }[];
 };
 
-/** `wmvnd` of ids that this software makes and opens; 0 is not given to any vendor. */
-export const OWN_VENDOR = 0;
-
 const BOOKS = ['aligned', 'adaptive', 'biased-uniform', 'biased-dirichlet', 'biased-alternate'] as const;
-const MAX_KEYS = 64;
+const MAX_KEYS = 4096;
 const MAX_STEPS = 64;
 const MAX_REPRESENTATIONS = 64;
 

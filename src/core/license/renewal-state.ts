@@ -12,6 +12,7 @@ import { SealcastError } from '#core/errors.ts';
 import { type AssetId, assetId, type SessionId } from '#core/ids.ts';
 import { msg } from '#core/keys/encoding.ts';
 import type { LadderHash } from '#core/keys/ladder.ts';
+import { VIEWER_ID_LENGTH, type ViewerId } from '#core/token/viewer-id.ts';
 import { sessionIdBytes, sessionIdOf, SESSION_ID_LENGTH } from './session-id.ts';
 import type { GrantGroup, Micros } from '#core/time.ts';
 
@@ -52,18 +53,23 @@ export type RenewalState = {
   readonly issued: Micros;
   /** Emergency seconds spent. */
   readonly spent: number;
+  /** Marked assets: the viewer's id, for media tokens. */
+  readonly mark?: ViewerId;
 };
 
 /** Bytes of the MAC at the end of a state. */
 export const STATE_MAC_LENGTH = 16;
 /** Bytes of a state whose asset id has one byte, and of the longest one. */
 const FIXED_LENGTH = 1 + SESSION_ID_LENGTH + 32 + 32 + 1 + 2 + 1 + 2 + 4 + 4 + 4 + 4 + 4 + 1 + 4 + 4 + 8 + 4 + 8 + 2 + STATE_MAC_LENGTH;
-/** Bytes of a state with the longest asset id. */
-export const MAX_STATE_LENGTH: number = FIXED_LENGTH + 40;
+/** Bytes of a marked state with the longest asset id. */
+export const MAX_STATE_LENGTH: number = FIXED_LENGTH + 40 + 1 + VIEWER_ID_LENGTH;
 
 const VERSION = 1;
 const FLAG_LIVE = 1;
 const FLAG_TIMED = 2;
+const FLAG_MARKED = 4;
+
+const encodeMark = (mark: ViewerId | undefined): Uint8Array => (mark === undefined ? new Uint8Array(0) : Uint8Array.of(mark.keyVersion, ...mark.id));
 
 /** The bytes that the state's MAC covers. */
 export const encodeStateBody = (state: RenewalState): Uint8Array =>
@@ -82,13 +88,14 @@ export const encodeStateBody = (state: RenewalState): Uint8Array =>
     .u32(state.duration)
     .u32(state.ownInterval)
     .u32(state.ownDuration)
-    .u8((state.live ? FLAG_LIVE : 0) | (state.timed ? FLAG_TIMED : 0))
+    .u8((state.live ? FLAG_LIVE : 0) | (state.timed ? FLAG_TIMED : 0) | (state.mark === undefined ? 0 : FLAG_MARKED))
     .u32(state.end)
     .u32(state.g0)
     .u64(BigInt(state.t0))
     .u32(state.opened)
     .u64(BigInt(state.issued))
     .u16(state.spent)
+    .bytes(encodeMark(state.mark))
     .finish();
 
 /** MAC of a state's body under STK. */
@@ -126,19 +133,20 @@ export const decodeState = (bytes: Uint8Array): { readonly state: RenewalState; 
   const ownInterval = reader.u32();
   const ownDuration = reader.u32();
   const flags = reader.u8();
-  if ((flags & ~(FLAG_LIVE | FLAG_TIMED)) !== 0) throw broken('unknown flags');
+  if ((flags & ~(FLAG_LIVE | FLAG_TIMED | FLAG_MARKED)) !== 0) throw broken('unknown flags');
   const end = reader.u32() as GrantGroup;
   const g0 = reader.u32() as GrantGroup;
   const t0 = instantOf(reader.u64());
   const opened = reader.u32() as GrantGroup;
   const issued = instantOf(reader.u64());
   const spent = reader.u16();
+  const mark = (flags & FLAG_MARKED) === 0 ? {} : { mark: { keyVersion: reader.u8(), id: reader.take(VIEWER_ID_LENGTH) } };
   const body = bytes.subarray(0, reader.offset);
   const mac = reader.take(STATE_MAC_LENGTH);
   reader.end();
   const live = (flags & FLAG_LIVE) !== 0;
   const timed = (flags & FLAG_TIMED) !== 0;
-  return { state: { sid, accountHash, device, asset, gen, level, policy, groupMillis, interval, duration, ownInterval, ownDuration, live, timed, end, g0, t0, opened, issued, spent }, body, mac };
+  return { state: { sid, accountHash, device, asset, gen, level, policy, groupMillis, interval, duration, ownInterval, ownDuration, live, timed, end, g0, t0, opened, issued, spent, ...mark }, body, mac };
 };
 
 const decodeAsset = (bytes: Uint8Array): AssetId => {

@@ -10,7 +10,10 @@
 import { decodeBase64url, encodeBase64url } from '#core/bytes/base64url.ts';
 import { equalBytes } from '#core/bytes/equal.ts';
 import { encodeUtf8 } from '#core/bytes/utf8.ts';
+import type { MarkClaims } from '#core/token/media-claims.ts';
 
+/** First number given to a viewer: 0 is the base copy, 1-15 are an operator's probes. */
+export const FIRST_VIEWER = 16;
 /** Bytes of an id. */
 export const VIEWER_ID_LENGTH = 16;
 /** Viewer numbers end here (the limit of code books). */
@@ -63,3 +66,12 @@ export const openViewerId = (hmac: Hmac, key: Uint8Array, id: string): number | 
   if (!equalBytes(half(hmac, key, 'viewer-tag', plain), tag)) return undefined;
   return plain.reduce((value, byte) => value * 256 + byte, 0);
 };
+
+/** What a session's tokens carry: the viewer's id, and the version of the key that opens it. */
+export type ViewerId = { /** u8. */ readonly keyVersion: number; /** 16 bytes. */ readonly id: Uint8Array };
+
+/** `wmvnd` of ids that this software makes and opens. */
+export const OWN_VENDOR = 0;
+
+/** Watermark claims of indirect mode. `wmpatlen` is the range of positions. */
+export const markClaimsOf = ({ keyVersion, id }: ViewerId): MarkClaims => ({ version: 1, vendor: OWN_VENDOR, patternLength: 32_768, id: encodeBase64url(id), keyVersion });
