@@ -83,7 +83,7 @@ export type Session = {
   readonly end: SessionEnd | undefined;
   /** What to tell the viewer now; undefined while all is well. */
   readonly notice: string | undefined;
-  /** When opened content runs out at normal speed from the playhead. */
+  /** When playback stops unless a renewal comes: opened content runs out at normal speed from the playhead, or the right's term is over. */
   readonly expiresAt: Micros;
   /** When the next renewal is planned, server time; it may come earlier when opened content runs short. Undefined while idle and after the end. */
   readonly renewsAt: Micros | undefined;
@@ -104,7 +104,7 @@ export type Session = {
    * the time: a playhead that stands in opened content counts as a pause. `playProtected` and `attachProtection` do both.
    */
   playing(isPlaying: boolean): void;
-  /** Keys of the opened content within media time [from, to), both key groups, oldest first. Empty after the end. */
+  /** Keys of the opened content within media time [from, to), both key groups, oldest first. Empty after `expiresAt` and the end. */
   keysBetween(from: Micros, to: Micros): Promise<readonly OpenedKey[]>;
   /** The content key of `kid`, if its group is open. `near` is the media time it is wanted for (default: the playhead). */
   key(kid: Uint8Array, near?: Micros): Promise<ContentKey | undefined>;

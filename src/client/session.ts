@@ -51,7 +51,7 @@ const LICENSE_GAP = 3000 as Millis;
 /** Share of the spare time (term minus interval) at which content left, not time, asks for a renewal; at most one interval. */
 const CONTENT_MARGIN = 0.9;
 /** Share of that at which a viewer who plays faster than time, and so faster than renewals may open, gets a licence where he is. */
-const LICENSE_MARGIN = 0.5;
+const LICENSE_MARGIN = 0.75;
 /** An address gets at least so long to answer, however little content is left. */
 const LEAST_DEADLINE = 500;
 /** Licences whose grants stay in use after newer ones came, so that the picture does not notice the change. */
@@ -74,6 +74,7 @@ export const createSession = (parts: SessionParts): Session => {
   let opened = license.opened;
   let reported: { readonly mediaTime: Micros } | undefined;
   let wantsLicense = false;
+  let licensedAt = Number.NEGATIVE_INFINITY;
   let cancelExpiry = (): void => undefined;
   let signedStop: SignedStop | undefined;
   const giveUp = new AbortController();
@@ -88,7 +89,10 @@ export const createSession = (parts: SessionParts): Session => {
   const groupNow = (): GrantGroup => groupAt(playhead(), license.schedule);
   const openedTo = (): Micros => (opened * groupLength(license.schedule)) as Micros;
   const contentLeft = (): Micros => (openedTo() - playhead()) as Micros;
-  const expiresAt = (): Micros => (serverTime.now() + Math.max(0, contentLeft())) as Micros;
+  /** A right lasts one term from the last answer that gave or confirmed it, whatever is open: a long pause does not stretch it. */
+  let lapsesAt = (license.time + terms.duration * 1000) as Micros;
+  const lapsed = (): boolean => serverTime.now() >= lapsesAt;
+  const expiresAt = (): Micros => Math.min(serverTime.now() + Math.max(0, contentLeft()), lapsesAt) as Micros;
 
   /**
    * What a renewal now would open, by the servers' own formula: `more`, nothing because the playhead runs ahead of the anchor (`ahead`), or nothing at all.
@@ -126,7 +130,7 @@ export const createSession = (parts: SessionParts): Session => {
   const watchExpiry = (): void => {
     cancelExpiry();
     if (end !== undefined) return;
-    const left = contentLeft() - EXPIRY_SLACK;
+    const left = Math.min(contentLeft() - EXPIRY_SLACK, lapsesAt - serverTime.now());
     // Without a failed renewal there is nothing to tell: the content is over, or a new licence is on its way.
     if (left > 0) cancelExpiry = clock.after(Math.ceil(left / 1000) as Millis, watchExpiry);
     else if (timer.failures > 0 && state === 'degraded') {
@@ -142,6 +146,7 @@ export const createSession = (parts: SessionParts): Session => {
 
   const accepted = (): void => {
     state = 'active';
+    lapsesAt = (serverTime.now() + terms.duration * 1000) as Micros;
     watchExpiry();
     keepStopReady();
     events.emit('renewed', { expiresAt: expiresAt() });
@@ -162,6 +167,7 @@ export const createSession = (parts: SessionParts): Session => {
 
   const relicense = async (): Promise<Attempt> => {
     wantsLicense = false;
+    licensedAt = clock.monotonic();
     const answer = await desk.relicense({ sid, urls: licenseUrls, ...(kind === 'title' ? { position: playhead() } : {}) }, giveUp.signal);
     if (end !== undefined) return { ok: false, over: true };
     if (!answer.ok) return failed(answer);
@@ -265,7 +271,7 @@ export const createSession = (parts: SessionParts): Session => {
   const openedKeys = async (from: Micros, to: Micros): Promise<readonly OpenedKey[]> => {
     const found = await Promise.all(rings.map((ring) => ring.keysBetween(from, to)));
     // The session may have ended while keys were being unwrapped.
-    if (end !== undefined) return [];
+    if (end !== undefined || lapsed()) return [];
     const byKid = new Map(found.flat().map((item) => [item.kid.join(), item]));
     return [...byKid.values()].sort((a, b) => a.from - b.from);
   };
@@ -314,10 +320,10 @@ export const createSession = (parts: SessionParts): Session => {
       const outside = group < openedFrom || group >= opened;
       const left = contentLeft() / 1000;
       const open = left < margin() ? prospect() : 'nothing';
-      if (open === 'more') timer.hurry(RENEWAL_GAP);
+      if (open === 'more' || lapsed()) timer.hurry(RENEWAL_GAP);
       else if (kind === 'title' && (outside || (open === 'ahead' && left < margin() * LICENSE_MARGIN))) {
-        wantsLicense = true;
-        timer.hurry(LICENSE_GAP);
+        wantsLicense = clock.monotonic() - licensedAt >= LICENSE_GAP;
+        if (wantsLicense) timer.hurry(RENEWAL_GAP);
       }
       if (state === 'degraded' || state === 'expired') watchExpiry();
     },
@@ -329,7 +335,7 @@ export const createSession = (parts: SessionParts): Session => {
     async key(kid, near = playhead()): Promise<ContentKey | undefined> {
       for (const ring of rings) {
         const found = await ring.key(kid, near);
-        if (found !== undefined) return end === undefined ? found : undefined;
+        if (found !== undefined) return end === undefined && !lapsed() ? found : undefined;
       }
       return undefined;
     },

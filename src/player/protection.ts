@@ -67,7 +67,9 @@ export const attachProtection = (video: HTMLMediaElement, session: Session, opti
     const keys = await session.keysBetween((at - BEHIND) as Micros, (at + AHEAD) as Micros);
     // The session may have ended, or the viewer left, while the keys were being unwrapped.
     if (attached && keys.length > 0 && publisher.mediaKeys === video.mediaKeys) await publisher.publish(keys);
-    if (!attached || hasEnded(session)) await publisher.clear();
+    // A term that is over takes its keys along, though content would still be open.
+    const lapsed = keys.length === 0 && session.expiresAt <= session.now();
+    if (!attached || lapsed || hasEnded(session)) await publisher.clear();
   };
 
   const wake = (): void => {
