@@ -5,6 +5,7 @@
  * RFC 9457 problems; docs/wire/session.md. Invariant: no more of a body is read than its route allows, nothing is cached, and
  * an unexpected fault says nothing of itself to the caller.
  */
+import { concatBytes } from '#core/bytes/concat.ts';
 import { ERRORS, problemOf, SealcastError } from '#core/errors.ts';
 import { jsonObject } from '#core/license/shape.ts';
 import type { JsonObject } from '#core/token/strict-json.ts';
@@ -15,8 +16,10 @@ export const PUBLIC_HEADERS: Readonly<Record<string, string>> = { 'Access-Contro
 const COMMON = { 'Cache-Control': 'no-store', 'X-Content-Type-Options': 'nosniff', 'Referrer-Policy': 'no-referrer' };
 
 /** A JSON answer that nobody caches. */
-export const json = (body: unknown, status: number = 200, headers: Readonly<Record<string, string>> = {}): Response =>
-  new Response(JSON.stringify(body), { status, headers: { ...COMMON, 'Content-Type': 'application/json', ...headers } });
+export const json = (body: unknown, status: number = 200, headers: Readonly<Record<string, string>> = {}): Response => {
+  const bytes = new TextEncoder().encode(JSON.stringify(body));
+  return new Response(bytes, { status, headers: { ...COMMON, 'Content-Type': 'application/json', 'Content-Length': String(bytes.length), ...headers } });
+};
 
 /** Answer to a CORS preflight of a public route. */
 export const preflight = (): Response =>
@@ -36,22 +39,30 @@ export const problem = (error: unknown, log: Log): Response => {
   return new Response(JSON.stringify(body), { status: body.status, headers: { ...COMMON, ...retry, 'Content-Type': 'application/problem+json' } });
 };
 
+const gathered = async (request: Request, limit: number, tooLarge: () => SealcastError): Promise<Uint8Array> => {
+  const chunks: Uint8Array[] = [];
+  let length = 0;
+  for await (const chunk of request.body ?? []) {
+    length += chunk.length;
+    if (length > limit) throw tooLarge();
+    chunks.push(chunk);
+  }
+  return concatBytes(...chunks);
+};
+
 /** The JSON object in a body of at most `limit` bytes. Throws `payload-too-large` and `bad-request`. */
 export const readJson = async (request: Request, limit: number): Promise<JsonObject> => {
-  const tooLarge = new SealcastError('payload-too-large', `a body has at most ${limit} bytes`);
-  if (Number(request.headers.get('content-length') ?? '0') > limit) throw tooLarge;
-  const decoder = new TextDecoder('utf-8', { fatal: true });
-  let length = 0;
-  let text = '';
+  const tooLarge = (): SealcastError => new SealcastError('payload-too-large', `a body has at most ${limit} bytes`);
+  const announced = request.headers.get('content-length');
+  if (announced !== null && !(Number(announced) <= limit)) throw tooLarge();
+  // Where HTTP itself ends the body (RFC 9112 section 6.3) it can be taken whole.
+  const bytes = announced === null ? await gathered(request, limit, tooLarge) : new Uint8Array(await request.arrayBuffer());
+  if (bytes.length > limit) throw tooLarge();
+  let text: string;
   try {
-    for await (const chunk of request.body ?? []) {
-      length += chunk.length;
-      if (length > limit) throw tooLarge;
-      text += decoder.decode(chunk, { stream: true });
-    }
-    text += decoder.decode();
-  } catch (error) {
-    throw error instanceof TypeError ? new SealcastError('bad-request', 'the body must be UTF-8') : error;
+    text = new TextDecoder('utf-8', { fatal: true }).decode(bytes);
+  } catch {
+    throw new SealcastError('bad-request', 'the body must be UTF-8');
   }
   return jsonObject(text, 'body', 'bad-request');
 };
