@@ -11,7 +11,7 @@ import type { PolicyOverride } from '#core/policy/decide-terms.ts';
 import type { RenewalAnswer } from '#core/license/renewal-message.ts';
 import type { Micros } from '#core/time.ts';
 import { ladderHash } from '#crypto/ladder-hash.ts';
-import type { ConcurrencyMode, ConcurrencyStore } from '#ports';
+import type { ConcurrencyMode, ConcurrencyStore, OperationalEvent } from '#ports';
 import type { LicenseServerOptions } from '#license-server/options.ts';
 import type { Renewal } from '#renewal/renewal.ts';
 import { createWorld, FILM, FILM_SECONDS, GROUP, LIVE, makeDevice, manualClock, SECOND, settle, START, type TestDevice, type Viewer, type World } from './license-world.ts';
@@ -28,18 +28,18 @@ const install = async (options: Partial<LicenseServerOptions> & { mode?: Concurr
   const faulty = new Proxy(store, {
     get: (target, name: keyof ConcurrencyStore) => (...args: never[]) => (made.fault === 'refused' ? Promise.reject(new Error('ECONNREFUSED')) : (target[name] as (...values: never[]) => Promise<unknown>)(...args)),
   });
-  // The world makes its own clock, which the record has to share: it is handed over once it exists.
   const clock = manualClock();
-  const sinks: Pick<World, 'told'> = { told: [] };
-  const record = createGuardedConcurrency({ store: faulty, clock, log: { debug: () => undefined, info: () => undefined, warn: () => undefined, error: () => undefined }, metrics: { count: () => undefined, gauge: () => undefined, observe: () => undefined }, events: (event) => void sinks.told.push(event) });
+  let told: OperationalEvent[] = [];
+  const record = createGuardedConcurrency({ store: faulty, clock, log: { debug: () => undefined, info: () => undefined, warn: () => undefined, error: () => undefined }, metrics: { count: () => undefined, gauge: () => undefined, observe: () => undefined }, events: (event) => void told.push(event) });
   const world = await createWorld({
     clock,
     record,
     policy: levels ? { enforcement: ENFORCEMENT_DEFAULTS, mode, limit } : { interval: 20_000, duration: 60_000, mode, limit },
     ...changes,
   });
-  const node = world.renewalNode({ record, accounts: world.licenses.accounts, clock });
-  return Object.assign(made, { world: { ...world, clock, told: sinks.told }, store, record, node });
+  ({ told } = world);
+  const node = world.renewalNode({ record, accounts: world.licenses.accounts });
+  return Object.assign(made, { world, store, record, node });
 };
 
 let devices: TestDevice[];
@@ -122,6 +122,7 @@ describe('a start over the limit', () => {
     const world = made.world;
     expect(await made.store.counts([{ account: HASHED }], world.clock.now())).toEqual([2]);
     expect(await world.stores.sessions.list({ limit: 9, live: true })).toHaveLength(2);
+    expect(world.told.filter(({ kind }) => kind === 'concurrency.over')).toEqual([expect.objectContaining({ account: ACCOUNT, asset: LIVE, data: { streams: 2, limit: 1 } })]);
   });
 
   it('B024 B030 a reload takes the place of the page before it', async () => {
@@ -238,9 +239,11 @@ describe('levels', () => {
     await world.licenses.accounts.flush();
     expect(await world.licenses.accounts.standing(HASHED)).toMatchObject({ level: 2 });
     expect(await world.stores.accounts.levels()).toEqual({ 1: 0, 2: 1, 3: 0 });
+    expect(world.told.filter(({ kind }) => kind === 'account.level')).toEqual([expect.objectContaining({ severity: 'warning', account: HASHED, data: { from: 1, to: 2, cause: 'suppression', licenses: 6, devices: 2, renewals: 0 } })]);
     const viewer = await world.start(device(0), FILM);
     expect(viewer.claims.terms.duration).toBe((FILM_SECONDS / 2) * 1000);
     await level(made, 1);
+    expect(world.told.at(-1)).toMatchObject({ kind: 'account.level', data: { from: 2, to: 1, cause: 'operator', operator: 'test' } });
     expect((await world.start(device(0), FILM)).claims.terms.duration).toBe((FILM_SECONDS + 1800) * 1000);
   });
 
@@ -288,7 +291,7 @@ describe('outage of the record', () => {
     expect(made.record.emergency).toBeUndefined();
     expect(await made.store.counts([{ account: HASHED }], world.clock.now())).toEqual([2]);
     for (const viewer of viewers) expect(await renew(made.node, viewer, liveGroup(world.clock.now()))).toMatchObject({ act: 'extend', duration: 60_000 });
-    expect(world.told.map(({ kind, severity }) => [kind, severity])).toEqual([['concurrency.emergency', 'alert'], ['concurrency.recovered', 'alert']]);
+    expect(world.told.filter(({ severity }) => severity === 'alert').map(({ kind, severity }) => [kind, severity])).toEqual([['concurrency.emergency', 'alert'], ['concurrency.recovered', 'alert']]);
   });
 
   it('B101 B104 an emergency revives nobody: flagged, revoked, too old or forged', async () => {
@@ -339,7 +342,7 @@ describe('replays and clones', () => {
     const made = await install();
     const { world } = made;
     const viewer = await world.start(device(0), LIVE);
-    const nodes = [made.node, ...[1, 2].map(() => world.renewalNode({ record: made.record, clock: world.clock }))];
+    const nodes = [made.node, ...[1, 2].map(() => world.renewalNode({ record: made.record }))];
     await world.clock.advance(20);
     const { bytes } = viewer.request(liveGroup(world.clock.now()));
     const answers = await Promise.all(Array.from({ length: 1000 }, (_, index) => (nodes[index % 3] as Renewal).answer(bytes)));
@@ -383,7 +386,7 @@ describe('overload', () => {
     const told: string[] = [];
     const watch = createOverloadWatch({ clock, sample: () => measured, events: ({ kind }) => void told.push(kind), metrics: { count: () => undefined, gauge: () => undefined, observe: () => undefined } });
     const made = await install({ load: watch.load });
-    const node = made.world.renewalNode({ record: made.record, clock: made.world.clock, load: () => watch.load().factor });
+    const node = made.world.renewalNode({ record: made.record, load: () => watch.load().factor });
     const viewer = await made.world.start(device(0), LIVE);
     for (let second = 0; second < 45; second++) await clock.advance(1);
     expect(watch.load()).toEqual({ factor: 4, sheds: true });
