@@ -1,0 +1,161 @@
+// SPDX-License-Identifier: Apache-2.0
+/**
+ * Renewals and initial licences over HTTP, beside a bare JSON server on node:http and the licence's cryptography alone.
+ *
+ * Servers live in this process, load in others; rounds alternate, figures are medians of per-round ratios. Every renewal
+ * of the load is another session's or another request of it, so that nothing is answered as a repetition.
+ */
+import type { Figure } from './edge.ts';
+import { capacityTable } from './licensing/capacity.ts';
+import { startBare, type BareServer, jsonOf } from './licensing/bare-server.ts';
+import { createCryptoOnly } from './licensing/crypto-only.ts';
+import { runCrowd } from './licensing/crowd.ts';
+import { type Installation, SCHEDULE, startInstallation } from './licensing/installation.ts';
+import { answerSizes, renewalPool } from './licensing/renewals.ts';
+import { type BenchDevice, createStarter, makeDevice, post } from './licensing/starts.ts';
+import type { LoadMessage, LoadOrder, LoadResult } from './load/http.ts';
+import { type LoadProcess, startLoad } from './load/start.ts';
+import { groupLength } from '#core/time.ts';
+
+const CONNECTIONS = 64;
+const DEVICES = 64;
+
+const median = (values: readonly number[]): number => values.toSorted((a, b) => a - b)[Math.floor(values.length / 2)] ?? Number.NaN;
+
+/** `cpu`: µs of this process per request, all threads. */
+type Measured = LoadResult & { readonly cpu: number; readonly perSecond: number };
+type Load = LoadProcess<LoadMessage, LoadResult>;
+type Pair = { readonly ours: Measured; readonly bare: Measured };
+type Options = { readonly full: boolean; log(line: string): void };
+type Judge = (name: string, value: number, unit: string, baseline: string, goal: string, ok: boolean, reason: string) => void;
+
+const measured = async (load: Load, order: Omit<LoadOrder, 'connections'>): Promise<Measured> => {
+  const before = process.cpuUsage();
+  const result = await load.order({ connections: CONNECTIONS, ...order });
+  const used = process.cpuUsage(before);
+  return { ...result, cpu: (used.user + used.system) / Math.max(1, result.requests), perSecond: result.requests / result.seconds };
+};
+
+/** Per-round pairs, whoever goes first alternating. */
+const rounds = async (count: number, ours: () => Promise<Measured>, bare: () => Promise<Measured>): Promise<readonly Pair[]> => {
+  const pairs: Pair[] = [];
+  for (let round = 0; round < count; round++) {
+    if (round % 2 === 0) {
+      const first = await bare();
+      pairs.push({ bare: first, ours: await ours() });
+    } else {
+      const first = await ours();
+      pairs.push({ ours: first, bare: await bare() });
+    }
+  }
+  return pairs;
+};
+const middle = (pairs: readonly Pair[], of: (pair: Pair) => number): number => median(pairs.map(of));
+
+const measureRenewals = async (installation: Installation, bare: BareServer, load: Load, { full, log }: Options, judge: Judge): Promise<{ cpu: number; perSecond: number }> => {
+  const [count, millis, warmUp] = full ? [9, 3000, 4000] : [5, 600, 1200];
+  const sizes = await answerSizes(installation);
+  judge('renewal-request', sizes.request, 'B', 'an asset id of 40 characters, the longest', '<= 256 B', sizes.request <= 256, 'the state grew');
+  judge('renewal-answer-level-3', sizes.answers[3], 'B', 'largest of 512, at every place of the unlock tree, groups of 30 s', '<= 256 B', sizes.answers[3] <= 256, 'more nodes than planned');
+  judge('renewal-answer-levels-1-2', Math.max(sizes.answers[1], sizes.answers[2]), 'B', 'largest of 1,024, half of them after a missed renewal', '<= 512 B', Math.max(sizes.answers[1], sizes.answers[2]) <= 512, 'more nodes than planned');
+
+  const pool = renewalPool(installation, full ? 20_000 : 5_000);
+  const request = `${post('/v1/renew', 'application/json', Buffer.from(jsonOf(pool.bodyBytes))).toString()}`;
+  bare.answerBytes = sizes.typicalAnswer;
+  await load.order({ pool: pool.requests });
+  const ours = (rate = 0, duration = millis): Promise<Measured> => measured(load, { port: installation.port, millis: duration, rate });
+  const plain = (rate = 0, duration = millis): Promise<Measured> => measured(load, { port: bare.port, request, millis: duration, rate });
+  await plain(0, warmUp);
+  await ours(0, warmUp);
+  const pairs = await rounds(count, ours, plain);
+  const ratio = middle(pairs, (pair) => pair.ours.perSecond / pair.bare.perSecond);
+  const perSecond = middle(pairs, (pair) => pair.ours.perSecond);
+  const cpu = middle(pairs, (pair) => pair.ours.cpu);
+  const baseline = `bare node:http JSON server, ${CONNECTIONS} connections, bodies of ${pool.bodyBytes} and ${sizes.typicalAnswer} B: ${middle(pairs, (pair) => pair.bare.perSecond).toFixed(0)} requests/s, ${middle(pairs, (pair) => pair.bare.cpu).toFixed(0)} µs CPU each`;
+  log(`renewals: ${perSecond.toFixed(0)}/s, ${cpu.toFixed(0)} µs CPU each; ${baseline}`);
+  judge('renewals-of-bare', ratio, 'ratio', baseline, '>= 0.7', ratio >= 0.7, 'checking, deriving and authenticating cost more than the frame they come in');
+  judge('renewals', perSecond, '1/s', 'one process, absolute', 'none, for comparison', true, '');
+  judge('renewal-cpu', cpu, 'µs', `bare: ${middle(pairs, (pair) => pair.bare.cpu).toFixed(0)} µs`, 'none, for comparison', true, '');
+  const half: Measured[] = [];
+  for (let round = 0; round < Math.ceil(count / 2); round++) half.push(await ours(perSecond / 2));
+  const p99 = median(half.map((one) => one.p99));
+  judge('renewal-p99', p99, 'ms', `half load, ${(perSecond / 2).toFixed(0)} renewals/s`, '<= 10 ms', p99 <= 10, 'the machine was too busy for a steady rate');
+  return { cpu, perSecond };
+};
+
+const measureStarts = async (installation: Installation, bare: BareServer, load: Load, { full, log }: Options, judge: Judge): Promise<{ cpu: number; perSecond: number }> => {
+  const [count, starts] = full ? [7, 1200] : [5, 160];
+  const starter = await createStarter(installation.url, installation.backend);
+  const devices: readonly BenchDevice[] = await Promise.all(Array.from({ length: DEVICES }, makeDevice));
+  const body = (index: number): Promise<string> => starter.body(devices[index % DEVICES] as BenchDevice);
+  const sample = await body(0);
+  const answer = await (await fetch(`${installation.url}/v1/sessions`, { method: 'POST', body: sample })).text();
+  const { license } = JSON.parse(answer) as { license: string };
+  const { horizon } = JSON.parse(Buffer.from(license.split('.')[1] ?? '', 'base64url').toString()) as { horizon: [number, number] };
+  const groups = horizon[1] - horizon[0];
+
+  const request = post('/v1/sessions', 'application/json', Buffer.from(jsonOf(Buffer.byteLength(sample)))).toString();
+  bare.answerBytes = answer.length;
+  const ours = async (): Promise<Measured> => {
+    const pool: Uint8Array[] = [];
+    for (let index = 0; index < starts; index++) pool.push(post('/v1/sessions', 'application/json', Buffer.from(await body(index))));
+    await load.order({ pool });
+    return measured(load, { port: installation.port, millis: 0, rate: 0, once: true });
+  };
+  const plain = (): Promise<Measured> => measured(load, { port: bare.port, request, millis: full ? 2000 : 400, rate: 0 });
+  const issue = createCryptoOnly({ groups, opened: Math.ceil(600 / (groupLength(SCHEDULE) / 1e6)), bytes: license.length });
+  const crypto: number[] = [];
+  const alone = (): void => {
+    const before = process.cpuUsage();
+    const times = full ? 600 : 120;
+    for (let n = 0; n < times; n++) issue();
+    const used = process.cpuUsage(before);
+    crypto.push((used.user + used.system) / times);
+  };
+  await plain();
+  await ours();
+  alone();
+  crypto.length = 0;
+  const pairs = await rounds(
+    count,
+    async () => {
+      alone();
+      return ours();
+    },
+    plain,
+  );
+  const ratios = pairs.map((pair, index) => (pair.bare.cpu + (crypto[index] as number)) / pair.ours.cpu);
+  const ratio = median(ratios);
+  const cpu = middle(pairs, (pair) => pair.ours.cpu);
+  const perSecond = middle(pairs, (pair) => pair.ours.perSecond);
+  const baseline = `1 / (1/bare + 1/crypto-only) per core, full device proof, ${groups} grant keys, licence of ${license.length} B: bare ${(1e6 / middle(pairs, (pair) => pair.bare.cpu)).toFixed(0)}/s, crypto-only ${(1e6 / median(crypto)).toFixed(0)}/s, ours ${(1e6 / cpu).toFixed(0)}/s`;
+  log(`initial licences: ${perSecond.toFixed(0)}/s over HTTP, ${cpu.toFixed(0)} µs CPU each; ${baseline}`);
+  judge('initial-of-bound', ratio, 'ratio', baseline, '>= 0.75', ratio >= 0.75, 'parsing, storing and encoding cost more than a third of cryptography and HTTP');
+  judge('initial', perSecond, '1/s', 'one process and its thread pool, over HTTP, absolute; every start carries a full device proof, device tickets do not exist', 'none, for comparison', true, '');
+  judge('initial-cpu', cpu, 'µs', `bare ${middle(pairs, (pair) => pair.bare.cpu).toFixed(0)} µs, crypto-only ${median(crypto).toFixed(0)} µs`, 'none, for comparison', true, '');
+  return { cpu, perSecond };
+};
+
+const run = async (options: Options): Promise<{ figures: Figure[]; appendix: string }> => {
+  const figures: Figure[] = [];
+  const judge: Judge = (name, value, unit, baseline, goal, ok, reason) => {
+    figures.push({ name, value: Number(value.toFixed(3)), unit, baseline, goal, ok, ...(!ok && { reason }) });
+  };
+  const installation = await startInstallation();
+  const bare = await startBare();
+  const load = startLoad<LoadMessage, LoadResult>('http.ts');
+  try {
+    const renewal = await measureRenewals(installation, bare, load, options, judge);
+    const initial = await measureStarts(installation, bare, load, options, judge);
+    const share = renewal.cpu / initial.cpu;
+    judge('renewal-cpu-of-initial', share, 'ratio', `an initial licence: ${initial.cpu.toFixed(0)} µs CPU`, '<= 0.25', share <= 0.25, 'renewals are not light enough');
+    await runCrowd(options, judge);
+    return { figures, appendix: capacityTable({ renewals: 1e6 / renewal.cpu, initials: 1e6 / initial.cpu }) };
+  } finally {
+    load.close();
+    bare.close();
+    await installation.close();
+  }
+};
+
+export const bench: { name: 'license'; run(options: Options): Promise<{ figures: Figure[]; appendix: string }> } = { name: 'license', run };
