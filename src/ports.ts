@@ -5,6 +5,7 @@
  * Each store port has one contract suite in `test/contracts/`, which every adapter passes. A resolved promise of a
  * write means it is durable for adapters that claim durability: kill -9 afterwards loses nothing.
  * Adapters throw SealcastError('store-unavailable') when their engine cannot be reached, and nothing else on purpose.
+ * Length: everything that a deployment may replace, in one place.
  */
 import type { MarkPlan } from '#core/edge-bundle/mark-plan.ts';
 import type { AccountId, AssetId, ContentKey, DeviceId, GrantKey, KeyGroup, KeyId, ProtectionScheme, ReleaseMode, SessionId } from '#core/ids.ts';

@@ -1,5 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-/** Limits, modes, levels, outages and overload through the whole licence server and renewal node, judged by answers and keys. */
+/**
+ * Limits, modes, levels, outages and overload through the whole licence server and renewal node, judged by answers and keys.
+ * Length: one installation, and a test per line of the checklist.
+ */
 import { beforeAll, describe, expect, it } from 'vitest';
 import { createGuardedConcurrency, type GuardedConcurrency } from '#adapters/guarded/concurrency.ts';
 import { createMemoryConcurrency, createMemoryStores } from '#adapters/memory/index.ts';

@@ -37,8 +37,9 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   'core/keys': BASE,
   'core/release': [...BASE, 'core/keys'],
   'core/token': BASE,
-  'core/license': [...BASE, 'core/keys', 'core/token'],
-  'core/policy': [...BASE, 'core/license'],
+  'core/policy': BASE,
+  // Decisions on licences and renewals apply the policies.
+  'core/license': [...BASE, 'core/keys', 'core/token', 'core/policy'],
   // Bundles carry public keys (their one strict parser is licensing's) and code books (watermark).
   'core/edge-bundle': [...BASE, 'core/token', 'core/license', 'core/watermark'],
   'core/manifest': BASE,
@@ -52,7 +53,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   ...Object.fromEntries(ROLES.map((role) => [role, [...CORE, 'crypto', 'ports']])),
   client: [...CORE, 'crypto', 'ports'],
   player: [...CORE, 'crypto', 'ports', 'client'],
-  ...Object.fromEntries(['sqlite', 'postgres', 'redis', 'ffmpeg', 'http', 'node', 'workers', 'memory'].map((name) => [`adapters/${name}`, [...CORE, 'crypto', 'ports']])),
+  ...Object.fromEntries(['sqlite', 'postgres', 'redis', 'ffmpeg', 'http', 'node', 'workers', 'memory', 'guarded'].map((name) => [`adapters/${name}`, [...CORE, 'crypto', 'ports']])),
   // The journal of heartbeats keeps the live ones in the memory adapter.
   'adapters/files': [...CORE, 'crypto', 'ports', 'adapters/memory'],
   entry: ['*'],

@@ -1,5 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-/** What every ConcurrencyStore does, named after the behaviour checklist (SPECS.md). */
+/**
+ * What every ConcurrencyStore does, named after the behaviour checklist (SPECS.md).
+ * Length: one contract, and a test per line of the checklist.
+ */
 import { expect, it } from 'vitest';
 import type { SessionId } from '#core/ids.ts';
 import type { Micros } from '#core/time.ts';
