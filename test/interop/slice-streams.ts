@@ -37,6 +37,7 @@ export const PARSED: Readonly<Record<string, readonly string[]>> = {
   'very high rate, CABAC': [...SCENE, '-t', '0.4', ...x264('-qp', '1')],
   'very high rate, CAVLC': [...SCENE, '-t', '0.4', ...x264('-qp', '1', '-coder', '0')],
   'ten bits, CABAC': [...SCENE, '-t', '0.5', ...x264('-pix_fmt', 'yuv420p10le', '-bf', '2')],
+  'frames of a sequence that allows fields, CABAC': [...SCENE, ...x264('-x264-params', 'fake-interlaced=1:bframes=2')],
   'scaling lists, CABAC': [...SCENE, ...x264('-x264-params', 'cqm=jvt:8x8dct=1')],
 };
 

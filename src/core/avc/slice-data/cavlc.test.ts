@@ -103,8 +103,10 @@ describe('residual blocks', () => {
         let trailing = 0;
         while (trailing < 3 && Math.abs(coefficients[trailing] ?? 0) === 1) trailing++;
         const token = total * 4 + trailing;
-        let bits =
+        const tokenCode =
           nC === NC_CHROMA_DC ? tokensChromaDc.get(token) : nC >= 8 ? (total === 0 ? 3 : token - 4).toString(2).padStart(6, '0') : tokens[nC < 2 ? 0 : nC < 4 ? 1 : 2]?.get(token);
+        if (tokenCode === undefined) throw new Error(`no code for ${total} coefficients with ${trailing} trailing ones`);
+        let bits = tokenCode;
         for (let i = 0; i < trailing; i++) bits += (coefficients[i] as number) < 0 ? '1' : '0';
         bits += levelBits(coefficients.slice(trailing), trailing, total);
         let left = total === 0 ? 0 : (places[0] as number) + 1 - total;
@@ -115,7 +117,7 @@ describe('residual blocks', () => {
           bits += runs[Math.min(left, 7) - 1]?.get(run);
           left -= run;
         }
-        const text = bits as string;
+        const text = bits;
         const bytes = new Uint8Array(Math.ceil(text.length / 8) + PADDING);
         for (const [i, bit] of [...text].entries()) if (bit === '1') bytes[i >> 3] = (bytes[i >> 3] as number) | (128 >> (i & 7));
         const cursor = new CavlcBits();

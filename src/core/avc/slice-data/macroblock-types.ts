@@ -47,14 +47,16 @@ export const B_SUB_LISTS: readonly number[] = [0, L0, L1, BI, L0, L0, L1, L1, BI
 /** Chroma and luma parts of the coded block pattern that Intra_16x16 types 1-24 imply. */
 export const patternOfIntra16x16 = (type: number): number => (Math.floor((type - 1) / 4) % 3) * 16 + (type >= 13 ? 15 : 0);
 
-/** Table 9-4: coded_block_pattern by codeNum, for 4:2:0 (intra, inter) and for monochrome (intra, inter). */
+/** Table 9-4: coded_block_pattern by codeNum, intra macroblocks in 4:2:0. */
 export const PATTERN_INTRA: readonly number[] = [
   47, 31, 15, 0, 23, 27, 29, 30, 7, 11, 13, 14, 39, 43, 45, 46, 16, 3, 5, 10, 12, 19, 21, 26, 28, 35, 37, 42, 44, 1, 2, 4, 8, 17, 18, 20, 24, 6, 9, 22, 25, 32, 33, 34, 36, 40, 38,
   41,
 ];
+/** The same for inter macroblocks. */
 export const PATTERN_INTER: readonly number[] = [
   0, 16, 1, 2, 4, 8, 32, 3, 5, 10, 12, 15, 47, 7, 11, 13, 14, 6, 9, 31, 35, 37, 42, 44, 33, 34, 36, 40, 39, 43, 45, 46, 17, 18, 20, 24, 19, 21, 26, 28, 23, 27, 29, 30, 22, 25, 38,
   41,
 ];
+/** The same in monochrome: intra, inter. */
 export const PATTERN_INTRA_MONOCHROME: readonly number[] = [15, 0, 7, 11, 13, 14, 3, 5, 10, 12, 1, 2, 4, 8, 6, 9];
 export const PATTERN_INTER_MONOCHROME: readonly number[] = [0, 1, 2, 4, 8, 3, 5, 10, 12, 15, 7, 11, 13, 14, 6, 9];
