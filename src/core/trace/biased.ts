@@ -2,10 +2,10 @@
 /**
  * The tracer for coalitions: every viewer is scored at every reading, suspects are judged by an exact e-value.
  *
- * Screening (screens.ts) keeps three running scores per viewer: single leak, average of the coalition models, minority
- * choice. In `biased` books the leaders bet on each other as pairs (pairs.ts). A report takes the best of each screen and
+ * Screening (screens.ts) keeps two running scores per viewer: the average of the coalition models, in which a single
+ * leak stands out as well, and minority choice. In `biased` books the leaders bet on each other as pairs (pairs.ts). A report takes the best of each screen and
  * computes their e-values from the key material (evidence.ts); screening alone never accuses.
- * Works on `biased` and on `aligned` books up to some ten million viewers; 13 bytes of memory per viewer.
+ * Works on `biased` and on `aligned` books up to some ten million viewers; 9 bytes of memory per viewer.
  * Invariant: over all reports of one tracer, any innocent is accused with probability at most eps.
  */
 import { SealcastError } from '#core/errors.ts';
@@ -29,8 +29,8 @@ export type MixtureTracerOptions = {
 };
 
 const MAX_VIEWERS = 2 ** 24;
-const SUSPECTS = 16;
-/** The model behind the third screen: three colluders who publish their rarest symbol hide from the other two screens. */
+const SUSPECTS = 24;
+/** The model behind the second screen: three colluders who publish their rarest symbol hide from the first screen. */
 const MINORITY = MODELS.findIndex(({ colluders, attack }) => colluders === 3 && attack === 'minority');
 
 type Observed = { readonly at: Position; readonly probabilities: Float64Array; readonly ratios: Float64Array };
@@ -108,14 +108,14 @@ export const createMixtureTracer = ({ book, viewers, eps, suspects = SUSPECTS }:
     // The bets come first: they were laid before this reading.
     pairs?.observe(probabilities, tables.probabilities, symbols);
     arrived.push({ at, probabilities, ratios });
-    screens.add(symbols, [ratios.subarray(0, alphabet), mixed, ratios.subarray(MINORITY * alphabet, (MINORITY + 1) * alphabet)]);
-    pairs?.lead(screens.leaders(1), (listed) => carriedBy(listed, arrived));
+    screens.add(symbols, [mixed, ratios.subarray(MINORITY * alphabet, (MINORITY + 1) * alphabet)]);
+    pairs?.lead(screens.leaders(0), (listed) => carriedBy(listed, arrived));
   };
 
   const report = ({ exclude }: { exclude?: ReadonlySet<number> } = {}): TraceReport => {
     const readings = [...arrived].sort((a, b) => a.at - b.at);
     const erased = intake.erased();
-    const listed = [...new Set(([0, 1, 2] as const).flatMap((screen) => screens.leaders(screen).filter((viewer) => exclude?.has(viewer) !== true).slice(0, suspects)))];
+    const listed = [...new Set(([0, 1] as const).flatMap((screen) => screens.leaders(screen).filter((viewer) => exclude?.has(viewer) !== true).slice(0, suspects)))];
     const carried = carriedBy(listed, readings);
     const epochs = new Map<number, number>();
     if (book.kind === 'aligned') {

@@ -4,9 +4,9 @@
  *
  * With M_k(s..n) the product of model k's ratios over readings s..n, the e-value after n readings is
  *   START sum_k w_k M_k(1..n) + (1-START) [ sum over s = 2..n of v_s sum_k w_k M_k(s..n) + 1/n ],   v_s = 1/(s(s-1)).
- * The last term is the share of start times still to come, each worth 1 until it begins. Where pairs are bet on, a fixed
- * stake of the e-value follows those bets (pairs.ts) instead. A pirate that changes accounts
- * is thus certified from the change on, and the price for a pirate that does not is -ln START nats.
+ * The last term is the share of start times still to come, each worth 1 until it begins. A pirate that changes accounts
+ * is thus certified from the change on, and the price for a pirate that does not is -ln START nats. Where pairs are bet
+ * on, a fixed stake follows those bets (pairs.ts) instead, and the rest is mixed as above.
  * Invariant: for an innocent the sequence over n is a non-negative martingale of mean 1 (times m^K/(m^K-1) per epoch of a
  * permutation book, which callers subtract).
  */

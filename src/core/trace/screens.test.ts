@@ -7,7 +7,7 @@ import { createScreens } from './screens.ts';
 
 /** The same scores, kept plainly: fixed point with 16 fractional bits, restarted at zero. */
 const plain = (viewers: number) => {
-  const scores = [0, 1, 2].map(() => new Float64Array(viewers));
+  const scores = [0, 1].map(() => new Float64Array(viewers));
   return {
     add(symbols: Uint8Array, gains: readonly (readonly number[])[]): void {
       scores.forEach((own, screen) => {
@@ -28,10 +28,10 @@ describe('screens', () => {
     for (let i = 0; i < 40; i++) {
       const symbols = Uint8Array.from({ length: viewers }, () => Math.floor(random() * 5));
       const read = Math.floor(random() * 5);
-      const gains = [gainsOf(read, 1.609, -7.6), gainsOf(read, 1.0986, -0.6931), gainsOf(read, random(), -random())] as const;
+      const gains = [gainsOf(read, 1.609, i < 20 ? -7.6 : -0.6931), gainsOf(read, random(), -random())] as const;
       screens.add(symbols, gains);
       reference.add(symbols, gains);
-      for (const screen of [0, 1, 2] as const) {
+      for (const screen of [0, 1] as const) {
         const own = reference.scores[screen] as Float64Array;
         const listed = screens.leaders(screen);
         expect(new Set(listed).size).toBe(listed.length);
@@ -47,9 +47,9 @@ describe('screens', () => {
   it('fill up with any of them when more share the highest score than fit', () => {
     const screens = createScreens(20_000);
     const gains = gainsOf(2, 1, -1);
-    screens.add(new Uint8Array(20_000).fill(2), [gains, gains, gains]);
+    screens.add(new Uint8Array(20_000).fill(2), [gains, gains]);
     expect(screens.leaders(0).length).toBeGreaterThan(100);
-    screens.add(new Uint8Array(20_000).fill(3), [gains, gains, gains]);
+    screens.add(new Uint8Array(20_000).fill(3), [gains, gains]);
     expect(screens.leaders(0)).toEqual([]);
   });
 
@@ -61,12 +61,12 @@ describe('screens', () => {
         const screens = createScreens(viewers);
         const reference = plain(viewers);
         const symbols = Uint8Array.from({ length: viewers }, () => Math.floor(random() ** 3 * 5));
-        for (const [symbol, gain] of steps) {
+        for (const [i, [symbol, gain]] of steps.entries()) {
           symbols[Math.floor(random() * viewers)] = symbol;
-          const gains = [gainsOf(symbol, gain, -gain), gainsOf(symbol, 1, gain), gainsOf(symbol, -1, 0.5)] as const;
+          const gains = [gainsOf(symbol, gain, -gain), i % 2 === 0 ? gainsOf(symbol, 1, gain) : gainsOf(symbol, -1, 0.5)] as const;
           screens.add(symbols, gains);
           reference.add(symbols, gains);
-          for (const screen of [0, 1, 2] as const) {
+          for (const screen of [0, 1] as const) {
             const own = reference.scores[screen] as Float64Array;
             const top = Math.max(...own);
             if (top > 0) expect(own[screens.leaders(screen)[0] as number]).toBe(top);

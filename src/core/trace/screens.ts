@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
- * Running scores of a whole population under several models, and who leads each of them.
+ * Running scores of a whole population under two models, and who leads each of them.
  *
  * A score is restarted when it falls below zero, so that a viewer who joins the leak later shows up too. One pass per
  * reading updates all scores and gathers the viewers above a cut on the way; the cut follows the scores so that some
@@ -8,15 +8,15 @@
  * Invariant: leaders depend on nothing but the readings so far; whoever scores highest is among them.
  */
 
-type Three<T> = readonly [T, T, T];
+type Two<T> = readonly [T, T];
 /** Symbols' gains of one screen at one reading, in nats. */
 export type Gains = ArrayLike<number>;
-/** Three screens over viewers 0..N-1. */
+/** Two screens over viewers 0..N-1. */
 export type Screens = {
   /** score = max(0, score + gain[symbol]) for every viewer, in each screen. */
-  add(symbols: Uint8Array, gains: Three<Gains>): void;
-  /** Viewers with the highest scores above zero of screen 0, 1 or 2, best first; some hundreds at most. */
-  leaders(screen: 0 | 1 | 2): readonly number[];
+  add(symbols: Uint8Array, gains: Two<Gains>): void;
+  /** Viewers with the highest scores above zero of a screen, best first; some hundreds at most. */
+  leaders(screen: 0 | 1): readonly number[];
 };
 
 /** Fixed-point nats: integers clamp at zero without a branch, and mispredicted branches cost most of the time. */
@@ -39,10 +39,10 @@ type Gathered = { readonly keys: Float64Array; count: number; cut: number };
  * One pass over everybody: the loop that takes the time, so it is flat and free of branches. A block in which some score
  * beats its cut is gone through again.
  */
-const pass = (scores: Three<Int32Array>, symbols: Uint8Array, gains: Three<Int32Array>, gathered: Three<Gathered>): void => {
-  const [first, second, third] = scores;
-  const [firstGains, secondGains, thirdGains] = gains;
-  const [firstCut, secondCut, thirdCut] = [gathered[0].cut, gathered[1].cut, gathered[2].cut];
+const pass = (scores: Two<Int32Array>, symbols: Uint8Array, gains: Two<Int32Array>, gathered: Two<Gathered>): void => {
+  const [first, second] = scores;
+  const [firstGains, secondGains] = gains;
+  const [firstCut, secondCut] = [gathered[0].cut, gathered[1].cut];
   for (const own of gathered) own.count = 0;
   const size = symbols.length;
   for (let from = 0; from < size; from += BLOCK) {
@@ -56,12 +56,9 @@ const pass = (scores: Three<Int32Array>, symbols: Uint8Array, gains: Three<Int32
       const b = ((second[viewer] as number) + (secondGains[x] as number)) | 0;
       const two = b & ~(b >> 31);
       second[viewer] = two;
-      const c = ((third[viewer] as number) + (thirdGains[x] as number)) | 0;
-      const three = c & ~(c >> 31);
-      third[viewer] = three;
-      beaten |= (firstCut - one) | (secondCut - two) | (thirdCut - three);
+      beaten |= (firstCut - one) | (secondCut - two);
     }
-    if (beaten < 0) for (let screen = 0; screen < 3; screen++) gather(scores[screen] as Int32Array, gathered[screen] as Gathered, from, to);
+    if (beaten < 0) for (let screen = 0; screen < 2; screen++) gather(scores[screen] as Int32Array, gathered[screen] as Gathered, from, to);
   }
 };
 
@@ -81,11 +78,11 @@ const gatherAll = (scores: Int32Array, into: Gathered): void => {
 const sorted = (gathered: Gathered): Float64Array => gathered.keys.subarray(0, gathered.count).sort();
 const scoreOf = (key: number): number => Math.floor(key / OWNER);
 
-/** Screens of `viewers` viewers, at most 2^24; 12 bytes of memory each. */
+/** Screens of `viewers` viewers, at most 2^24; 8 bytes of memory each. */
 export const createScreens = (viewers: number): Screens => {
-  const scores = [new Int32Array(viewers), new Int32Array(viewers), new Int32Array(viewers)] as const;
-  const gathered = [0, 1, 2].map((): Gathered => ({ keys: new Float64Array(CAPACITY), count: 0, cut: 0 })) as unknown as Three<Gathered>;
-  const lists: (readonly number[])[] = [[], [], []];
+  const scores = [new Int32Array(viewers), new Int32Array(viewers)] as const;
+  const gathered = [0, 1].map((): Gathered => ({ keys: new Float64Array(CAPACITY), count: 0, cut: 0 })) as unknown as Two<Gathered>;
+  const lists: (readonly number[])[] = [[], []];
 
   /** Repeats the gathering with another cut while too many or too few were found, then moves the cut for the next reading. */
   const settle = (screen: number): void => {
@@ -124,9 +121,9 @@ export const createScreens = (viewers: number): Screens => {
         const table = new Int32Array(8);
         for (let x = 0; x < nats.length; x++) table[x] = Math.round((nats[x] as number) * UNIT);
         return table;
-      }) as unknown as Three<Int32Array>;
+      }) as unknown as Two<Int32Array>;
       pass(scores, symbols, fixed, gathered);
-      for (let screen = 0; screen < 3; screen++) settle(screen);
+      for (let screen = 0; screen < 2; screen++) settle(screen);
     },
     leaders: (screen) => lists[screen] as readonly number[],
   };
