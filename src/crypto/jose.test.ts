@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import fc from 'fast-check';
+import { calculateJwkThumbprint } from 'jose';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { encodeBase64url } from '#core/bytes/base64url.ts';
 import { encodeUtf8 } from '#core/bytes/utf8.ts';
@@ -75,6 +76,12 @@ describe('JWE', () => {
 });
 
 describe('thumbprints', () => {
+  it('are what the JOSE library computes', async () => {
+    for (let round = 0; round < 5; round++) {
+      const { publicJwk: key } = await makeKeyPair('agree');
+      expect(await thumbprint(key)).toBe(await calculateJwkThumbprint({ ...key }, 'sha256'));
+    }
+  });
   it('are SHA-256 over the canonical JWK (RFC 7638), whatever else the key carries', async () => {
     const canonical = encodeUtf8(`{"crv":"P-256","kty":"EC","x":"${publicJwk.x}","y":"${publicJwk.y}"}`);
     const digest = new Uint8Array(await crypto.subtle.digest('SHA-256', canonical as BufferSource));
