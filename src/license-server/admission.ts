@@ -45,7 +45,7 @@ export type Applicant = AdmittedSession & {
   readonly devicePolicy: PolicyOverride | undefined;
   /** Termination codes of sessions to end for it. */
   readonly ends: readonly string[];
-  /** A new licence under the same id goes on where the old one stood: it draws nothing. */
+  /** A new licence under the same id. It draws like a start: a seek by new licence opens as much as a seek by new session. */
   readonly running: boolean;
   /** Further items of a batch are not playing yet; they count from their first renewal. */
   readonly ahead: boolean;
@@ -108,7 +108,7 @@ export const createAdmission = (options: AdmissionOptions): Admit => {
         health,
         now,
       });
-      const first = record !== undefined && policy.enforcement !== undefined && standing.level > 1 && health === 'up' && !applicant.running;
+      const first = record !== undefined && policy.enforcement !== undefined && standing.level > 1 && health === 'up';
       return first ? { ...decision, grant: Math.min(decision.grant, FIRST_GROUPS * groupMillis) } : decision;
     };
     const heartbeatOf = ({ countFor }: Decision): Heartbeat => ({
@@ -128,7 +128,7 @@ export const createAdmission = (options: AdmissionOptions): Admit => {
     const decision = judge('up');
     const ends = endsOf(applicant.ends, account);
     if (record === undefined || applicant.ahead) return observed(decision);
-    const bucket = applicant.running || policy.enforcement === undefined ? undefined : grantDraw(standing.level, decision.limits.account, decision.grant);
+    const bucket = policy.enforcement === undefined ? undefined : grantDraw(standing.level, decision.limits.account, decision.grant);
     const admission = await record.admit({
       heartbeat: heartbeatOf(decision),
       rightUntil: rightUntil(decision),

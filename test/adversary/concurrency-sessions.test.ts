@@ -232,6 +232,25 @@ describe('levels', () => {
     }
   });
 
+  it('the grant bucket ends collecting by new licences of one session, too', async () => {
+    const made = await install({ levels: true, limit: 1 });
+    await level(made, 3);
+    let viewer = await made.world.start(device(0), FILM, { body: { position: 0 } });
+    let opened = 0;
+    let refused: unknown;
+    for (let seek = 1; seek < 60 && refused === undefined; seek++) {
+      await renew(made.node, viewer, Math.floor(viewer.claims.horizon.from));
+      opened += openedSeconds(viewer);
+      await made.world.clock.advance(0.001);
+      const answer = await made.world.relicense(viewer, { position: (seek % 2) * 240 * SECOND });
+      if (answer.status === 201) viewer = await made.world.open(answer.body, device(0));
+      else refused = answer.body.code;
+    }
+    expect(refused).toBe('rate-limited');
+    expect(opened).toBeGreaterThan(600);
+    expect(opened).toBeLessThanOrEqual(900);
+  });
+
   it('B053 B064 suppression on two devices moves the account to level 2, with its inputs told; an operator takes it back', async () => {
     const made = await install({ levels: true, limit: 9, mode: 'detection-only' });
     const { world } = made;

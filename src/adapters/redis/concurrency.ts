@@ -30,6 +30,9 @@ export type RedisConcurrencyOptions = {
 const SHARDS = 16;
 /** Every so many writes one sorted set loses its expired members; until then they cost memory, never a wrong count. */
 const TRIM_EVERY = 64;
+/** µs that the expiry of a sorted set is ahead of its members', and how many sets' expiries are remembered. */
+const SLACK = 300_000_000;
+const MOST_EXPIRIES = 10_000;
 
 type IndexChange = { readonly sid: SessionId; readonly asset: AssetId; readonly collection?: string; readonly score?: string };
 type Answer = { readonly result: Record<string, unknown>; readonly index: readonly IndexChange[] | Record<string, never> };
@@ -80,6 +83,7 @@ export const openRedisConcurrency = async (options: RedisConcurrencyOptions): Pr
   redis.defineCommand('sealcastUsage', { numberOfKeys: 1, lua: USAGE_SCRIPT });
   const script = redis as unknown as { sealcastUsage(key: string, call: string): Promise<string> };
   let untilTrim = TRIM_EVERY;
+  const expiries = new Map<string, number>();
 
   const guarded = async <T>(work: () => Promise<T>): Promise<T> => {
     try {
@@ -112,8 +116,14 @@ export const openRedisConcurrency = async (options: RedisConcurrencyOptions): Pr
           work.push(redis.zrem(key, member));
           continue;
         }
-        const life = Math.ceil((Number(change.score) - now) / 1000) + 60_000;
-        work.push(redis.zadd(key, change.score, member), redis.pexpire(key, life, 'NX'), redis.pexpire(key, life, 'GT'));
+        work.push(redis.zadd(key, change.score, member));
+        // The set outlives its last member by some minutes, so that its expiry need not be written with every heartbeat.
+        if ((expiries.get(key) ?? 0) < Number(change.score)) {
+          if (expiries.size >= MOST_EXPIRIES) expiries.clear();
+          expiries.set(key, Number(change.score) + SLACK);
+          const life = Math.ceil((Number(change.score) + 2 * SLACK - now) / 1000);
+          work.push(redis.pexpire(key, life, 'NX'), redis.pexpire(key, life, 'GT'));
+        }
         if (--untilTrim > 0) continue;
         untilTrim = TRIM_EVERY;
         work.push(redis.zremrangebyscore(key, '-inf', String(now)));
