@@ -14,12 +14,13 @@ import { decodeUtf8, encodeUtf8 } from '#core/bytes/utf8.ts';
 import { isSealcastError, SealcastError } from '#core/errors.ts';
 import { isAssetId } from '#core/ids.ts';
 import type { AssetId, RepresentationId } from '#core/ids.ts';
+import { type PaceIngest, parsePaceIngest } from '#core/pace/pace-info.ts';
 import { sha256 } from '#crypto/hmac.ts';
 import type { Clock, EventSink, Log, Metrics } from '#ports';
 import { problemResponse } from './http.ts';
 import type { LiveEvent } from './live-event.ts';
 import type { LiveTrack } from './live-track.ts';
-import { ingestTarget } from './track-name.ts';
+import { ingestTarget, variantTrack } from './track-name.ts';
 
 /** What the operator allows for an event; `undefined` where there is no such event. */
 export type IngestAccess = {
@@ -97,7 +98,8 @@ export const createIngest = (options: IngestOptions): ((request: Request) => Pro
       if (target.kind === 'unknown') throw new SealcastError('bad-request', 'the path names no track; use Streams(NAME.cmfv) or NAME-NUMBER.m4s');
       if (target.kind === 'manifest') return await discard(request);
       where.track = target.track;
-      await receive(request, event, target.track);
+      const pace = paceOf(request, target.variant);
+      await receive(request, event, variantTrack(target.track, pace?.variant ?? target.variant ?? 0), pace);
       return new Response(null, { status: 200, headers: { 'dash-if-ingest': '1.1' } });
     } catch (error) {
       return refuse(error, where);
@@ -114,7 +116,7 @@ export const createIngest = (options: IngestOptions): ((request: Request) => Pro
     return new Response(null, { status: 200 });
   }
 
-  async function receive(request: Request, event: LiveEvent, id: RepresentationId): Promise<void> {
+  async function receive(request: Request, event: LiveEvent, id: RepresentationId, pace: PaceIngest | undefined): Promise<void> {
     const splitter = createBoxSplitter(options.maxChunk === undefined ? {} : { maxChunk: options.maxChunk });
     const { asset } = event;
     let track = event.tracks.get(id);
@@ -136,6 +138,7 @@ export const createIngest = (options: IngestOptions): ((request: Request) => Pro
           if (track === undefined) throw new SealcastError('ingest-init-missing', `track ${id} has no header yet; send the CMAF header (ftyp, moov) first`);
           if (track.ended) throw new SealcastError('ingest-out-of-order', `track ${id} was closed by its last segment (lmsg); send its header again to go on`);
           unaligned = (await takeChunk(track, piece.bytes, asset, unaligned)) || unaligned;
+          if (pace !== undefined && track.window.latest !== undefined) event.pace.note(track.window.latest, pace.position);
           chunks += 1;
           metrics.observe('sealcast_packager_publish_seconds', 'From a complete chunk to its availability at the origin.', (clock.monotonic() - arrived) / 1000, {
             kind: track.source.media.kind,
@@ -178,6 +181,15 @@ export const createIngest = (options: IngestOptions): ((request: Request) => Pro
     }
     return taken.unaligned;
   }
+};
+
+/** What an encoder says of the variant it sends; the path may say it too, but not otherwise. Throws `bad-request`. */
+const paceOf = (request: Request, variant: number | undefined): PaceIngest | undefined => {
+  const header = request.headers.get('wmpaceinfoingest');
+  if (header === null) return undefined;
+  const pace = parsePaceIngest(header);
+  if (variant !== undefined && variant !== pace.variant) throw new SealcastError('bad-request', 'WMPaceInfoIngest names another variant than the path');
+  return pace;
 };
 
 const decodePath = (path: string): string => {

@@ -7,6 +7,7 @@
  * Invariant: a track is in the manifest only when it has media; the header players got never changes.
  */
 import { decodeUtf8, encodeUtf8 } from '#core/bytes/utf8.ts';
+import { SealcastError } from '#core/errors.ts';
 import type { AssetId, ProtectionScheme, RepresentationId } from '#core/ids.ts';
 import { liveMpd } from '#core/manifest/dash.ts';
 import { livePlaylist, multivariantPlaylist } from '#core/manifest/hls.ts';
@@ -17,10 +18,12 @@ import type { AssetKeying, Clock, ObjectStore } from '#ports';
 import { createLiveTrack } from './live-track.ts';
 import type { LiveTrack } from './live-track.ts';
 import type { ChunkProtection } from './protection.ts';
+import { createSegmentPace, type SegmentPace } from './segment-pace.ts';
 import { createSourceTimeline } from './source-timeline.ts';
 import type { SourceTimeline } from './source-timeline.ts';
-import { sourceTrack } from './source-track.ts';
+import { sameCoding, sourceTrack } from './source-track.ts';
 import type { SourceTrack } from './source-track.ts';
+import { isVariantTrack } from './track-name.ts';
 import { createRenditionWindow } from './window.ts';
 
 /** Lengths that shape a live presentation. */
@@ -41,6 +44,7 @@ export type LiveEvent = {
   readonly tracks: ReadonlyMap<RepresentationId, LiveTrack>;
   readonly ended: boolean;
   readonly times: LiveTimes;
+  readonly pace: SegmentPace;
   /** Takes a header: makes the track, or checks that it continues the one that is there. */
   header(id: RepresentationId, init: Uint8Array): Promise<LiveTrack>;
   /** Waits until the manifest lists all tracks that have announced themselves; false after `timeout`. */
@@ -162,7 +166,7 @@ export const createLiveEvent = async (options: {
 
   const listed = (): LiveTrack[] => {
     const order = (track: LiveTrack): string => `${track.source.media.kind === 'video' ? 0 : 1}|${String(1_000_000 - (track.source.media.video?.height ?? 0))}|${track.id}`;
-    return [...tracks.values()].filter((track) => track.window.latest !== undefined).sort((a, b) => (order(a) < order(b) ? -1 : 1));
+    return [...tracks.values()].filter((track) => track.window.latest !== undefined && !isVariantTrack(track.id)).sort((a, b) => (order(a) < order(b) ? -1 : 1));
   };
   const settled = (): boolean => {
     const all = [...tracks.values()];
@@ -184,10 +188,19 @@ export const createLiveEvent = async (options: {
     };
   };
 
+  /** Players get one header for all variants, so a variant whose header differs could not be played. */
+  const requireVariant = (id: RepresentationId, source: SourceTrack): void => {
+    const stem = (name: string): string => name.split('.')[0] ?? name;
+    const sibling = [...tracks.values()].find((track) => stem(track.id) === stem(id));
+    if (sibling !== undefined && !sameCoding(sibling.source.media, source.media))
+      throw new SealcastError('media-unsupported', `the header of a variant of ${stem(id)} differs from the others'; encode all variants with the same settings`);
+  };
+
   return {
     asset,
     tracks,
     times,
+    pace: createSegmentPace(),
     get ended() {
       return endedAt !== undefined;
     },
@@ -198,6 +211,7 @@ export const createLiveEvent = async (options: {
         known.resume(source);
         return known;
       }
+      requireVariant(id, source);
       const work = make(id, source, undefined);
       making.set(id, work);
       try {

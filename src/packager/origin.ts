@@ -7,15 +7,19 @@
  * Invariants: what is cacheable for ever never changes; a response that was cut off by a shutdown ends in an error, so that no
  * cache takes a part for the whole.
  */
+import { encodeBase64url } from '#core/bytes/base64url.ts';
 import { SealcastError } from '#core/errors.ts';
 import { isAssetId, representationId } from '#core/ids.ts';
 import type { AssetId } from '#core/ids.ts';
 import type { KeyFormat } from '#core/manifest/hls.ts';
+import { MAX_POSITION } from '#core/pace/pace-info.ts';
 import type { Millis } from '#core/time.ts';
+import { encodePaceInfo } from '#crypto/pace-cbor.ts';
 import type { Clock, ObjectStore } from '#ports';
 import { bodyResponse, IMMUTABLE, LIVE_MANIFEST, mediaType, NO_STORE, problemResponse, TITLE_MANIFEST } from './http.ts';
 import type { LiveEvent } from './live-event.ts';
 import type { LiveTrack } from './live-track.ts';
+import { variantOf, variantTrack } from './track-name.ts';
 
 /** What the origin serves from. */
 export type OriginOptions = {
@@ -29,7 +33,10 @@ export type OriginOptions = {
 export const titleFolder = (asset: AssetId): string => `titles/${asset}`;
 
 const ROUTE = /^\/origin\/([^/]+)\/(.+)$/;
-const REP_FILE = /^([a-z0-9-]+)\/(init\.mp4|playlist\.m3u8|(\d{1,15})(?:\.(\d{1,6}))?\.m4s)$/;
+const REP_FILE = /^([a-z0-9-]+)\/(init\.mp4|playlist\.m3u8|(?:([a-h0-7])\/)?(\d{1,15})(?:\.(\d{1,6}))?\.m4s)$/;
+/** Pace information of a segment or part (ETSI TS 104 002 clause 5.7). */
+const PACE_FILE = /^([a-z0-9-]{1,32})\/WMPaceInfo\/(\d{1,15})(?:\.\d{1,6})?\.m4s$/;
+const TITLE_VARIANT = /^([a-z0-9-]{1,32})\/([a-h0-7])\/(\d{1,15})\.m4s$/;
 const TITLE_FILE = /^(?:manifest\.mpd|master\.m3u8|imported-keys\.json|[a-z0-9-]{1,32}\/(?:init\.mp4|playlist\.m3u8|\d{1,15}\.(?:m4s|vtt)))$/;
 /** How long before its start a segment may be asked for, and how long a source may be late with it. */
 const AHEAD = 4_000_000;
@@ -58,6 +65,18 @@ export const createOrigin = (options: OriginOptions): ((request: Request) => Pro
   };
 
   async function serveTitle(request: Request, asset: AssetId, path: string, keyFormat: KeyFormat): Promise<Response> {
+    const variant = TITLE_VARIANT.exec(path);
+    if (variant !== null) {
+      const name = String.fromCharCode(97 + variantOf(variant[2] ?? ''));
+      const segment = await store.get(`${titleFolder(asset)}/${variant[1]}/${name}/${variant[3]}.m4s`);
+      if (segment === undefined) throw absent('no such variant of the title');
+      return withPace(bodyResponse(request, segment, mediaType('.m4s'), IMMUTABLE), Number(variant[3]) % (MAX_POSITION + 1));
+    }
+    const paced = PACE_FILE.exec(path);
+    if (paced !== null) {
+      if ((await store.size(`${titleFolder(asset)}/${paced[1]}/a/${paced[2]}.m4s`)) === undefined) throw absent('no such segment with variants');
+      return paceResponse(request, Number(paced[2]) % (MAX_POSITION + 1));
+    }
     if (!TITLE_FILE.test(path)) throw absent('no such file of the title');
     const stored = keyFormat === 'identity' && path.endsWith('.m3u8') ? path.replace(/\.m3u8$/, '.identity.m3u8') : path;
     const bytes = await store.get(`${titleFolder(asset)}/${stored}`);
@@ -71,12 +90,24 @@ export const createOrigin = (options: OriginOptions): ((request: Request) => Pro
       if (!(await event.ready(MANIFEST_WAIT, request.signal))) throw absent('the event has no media yet');
       return bodyResponse(request, path === 'manifest.mpd' ? event.mpd() : event.multivariant(keyFormat), mediaType(path), LIVE_MANIFEST);
     }
+    const paced = PACE_FILE.exec(path);
+    if (paced !== null) {
+      if (!event.tracks.has(variantTrack(representationId(paced[1]), 1))) throw absent('no such segment with variants');
+      return paceResponse(request, event.pace.of(Number(paced[2])));
+    }
     const match = REP_FILE.exec(path);
     const track = match?.[1] === undefined || match[1].length > 32 ? undefined : event.tracks.get(representationId(match[1]));
     if (match === null || track === undefined) throw absent('no such track or file of the event');
     if (match[2] === 'init.mp4') return bodyResponse(request, track.init, typeOf(track), IMMUTABLE);
     if (match[2] === 'playlist.m3u8') return servePlaylist(request, url, event, track, keyFormat);
-    return match[4] === undefined ? serveSegment(request, event, track, Number(match[3])) : servePart(request, event, track, Number(match[3]), Number(match[4]));
+    const number = Number(match[4]);
+    const marked = event.tracks.has(variantTrack(track.id, 1));
+    // Without a variant in its path a marked segment does not exist: an edge that knows of no variants must not serve the first.
+    if (marked && match[3] === undefined) throw absent('this track has variants');
+    const chosen = match[3] === undefined ? track : event.tracks.get(variantTrack(track.id, variantOf(match[3])));
+    if (chosen === undefined) throw absent('no such variant of the track');
+    const response = await (match[5] === undefined ? serveSegment(request, event, chosen, number) : servePart(request, event, chosen, number, Number(match[5])));
+    return match[3] === undefined ? response : withPace(response, event.pace.of(number));
   }
 
   async function servePlaylist(request: Request, url: URL, event: LiveEvent, track: LiveTrack, keyFormat: KeyFormat): Promise<Response> {
@@ -138,6 +169,13 @@ export const createOrigin = (options: OriginOptions): ((request: Request) => Pro
     if (!waited || !there()) throw absent('the segment did not arrive in time');
   }
 };
+
+/** `WMPaceInfoEgress`: for edges, which pass it to nobody. */
+const withPace = (response: Response, position: number): Response => {
+  response.headers.set('WMPaceInfoEgress', encodeBase64url(encodePaceInfo({ kind: 'discrete', position })));
+  return response;
+};
+const paceResponse = (request: Request, position: number): Response => bodyResponse(request, encodePaceInfo({ kind: 'discrete', position }), 'application/cbor', IMMUTABLE);
 
 /** The open segment as it grows. */
 const segmentStream = (track: LiveTrack, number: number, signal: AbortSignal, patience: Millis): ReadableStream<Uint8Array> => {

@@ -10,7 +10,7 @@ import type { RepresentationId } from '#core/ids.ts';
 
 /** What an ingest path names. */
 export type IngestTarget =
-  | { readonly kind: 'track'; readonly track: RepresentationId }
+  | { readonly kind: 'track'; readonly track: RepresentationId; /** From a leading folder `a`, `b`, ... or `0`, `1`, ... */ readonly variant?: number }
   /** Manifests a source writes for others; accepted and not used. */
   | { readonly kind: 'manifest' }
   | { readonly kind: 'unknown' };
@@ -23,8 +23,29 @@ const HEADER = /^(?:init|header)[-_.](.+)$|^(.+)[-_.](?:init|header)$/i;
 const CHUNK = /^(?:chunk|seg|segment)[-_.](.+?)[-_.]\d+$|^(.+?)[-_.]\d{3,}$/i;
 const NUMBER = /^(?:init|header|(?:chunk|seg|segment)?[-_]?\d+)$/i;
 
-/** `path` is what follows `/ingest/{event}/`, percent-decoded. */
+const VARIANT = /^(?:([a-h])|([0-7]))\/(.+)$/i;
+
+/** The variant that a folder `a`..`h` or `0`..`7` names. */
+export const variantOf = (folder: string): number => (/[0-7]/.test(folder) ? Number(folder) : folder.toLowerCase().charCodeAt(0) - 97);
+
+/** Under what name a variant of a track is kept. No source can choose it: track names have no dot. The first has the track's own. */
+export const variantTrack = (track: RepresentationId, variant: number): RepresentationId =>
+  variant === 0 ? track : (`${track}.${String.fromCharCode(97 + variant)}` as RepresentationId);
+
+/** Whether a name is that of a variant other than the first, which manifests do not list. */
+export const isVariantTrack = (name: string): boolean => name.includes('.');
+
+/**
+ * `path` is what follows `/ingest/{event}/`, percent-decoded. A leading folder is a variant's (DASH-IF watermarking ingest)
+ * where the rest names the track by itself; else it may be the track's name.
+ */
 export const ingestTarget = (path: string): IngestTarget => {
+  const [, letter, digit, rest] = VARIANT.exec(path) ?? [];
+  const inner = rest === undefined ? undefined : trackTarget(rest);
+  return inner?.kind === 'track' ? { ...inner, variant: variantOf(letter ?? digit ?? '') } : trackTarget(path);
+};
+
+const trackTarget = (path: string): IngestTarget => {
   const parts = path.split('/').filter((part) => part !== '');
   for (const part of parts) {
     const streams = STREAMS.exec(part);
