@@ -68,6 +68,7 @@ export const startInstallation = async (schedule: KeySchedule = SCHEDULE): Promi
     box,
     wrapper: nodeKeyWrapper,
     hash: nodeLadderHash,
+    respond: bufferedResponse,
     entitlementKeys: [{ kid: 'shop', alg: 'ES256', key: { ...shop.publicJwk } }],
     ...common,
   });

@@ -9,16 +9,22 @@ import { concatBytes } from '#core/bytes/concat.ts';
 import { ERRORS, problemOf, SealcastError } from '#core/errors.ts';
 import { jsonObject } from '#core/license/shape.ts';
 import type { JsonObject } from '#core/token/strict-json.ts';
-import type { Log } from '#ports';
+import type { Log, ResponseFactory } from '#ports';
 
 /** CORS headers of routes that pages of any origin may call. */
 export const PUBLIC_HEADERS: Readonly<Record<string, string>> = { 'Access-Control-Allow-Origin': '*', 'Access-Control-Expose-Headers': 'Sealcast-Media-Token, Date' };
 const COMMON = { 'Cache-Control': 'no-store', 'X-Content-Type-Options': 'nosniff', 'Referrer-Policy': 'no-referrer' };
 
-/** A JSON answer that nobody caches. */
-export const json = (body: unknown, status: number = 200, headers: Readonly<Record<string, string>> = {}): Response => {
+/** The platform's own answers. */
+export const platformResponse: ResponseFactory = (body, init) => new Response(body as BodyInit | null, init);
+
+/** Makes JSON answers that nobody caches. */
+export type JsonAnswers = (body: unknown, status?: number, headers?: Readonly<Record<string, string>>) => Response;
+
+/** JSON answers by way of `respond`. */
+export const createJsonAnswers = (respond: ResponseFactory): JsonAnswers => (body, status = 200, headers = {}) => {
   const bytes = new TextEncoder().encode(JSON.stringify(body));
-  return new Response(bytes, { status, headers: { ...COMMON, 'Content-Type': 'application/json', 'Content-Length': String(bytes.length), ...headers } });
+  return respond(bytes, { status, headers: Object.entries({ ...COMMON, 'Content-Type': 'application/json', 'Content-Length': String(bytes.length), ...headers }) });
 };
 
 /** Answer to a CORS preflight of a public route. */

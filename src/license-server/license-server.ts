@@ -127,6 +127,7 @@ export const createLicenseServer = async (options: LicenseServerOptions): Promis
       sheds: () => load().sheds,
       clock,
       random,
+      ...(options.respond !== undefined && { respond: options.respond }),
       log,
     }),
     endSession: endings.endSession,

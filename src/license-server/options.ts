@@ -9,7 +9,7 @@ import type { EndReason } from '#core/license/reasons.ts';
 import type { ZoneKeysFinder } from '#core/license/zone-keys.ts';
 import type { Micros, Millis } from '#core/time.ts';
 import type { Accounts } from './accounts.ts';
-import type { AccountStore, CatalogueStore, Clock, ConcurrencyRecord, DeviceStore, EventSink, GrantKeySource, HeartbeatStore, KeyWrapper, Log, MarkKeySource, MasterSecretStore, Metrics, Random, SecretBox, SecretStore, SessionStore, SingleUseStore, ViewerNumberStore } from '#ports';
+import type { AccountStore, CatalogueStore, Clock, ConcurrencyRecord, DeviceStore, EventSink, GrantKeySource, HeartbeatStore, KeyWrapper, Log, MarkKeySource, MasterSecretStore, Metrics, Random, ResponseFactory, SecretBox, SecretStore, SessionStore, SingleUseStore, ViewerNumberStore } from '#ports';
 
 /** A key of an operator's backend. `key`: public JWK for ES256 (P-256) and EdDSA (Ed25519), at least 32 bytes for HS256. */
 export type EntitlementKey = {
@@ -84,6 +84,8 @@ export type LicenseServerOptions = {
   readonly refreshEvery?: Millis;
   /** Hashes of the key ladder; default: the portable ones. `#adapters/node/ladder-hash.ts` is faster. */
   readonly hash?: LadderHash;
+  /** How answers are made; default: the platform's `Response`. `#adapters/node/http-response.ts` is faster behind `serve`. */
+  readonly respond?: ResponseFactory;
   readonly random: Random;
   readonly clock: Clock;
   readonly log: Log;

@@ -9,13 +9,13 @@ import { problemOf, SealcastError } from '#core/errors.ts';
 import { assetId } from '#core/ids.ts';
 import type { Entitlement } from '#core/license/entitlement.ts';
 import { membersOf } from '#core/license/shape.ts';
-import type { Clock, Log, Random } from '#ports';
+import type { Clock, Log, Random, ResponseFactory } from '#ports';
 import type { Bundles } from './bundle.ts';
 import type { ClearKey } from './clear-key.ts';
 import type { Endings } from './end-session.ts';
 import type { Entitlements } from './entitlements.ts';
 import type { LicenseAnswer } from './grant-license.ts';
-import { json, preflight, problem, PUBLIC_HEADERS, readJson } from './http.ts';
+import { createJsonAnswers, platformResponse, preflight, problem, PUBLIC_HEADERS, readJson } from './http.ts';
 import { makeNonce } from './nonce.ts';
 import type { Registration } from './register-device.ts';
 import type { ServerSecrets } from './server-secrets.ts';
@@ -40,6 +40,7 @@ export type RouteOptions = {
   readonly sheds: () => boolean;
   readonly clock: Clock;
   readonly random: Random;
+  readonly respond?: ResponseFactory;
   readonly log: Log;
 };
 
@@ -51,6 +52,7 @@ const BUNDLE = /^\/v1\/edges\/([A-Za-z0-9._-]{1,64})\/bundle$/;
 /** Never rejects: faults become problem documents. */
 export const createRoutes = (options: RouteOptions): ((request: Request) => Promise<Response>) => {
   const { secrets, entitlements, start, relicense, register, endings, clearKey, bundles, sheds, clock, random, log } = options;
+  const json = createJsonAnswers(options.respond ?? platformResponse);
 
   const unlessOverloaded = (): void => {
     if (sheds()) throw new SealcastError('overloaded', 'new sessions are turned away until the load falls');

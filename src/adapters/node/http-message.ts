@@ -156,7 +156,7 @@ export const writeResponse = (response: Response, answer: ServerResponse, closin
   if (raw !== undefined) {
     answer.writeHead(raw.status, raw.headers.flat());
     if (raw.bytes.length > ONE_WRITE) answer.end(raw.bytes);
-    else answer.end(Buffer.from(raw.bytes.buffer, raw.bytes.byteOffset, raw.bytes.length).latin1Slice(), 'latin1');
+    else answer.end(Buffer.from(raw.bytes.buffer, raw.bytes.byteOffset, raw.bytes.length).toString('latin1'), 'latin1');
     return;
   }
   answer.writeHead(response.status, headerFields(response.headers));

@@ -11,14 +11,15 @@ import type { ResponseFactory } from '#ports';
 type Init = Parameters<ResponseFactory>[1];
 type Body = ConstructorParameters<typeof Response>[0];
 
-/** Members that speak about fields or body. */
-const READ = ['headers', 'body', 'bodyUsed', 'ok', 'redirected', 'statusText', 'type', 'url'] as const;
+/** Members that speak about the body. */
+const READ = ['body', 'bodyUsed', 'ok', 'redirected', 'statusText', 'type', 'url'] as const;
 const CALLED = ['arrayBuffer', 'bytes', 'blob', 'formData', 'json', 'text', 'clone'] as const;
 
 /** Its prototype inherits from Response's, so `instanceof Response` holds; the platform's constructor is never run. */
 class BufferedResponse {
   readonly #buffer: Uint8Array;
   readonly #init: Init;
+  #headers: Headers | undefined;
   #standard: Response | undefined;
 
   constructor(buffer: Uint8Array, init: Init) {
@@ -33,15 +34,22 @@ class BufferedResponse {
   /** What to write as it is; undefined once somebody has used the standard members. */
   static raw(response: BufferedResponse): (Init & { readonly bytes: Uint8Array }) | undefined {
     if (response.#standard !== undefined) return undefined;
-    return { status: response.#init.status, headers: response.#init.headers, bytes: response.#buffer };
+    return { status: response.#init.status, headers: response.#headers === undefined ? response.#init.headers : [...response.#headers], bytes: response.#buffer };
   }
 
   get status(): number {
     return this.#init.status;
   }
 
+  /** Routers add fields: that alone is no reason to make the real one. */
+  get headers(): Headers {
+    if (this.#standard !== undefined) return this.#standard.headers;
+    this.#headers ??= new Headers(this.#init.headers);
+    return this.#headers;
+  }
+
   static #full(response: BufferedResponse): Response {
-    response.#standard ??= new Response(response.#buffer as Body, response.#init);
+    response.#standard ??= new Response(response.#buffer as Body, { status: response.#init.status, headers: response.#headers ?? response.#init.headers });
     return response.#standard;
   }
 

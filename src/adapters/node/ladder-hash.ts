@@ -34,7 +34,7 @@ const hmac = (key: Uint8Array, data: Uint8Array): Uint8Array => {
     outer[i] = byte ^ 0x5c;
   }
   inner.set(data, BLOCK);
-  outer.latin1Write(hash('sha256', inner, 'latin1'), BLOCK, LENGTH);
+  outer.write(hash('sha256', inner, 'latin1'), BLOCK, LENGTH, 'latin1');
   return sha256(outer);
 };
 
