@@ -51,8 +51,8 @@ export type Applicant = AdmittedSession & {
   readonly ahead: boolean;
 };
 
-/** The terms, and the heartbeat that was counted. */
-export type Admitted = { readonly decision: Decision; readonly heartbeat: Heartbeat };
+/** The terms, and the heartbeat that was counted. `release` takes a new session out of the count again, if no licence came of it. */
+export type Admitted = { readonly decision: Decision; readonly heartbeat: Heartbeat; readonly release: () => Promise<void> };
 export type Admit = (applicant: Applicant, asset: Licensable, now: Micros) => Promise<Admitted>;
 
 const CODE_BYTES = 9;
@@ -122,7 +122,10 @@ export const createAdmission = (options: AdmissionOptions): Admit => {
         const at = keying.kind === 'event' ? undefined : (position ?? (0 as Micros));
         accounts.started(hashed, { kind: 'initial', at: now, session: sid, device, asset: keying.asset, ...(at !== undefined && { position: at }), interval: (decision.interval * 1000) as Micros, duration: (decision.duration * 1000) as Micros });
       }
-      return { decision, heartbeat: heartbeatOf(decision) };
+      const release = async (): Promise<void> => {
+        if (!applicant.running) await record?.flag(hashed, sid, { reason: 'viewer' }, rightUntil(decision));
+      };
+      return { decision, heartbeat: heartbeatOf(decision), release };
     };
 
     const decision = judge('up');

@@ -112,21 +112,28 @@ export const createStartSession = (options: StartOptions): StartSession => {
       entitledUntil: Math.min(entitlement.until, epoch.notAfter) as Micros,
       terms: entitlement.terms,
     };
-    const { decision, heartbeat } = await admit({ ...admitted, deviceName: device.name, devicePolicy: policy, ends: request.ends, running: false, ahead }, asset, now);
-    const answer = await licensing.grant(admitted, asset, decision, now);
-    await sessions.create({
-      session: sid,
-      account: admitted.account,
-      device: device.device,
-      deviceName: device.name,
-      sign: device.sign,
-      agree: device.agree,
-      asset: request.asset,
-      startedAt: now,
-      entitledUntil: admitted.entitledUntil,
-      terms: admitted.terms,
-    });
-    await heartbeats.record(heartbeat);
+    const { decision, heartbeat, release } = await admit({ ...admitted, deviceName: device.name, devicePolicy: policy, ends: request.ends, running: false, ahead }, asset, now);
+    let answer: LicenseAnswer;
+    try {
+      answer = await licensing.grant(admitted, asset, decision, now);
+      await sessions.create({
+        session: sid,
+        account: admitted.account,
+        device: device.device,
+        deviceName: device.name,
+        sign: device.sign,
+        agree: device.agree,
+        asset: request.asset,
+        startedAt: now,
+        entitledUntil: admitted.entitledUntil,
+        terms: admitted.terms,
+      });
+      await heartbeats.record(heartbeat);
+    } catch (error) {
+      // Nobody counts who has no licence.
+      await release();
+      throw error;
+    }
     metrics.count('sealcast_sessions_started_total', 'Sessions started.', { kind: asset.keying.kind });
     events({ at: now, kind: 'session.started', severity: 'info', message: `A session of ${request.asset} started.`, asset: request.asset, account: admitted.account, session: sid });
     return answer;

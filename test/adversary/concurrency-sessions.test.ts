@@ -7,6 +7,7 @@ import { beforeAll, describe, expect, it } from 'vitest';
 import { createGuardedConcurrency, type GuardedConcurrency } from '#adapters/guarded/concurrency.ts';
 import { createMemoryConcurrency, createMemoryStores } from '#adapters/memory/index.ts';
 import { createOverloadWatch } from '#adapters/node/overload.ts';
+import { SealcastError } from '#core/errors.ts';
 import type { AccountId, SessionId } from '#core/ids.ts';
 import { heartbeatAccount } from '#core/license/session-id.ts';
 import { ENFORCEMENT_DEFAULTS, type Level } from '#core/policy/enforcement.ts';
@@ -16,7 +17,7 @@ import type { Micros } from '#core/time.ts';
 import { ladderHash } from '#crypto/ladder-hash.ts';
 import type { ConcurrencyMode, ConcurrencyStore, OperationalEvent } from '#ports';
 import type { LicenseServerOptions } from '#license-server/options.ts';
-import type { Renewal } from '#renewal/renewal.ts';
+import { createRenewal, type Renewal } from '#renewal/renewal.ts';
 import { createWorld, FILM, FILM_SECONDS, GROUP, LIVE, makeDevice, manualClock, SECOND, settle, START, type TestDevice, type Viewer, type World } from './license-world.ts';
 
 const ACCOUNT = 'account-1' as AccountId;
@@ -175,6 +176,43 @@ describe('a start over the limit', () => {
     const results = (await world.post('/v1/licenses/batch', { items })).body['items'] as Record<string, unknown>[];
     expect(results.map(({ status }) => status)).toEqual([201, 201]);
     expect(await made.store.counts([{ account: HASHED }], START)).toEqual([1]);
+  });
+});
+
+describe('the order of a start', () => {
+  it('B090 B102 keys or accounts out of reach: 5xx at once, nothing counted, nobody ended', async () => {
+    for (const missing of ['keying', 'grantKeys'] as const) {
+      const made = await install({ limit: 1 });
+      const { world } = made;
+      const broken = async () => Promise.reject(new SealcastError('key-unavailable', 'the key server cannot be reached'));
+      const server = await world.licenseNode({ keys: { keying: (asset) => world.keyServer.keying(asset), grantKeys: (request) => world.keyServer.grantKeys(request), entryKey: (asset) => world.keyServer.entryKey(asset), importedKeys: (asset) => world.keyServer.importedKeys(asset), [missing]: broken } });
+      const response = await server.handler(new Request('https://license.example/v1/sessions', { method: 'POST', body: JSON.stringify(await world.startBody(device(0), LIVE)) }));
+      expect([response.status, ((await response.json()) as { code: string }).code]).toEqual([503, 'key-unavailable']);
+      expect(await made.store.counts([{ account: HASHED }, 'service'], world.clock.now())).toEqual([0, 0]);
+      expect(await world.stores.sessions.list({ limit: 9 })).toEqual([]);
+      expect((await startBody(made, 1)).status).toBe(201);
+      server.close();
+    }
+  });
+
+  it('B026 B031 counts follow starts and stops at once, from licensing alone', async () => {
+    const made = await install();
+    const { world } = made;
+    const scopes = [{ title: LIVE }, { title: FILM }, 'service'] as const;
+    const first = await world.start(device(0), LIVE);
+    await world.start(device(1), FILM);
+    expect(await made.store.counts(scopes, world.clock.now())).toEqual([1, 1, 2]);
+    await world.licenses.endSession(first.sid, 'viewer');
+    expect(await made.store.counts(scopes, world.clock.now())).toEqual([0, 1, 1]);
+  });
+
+  it('B011 a renewal node is built from zone keys, flags and the record: no key store, no account database', async () => {
+    const made = await install();
+    const { world } = made;
+    const viewer = await world.start(device(0), LIVE);
+    const node = createRenewal({ zones: world.licenses.zoneKeys, flags: () => undefined, record: made.record, policy: world.licenses.policy, clock: world.clock, log: { debug: () => undefined, info: () => undefined, warn: () => undefined, error: () => undefined }, events: () => undefined, metrics: { count: () => undefined, gauge: () => undefined, observe: () => undefined } });
+    await world.clock.advance(20);
+    expect(await renew(node, viewer, liveGroup(world.clock.now()))).toMatchObject({ act: 'extend' });
   });
 });
 
