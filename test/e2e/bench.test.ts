@@ -8,7 +8,7 @@
 import { describe, expect, test } from 'vitest';
 import { benchNames, type BenchReport, runBench, writeSection } from '#cli/commands/bench.ts';
 
-describe.sequential('short forms', () => {
+describe('short forms', () => {
   test.each(benchNames())('%s', async (name) => {
     const report: BenchReport = await runBench(name, { full: false, log: () => undefined });
     expect(report.figures.length).toBeGreaterThan(0);
