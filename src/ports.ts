@@ -12,6 +12,7 @@ import type { AccountId, AssetId, ContentKey, DeviceId, GrantKey, KeyGroup, KeyI
 import type { EndReason } from '#core/license/reasons.ts';
 import type { EnforcementLevel } from '#core/license/renewal-state.ts';
 import type { ConcurrencyMode, PolicyOverride } from '#core/policy/decide-terms.ts';
+import type { AccountHistory } from '#core/policy/account-history.ts';
 import type { AccountRecord } from '#core/policy/enforcement.ts';
 import type { CryptoPeriod, GrantGroup, KeySchedule, Micros, Millis } from '#core/time.ts';
 
@@ -488,6 +489,8 @@ export interface ConcurrencyRecord {
 export type AccountState = {
   readonly account: AccountId;
   readonly record: AccountRecord;
+  /** Recorded events and moves, for operators; absent until something happened. */
+  readonly history?: AccountHistory;
   /** What an operator set for it, and when. */
   readonly override?: PolicyOverride;
   readonly overrideAt?: Micros;

@@ -14,6 +14,7 @@ export const createFigureSource = (metrics: NodeMetrics, sentBytes: () => number
       licenses: metrics.total('sealcast_sessions_started_total') + metrics.total('sealcast_relicenses_total'),
       renewals: metrics.total('sealcast_renewals_total', { act: 'extend' }),
       denials: metrics.total('sealcast_renewals_total', { act: 'end' }),
+      refusals: metrics.total('sealcast_sessions_refused_total'),
       edgeRequests: metrics.total('sealcast_edge_answers_total'),
       edgeBytes: sentBytes(),
       edgeHits: answers('memory') + answers('disk') + answers('shared') + answers('revalidated'),

@@ -130,7 +130,7 @@ export const startPlatform = async (options: PlatformOptions): Promise<Platform>
       : undefined;
     const hosts = [...config.hosts, 'localhost', '127.0.0.1', '[::1]', ...(config.publicUrl === undefined ? [] : [new URL(config.publicUrl).hostname])];
     const operations = config.roles.includes('operations') && actions
-      ? createOperations({ ...stores, clock, random, log, metrics, exposition: () => metrics.render(), metricsPublic: config.metrics.public, allowedHosts: hosts, figures: createFigureSource(metrics, () => sentBytes()), readiness: readinessOf(roles, stores), actions })
+      ? createOperations({ ...stores, clock, random, log, metrics, exposition: () => metrics.render(), metricsPublic: config.metrics.public, allowedHosts: hosts, figures: createFigureSource(metrics, () => sentBytes()), readiness: readinessOf(roles, stores), actions, concurrency: counting.store, emergency: () => counting.record.emergency, load: counting.load, ...(licenseServer && { policy: licenseServer.policy }) })
       : undefined;
     if (operations !== undefined) {
       sink = operations.events;

@@ -22,7 +22,7 @@ export type ActionParts = {
   readonly catalogue: CatalogueStore;
   readonly sessions: SessionStore;
   readonly keyServer: Pick<KeyServer, 'createAsset' | 'keying'>;
-  readonly licenseServer: Pick<LicenseServer, 'endSession' | 'endAccount' | 'revokeDevice'>;
+  readonly licenseServer: Pick<LicenseServer, 'endSession' | 'endAccount' | 'revokeDevice' | 'accounts'>;
   readonly packager?: Pick<Packager, 'endEvent'>;
   readonly addTitle?: OperationsActions['addTitle'];
   readonly schedules: { readonly event: KeySchedule; readonly title: KeySchedule };
@@ -81,6 +81,12 @@ export const createOperatorActions = (parts: ActionParts): OperationsActions => 
     },
     endSession: (session) => licenseServer.endSession(session, 'operator'),
     endAccount: (account) => licenseServer.endAccount(account, 'operator'),
+    async setLevel(account, level, operator) {
+      await licenseServer.accounts.setLevel(account, level, operator);
+    },
+    async setOverride(account, override) {
+      await licenseServer.accounts.setOverride(account, override);
+    },
     revokeDevice: (device) => licenseServer.revokeDevice(device),
   };
 };

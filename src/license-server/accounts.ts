@@ -9,6 +9,7 @@
 import type { AccountId, SessionId } from '#core/ids.ts';
 import { heartbeatAccount } from '#core/license/session-id.ts';
 import type { EnforcementLevel } from '#core/license/renewal-state.ts';
+import { extendHistory } from '#core/policy/account-history.ts';
 import type { PolicyOverride } from '#core/policy/decide-terms.ts';
 import { type AccountEvent, ENFORCEMENT_DEFAULTS, type EnforcementPolicy, type LevelChange, newAccount, observeAccount, relax } from '#core/policy/enforcement.ts';
 import type { Micros, Millis } from '#core/time.ts';
@@ -90,7 +91,7 @@ export const createAccounts = (options: { store: AccountStore; enforcement: Enfo
       for (const event of list) {
         const step = observeAccount(next.record, event, policy);
         made.push(...step.changes);
-        next = { ...next, record: step.account };
+        next = { ...next, record: step.account, history: extendHistory(next.history, event, step.changes) };
       }
       changes = made;
       return next;

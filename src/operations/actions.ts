@@ -7,6 +7,8 @@
  */
 import { SealcastError, isSealcastError } from '#core/errors.ts';
 import type { AccountId, AssetId, DeviceId, SessionId } from '#core/ids.ts';
+import type { EnforcementLevel } from '#core/license/renewal-state.ts';
+import type { PolicyOverride } from '#core/policy/decide-terms.ts';
 import type { AuditStore, CatalogueEntry, Clock, EventSink } from '#ports';
 import { sealAuditEntry } from '#operations/audit.ts';
 import type { Operator } from '#operations/operator-gate.ts';
@@ -26,6 +28,10 @@ export type OperationsActions = {
   readonly endSession: (session: SessionId) => Promise<boolean>;
   /** Ends every live session of the account; answers how many. */
   readonly endAccount: (account: AccountId) => Promise<number>;
+  /** Absent where no licence server runs in this process. */
+  readonly setLevel?: (account: AccountId, level: EnforcementLevel, operator: string) => Promise<void>;
+  /** Undefined removes what was set. */
+  readonly setOverride?: (account: AccountId, override: PolicyOverride | undefined) => Promise<void>;
   /** False if unknown or revoked before. */
   readonly revokeDevice: (device: DeviceId) => Promise<boolean>;
 };
@@ -55,4 +61,4 @@ export const createAudited = (options: { audit: AuditStore; clock: Clock; events
 };
 
 /** An action this process cannot carry out. */
-export const unavailable = (what: string): SealcastError => new SealcastError('not-found', `${what} is not available in this process; ask the one that runs the packager`);
+export const unavailable = (what: string, role: string): SealcastError => new SealcastError('not-found', `${what} is not available in this process; ask the one that runs ${role}`);

@@ -46,29 +46,38 @@ const textOf = async (request: Request): Promise<string> => {
 };
 
 /** What one member of a body must be. */
-export type MemberRule = { readonly required: boolean; readonly rule: string; readonly test: (value: unknown) => boolean };
+export type MemberRule<T> = { readonly required: boolean; readonly rule: string; readonly test: (value: unknown) => value is T };
+type Rules = Readonly<Record<string, MemberRule<unknown>>>;
+/** What `readBody` answers: every member as its rule says, or absent. */
+export type Body<R extends Rules> = { readonly [Name in keyof R]?: R[Name] extends MemberRule<infer T> ? T : never };
 
 /** A member that holds text of `least` to `most` UTF-16 units. */
-export const text = (least: number, most: number, required = true): MemberRule => ({
+export const text = (least: number, most: number, required = true): MemberRule<string> => ({
   required,
   rule: `text of ${least}-${most} characters without control characters`,
-  test: (value) => typeof value === 'string' && value.length >= least && value.length <= most && !/\p{Cc}/u.test(value),
+  test: (value): value is string => typeof value === 'string' && value.length >= least && value.length <= most && !/\p{Cc}/u.test(value),
 });
 /** A member that holds one of `values`. */
-export const oneOf = (values: readonly string[], required = false): MemberRule => ({
+export const oneOf = <const T extends string | number>(values: readonly T[], required = false): MemberRule<T> => ({
   required,
   rule: `one of ${values.join(', ')}`,
-  test: (value) => typeof value === 'string' && values.includes(value),
+  test: (value): value is T => values.includes(value as T),
+});
+/** A member that holds a number of `least` to `most`, whole unless `fraction` is allowed. */
+export const number = (least: number, most: number, unit: string, fraction = false): MemberRule<number> => ({
+  required: false,
+  rule: `a ${fraction ? '' : 'whole '}number of ${unit} from ${least} to ${most}`,
+  test: (value): value is number => typeof value === 'number' && value >= least && value <= most && (fraction || Number.isInteger(value)),
 });
 
 /**
  * Reads a JSON object whose members are exactly those of `rules`. The content type is required: a form of another site cannot send it unasked.
  * An absent body counts as `{}` where nothing is required. Throws `bad-request`, `unsupported-media-type`, `payload-too-large`.
  */
-export const readBody = async <Name extends string>(request: Request, rules: Readonly<Record<Name, MemberRule>>): Promise<Partial<Record<Name, string>>> => {
+export const readBody = async <R extends Rules>(request: Request, rules: R): Promise<Body<R>> => {
   const source = await textOf(request);
-  const entries = Object.entries(rules) as [Name, MemberRule][];
-  if (source === '' && entries.every(([, rule]) => !rule.required)) return {};
+  const entries = Object.entries(rules);
+  if (source === '' && entries.every(([, rule]) => !rule.required)) return {} as Body<R>;
   const type = request.headers.get('content-type') ?? '';
   if (!/^application\/json\s*(;|$)/i.test(type)) throw new SealcastError('unsupported-media-type', `body must be application/json; got ${type === '' ? 'no content type' : 'another type'}`);
   const body = parseStrictObject(source);
@@ -78,5 +87,5 @@ export const readBody = async <Name extends string>(request: Request, rules: Rea
     const value = body[name];
     if (value === undefined ? rule.required : !rule.test(value)) throw new SealcastError('bad-request', `${name} must be ${rule.rule}; got ${value === undefined ? 'nothing' : typeof value}`);
   }
-  return body as Partial<Record<Name, string>>;
+  return body as Body<R>;
 };

@@ -49,8 +49,81 @@ export type SessionView = {
 export type DeviceView = { readonly device: string; readonly account: string; readonly name: string; readonly registeredAt: number; readonly revokedAt?: number };
 /** One line of GET /v1/accounts, counted over the newest 1,000 sessions. */
 export type AccountSummary = { readonly account: string; readonly live: number; readonly sessions: number; readonly lastStartedAt: number };
+/** 1 detection only, 2 light, 3 strict. */
+export type LevelView = 1 | 2 | 3;
+/** A move between levels, with what caused it. */
+export type LevelChangeView = { readonly at: number; readonly from: LevelView; readonly to: LevelView; readonly cause: string; readonly inputs: Readonly<Record<string, number | string>> };
+export type ModeView = 'detection-only' | 'deny-new' | 'terminate-oldest';
+/** POST /v1/accounts/{id}/override; an absent member is not overridden, `{}` removes all. Times in milliseconds. */
+export type OverrideView = { readonly interval?: number; readonly duration?: number; readonly limit?: number; readonly mode?: ModeView };
+/** Where an account stands. */
+export type StandingView = {
+  readonly level: LevelView;
+  /** Absent: nothing has happened to the account yet, it is on the service's own level. */
+  readonly since?: number;
+  readonly override?: OverrideView;
+  readonly overrideAt?: number;
+  /** Moves between levels, newest first. */
+  readonly causes: readonly LevelChangeView[];
+  /** What holds for it now: streams at a time (absent: any number) and what a start over it does. */
+  readonly limit?: number;
+  readonly mode: ModeView;
+};
 /** GET /v1/accounts/{id}: newest sessions first. */
-export type AccountView = { readonly account: string; readonly sessions: readonly SessionView[]; readonly devices: readonly DeviceView[] };
+export type AccountView = { readonly account: string; readonly sessions: readonly SessionView[]; readonly devices: readonly DeviceView[]; readonly standing: StandingView };
+/** POST /v1/accounts/{id}/level. */
+export type SetLevelRequest = { readonly level: LevelView; readonly note?: string };
+
+/** Streams of one account, title or collection at this moment. */
+export type StreamCount = { readonly id: string; readonly streams: number };
+/** GET /v1/operations/concurrency: most streams first, at most 100 of each. */
+export type ConcurrencyView = {
+  readonly at: number;
+  /** `heartbeats`: the concurrency record cannot be reached or there is none, and this process counts what it heard itself. */
+  readonly source: 'record' | 'heartbeats';
+  readonly service: number;
+  /** `limit`: what holds for the account, where it has one. `level` is as its sessions say; absent from heartbeats. */
+  readonly accounts: readonly (StreamCount & { readonly level?: LevelView; readonly limit?: number })[];
+  readonly titles: readonly StreamCount[];
+  readonly collections: readonly StreamCount[];
+};
+/** GET /v1/operations/levels. */
+export type LevelsView = {
+  readonly at: number;
+  /** Accounts per level; those that nothing happened to yet are not among them. */
+  readonly accounts: Readonly<Record<LevelView, number>>;
+  /** Moves of the last 24 hours that this process saw. */
+  readonly flows: readonly { readonly from: LevelView; readonly to: LevelView; readonly count: number }[];
+  /** Newest first, at most 50; `account` is the id where it is known here, else its hash. */
+  readonly latest: readonly { readonly at: number; readonly account: string; readonly from: LevelView; readonly to: LevelView; readonly cause: string }[];
+};
+/** GET /v1/operations/state: what is not normal now, and since when. */
+export type StateView = {
+  readonly at: number;
+  readonly emergency?: { readonly since: number; readonly cause: string; readonly renewals: number };
+  /** `factor` on renewal periods; `sheds`: new sessions are turned away. `since` and `cause` where this process saw it rise. */
+  readonly overload?: { readonly factor: number; readonly sheds: boolean; readonly since?: number; readonly cause?: string };
+  /** The newest alert since this process started. */
+  readonly lastAlert?: { readonly at: number; readonly kind: string; readonly message: string };
+};
+/** POST /v1/policy/what-if: figures to change; what is absent stays as it is in force. */
+export type WhatIfRequest = {
+  readonly licenses?: number;
+  readonly devices?: number;
+  readonly windowSeconds?: number;
+  readonly restartTitles?: number;
+  readonly restartWindowSeconds?: number;
+  readonly lateShare?: number;
+  readonly lateTimes?: number;
+  readonly lateWindowSeconds?: number;
+  readonly relaxAfterSeconds?: number;
+};
+/** Accounts whose recorded events lead to another level under the changed policy. Nothing is changed by asking. */
+export type WhatIfView = {
+  readonly accounts: number;
+  readonly events: number;
+  readonly moved: readonly { readonly account: string; readonly before: LevelView; readonly after: LevelView; readonly changes: readonly LevelChangeView[] }[];
+};
 
 /** One entry of the audit log; `hash` chains it to the entry before. */
 export type AuditView = {

@@ -18,7 +18,7 @@ const RATE_TICKS = 10;
 /**
  * Where figures come from: ever-growing totals, which become rates, and levels of this moment. Cheap: called each second.
  * The overview shows the totals `licenses`, `renewals`, `denials`, `edgeRequests`, `edgeBytes`, `edgeHits` and `edgeMisses`;
- * a panel may show any other. The role adds the level `liveSessions` itself.
+ * a panel may show any other. The role adds the levels `liveSessions` and `accountsLevel1` to `3` itself.
  */
 export type FigureSource = () => { readonly totals: Readonly<Record<string, number>>; readonly levels: Readonly<Record<string, number>> };
 

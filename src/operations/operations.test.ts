@@ -81,6 +81,12 @@ const setUp = (overrides: Partial<OperationsOptions> = {}) => {
       calls.push(`endAccount ${account}`);
       return 2;
     },
+    async setLevel(account, level, operator) {
+      calls.push(`setLevel ${account} ${level} ${operator}`);
+    },
+    async setOverride(account, override) {
+      calls.push(`setOverride ${account} ${JSON.stringify(override) ?? 'none'}`);
+    },
     revokeDevice: (device) => stores.devices.revoke(device, clock.now()),
   };
   const operations = createOperations({
@@ -134,6 +140,12 @@ const ENDPOINTS: readonly (readonly [method: string, path: string, body: unknown
   ['GET', '/v1/operations/sessions?live=true', undefined, 'view', 200],
   ['POST', `/v1/sessions/${SESSION}/end`, {}, 'operate', 200],
   ['POST', `/v1/devices/${DEVICE}/revoke`, {}, 'operate', 200],
+  ['GET', '/v1/operations/concurrency', undefined, 'view', 200],
+  ['GET', '/v1/operations/levels', undefined, 'view', 200],
+  ['GET', '/v1/operations/state', undefined, 'view', 200],
+  ['POST', '/v1/policy/what-if', { licenses: 3 }, 'view', 200],
+  ['POST', `/v1/accounts/${encodeURIComponent(ACCOUNT)}/level`, { level: 3 }, 'operate', 200],
+  ['POST', `/v1/accounts/${encodeURIComponent(ACCOUNT)}/override`, { limit: 3, mode: 'deny-new' }, 'operate', 200],
   ['GET', '/v1/audit', undefined, 'view', 200],
   ['GET', '/v1/operations/stream', undefined, 'view', 200],
   ['GET', '/v1/operations/summary', undefined, 'view', 200],

@@ -14,7 +14,10 @@ import { runChecks } from '#operations/health.ts';
 import { isAllowedHost } from '#operations/hosts.ts';
 import { createOperatorGate } from '#operations/operator-gate.ts';
 import type { OperationsOptions } from '#operations/options.ts';
-import { type Route, findRoute, operatorRoutes } from '#operations/routes.ts';
+import { createConditions } from '#operations/conditions.ts';
+import { policyRoutes } from '#operations/policy-routes.ts';
+import { type Route, findRoute } from '#operations/route.ts';
+import { operatorRoutes } from '#operations/routes.ts';
 import { createFeedStreams } from '#operations/stream.ts';
 import { liveHeartbeats } from '#operations/views.ts';
 
@@ -48,13 +51,14 @@ export const createOperations = (options: OperationsOptions): Operations => {
     log,
     figures: options.figures,
     async slow() {
-      const [live, ready] = await Promise.all([liveHeartbeats(options.heartbeats, undefined, clock.now()), runChecks(readiness, clock)]);
-      return { levels: { liveSessions: live.size }, ready };
+      const [live, ready, onLevel] = await Promise.all([liveHeartbeats(options.heartbeats, undefined, clock.now()), runChecks(readiness, clock), options.accounts.levels()]);
+      return { levels: { liveSessions: live.size, accountsLevel1: onLevel[1], accountsLevel2: onLevel[2], accountsLevel3: onLevel[3] }, ready };
     },
   });
   const streams = createFeedStreams(feed);
   const audited = createAudited({ audit: options.audit, clock, events: feed.events });
-  const routes = operatorRoutes({ ...options, feed, streams, audited, startedAt: clock.now() });
+  const context = { ...options, feed, streams, audited, startedAt: clock.now() };
+  const routes = [...operatorRoutes(context), ...policyRoutes(context, createConditions(feed))];
 
   const admit = async (request: Request, role: OperatorRole, address: string): ReturnType<typeof gate.admit> => {
     const answer = await gate.admit(request, role, address);

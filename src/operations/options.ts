@@ -4,7 +4,8 @@
  *
  * Invariant: types only; whatever has a default says so.
  */
-import type { AuditStore, CatalogueStore, Clock, DeviceStore, HeartbeatStore, Log, Metrics, OperatorStore, Random, SessionStore } from '#ports';
+import type { PolicyVersion } from '#core/license/decide.ts';
+import type { AccountStore, AuditStore, CatalogueStore, Clock, ConcurrencyRecord, ConcurrencyStore, DeviceStore, HeartbeatStore, Log, Metrics, OperatorStore, Random, SessionStore } from '#ports';
 import type { OperationsActions } from '#operations/actions.ts';
 import type { FigureSource } from '#operations/feed.ts';
 import type { ReadinessCheck } from '#operations/health.ts';
@@ -18,6 +19,16 @@ export type OperationsOptions = {
   readonly sessions: SessionStore;
   readonly heartbeats: HeartbeatStore;
   readonly devices: DeviceStore;
+  /** Enforcement levels; what is set is set by `actions`. */
+  readonly accounts: Pick<AccountStore, 'get' | 'list' | 'levels'>;
+  /** Who counts where; absent: heartbeats are counted instead. */
+  readonly concurrency?: Pick<ConcurrencyStore, 'live'>;
+  /** Whether the record of it can be reached. */
+  readonly emergency?: () => ConcurrencyRecord['emergency'];
+  /** Overload of this process. */
+  readonly load?: () => { readonly factor: number; readonly sheds: boolean };
+  /** The terms in force; default: the service's defaults. */
+  readonly policy?: PolicyVersion;
   readonly clock: Clock;
   readonly random: Random;
   readonly log: Log;

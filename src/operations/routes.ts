@@ -5,27 +5,14 @@
  * Invariant: every step that changes something runs inside `audited`, and needs at least role `operate`.
  */
 import { SealcastError } from '#core/errors.ts';
-import { type AssetId, accountId, assetId, deviceId, sessionId } from '#core/ids.ts';
-import type { Micros } from '#core/time.ts';
-import type { OperatorRole } from '#ports';
-import { type Audited, type NewAsset, unavailable } from '#operations/actions.ts';
+import { type AccountId, type AssetId, accountId, assetId, deviceId, sessionId } from '#core/ids.ts';
+import { type NewAsset, unavailable } from '#operations/actions.ts';
 import { json, oneOf, readBody, text } from '#operations/answers.ts';
-import type { AuditPage, Summary } from '#operations/api.ts';
+import type { AccountView, AuditPage, Summary } from '#operations/api.ts';
 import { surveyAudit } from '#operations/audit.ts';
-import type { Feed } from '#operations/feed.ts';
-import type { Operator } from '#operations/operator-gate.ts';
-import type { OperationsOptions } from '#operations/options.ts';
-import type { FeedStreams } from '#operations/stream.ts';
+import { operate, type Route, route, type RouteContext, view } from '#operations/route.ts';
+import { accountNames, hashOf, standingView } from '#operations/standing.ts';
 import { accountSummaries, assetView, deviceView, liveHeartbeats, sessionView } from '#operations/views.ts';
-
-/** One admitted request, as a step sees it. */
-export type Call = { readonly request: Request; readonly operator: Operator; /** The decoded `{id}` of the path, '' where it has none. */ readonly id: string; readonly query: URLSearchParams };
-type Step = { readonly role: OperatorRole; readonly run: (call: Call) => Promise<Response> };
-/** One path with its methods. `idOf` throws `bad-request` for broken percent-encoding. */
-export type Route = { readonly path: string; readonly steps: Readonly<Record<string, Step>>; readonly matches: (path: string) => boolean; readonly idOf: (path: string) => string };
-
-/** What the steps work with. */
-export type RouteContext = OperationsOptions & { readonly feed: Feed; readonly streams: FeedStreams; readonly audited: Audited; readonly startedAt: Micros };
 
 /** Sessions looked at for lists; older ones are in the audit log and the store. */
 const SESSION_LIST = 1000;
@@ -33,25 +20,8 @@ const AUDIT_PAGE = 100;
 /** Above every sequence number. */
 const LATEST = 999_999_999_999;
 
-const route = (path: string, steps: Readonly<Record<string, Step>>): Route => {
-  const pattern = new RegExp(`^${path.replace('{id}', '([^/]+)')}$`);
-  return {
-    path,
-    steps,
-    matches: (actual) => pattern.test(actual),
-    idOf(actual) {
-      try {
-        return decodeURIComponent(pattern.exec(actual)?.[1] ?? '');
-      } catch {
-        throw new SealcastError('bad-request', 'path is not valid percent-encoded UTF-8');
-      }
-    },
-  };
-};
-
-/** The route of a path, whatever the method. */
-export const findRoute = (routes: readonly Route[], path: string): Route | undefined => routes.find((candidate) => candidate.matches(path));
-
+/** base64url of SHA-256. */
+const HASH = /^[A-Za-z0-9_-]{43}$/;
 const NOTE = { note: text(0, 200, false) };
 const ASSET_RULES = { asset: text(1, 40), name: text(1, 120), scheme: oneOf(['cenc', 'cbcs']), clearKey: oneOf(['off', 'detect']) };
 const TITLE_RULES = { ...ASSET_RULES, source: text(1, 2000) };
@@ -73,7 +43,7 @@ const wholeNumber = (query: URLSearchParams, name: string, fallback: number, mos
 
 /** The whole table; steps throw SealcastErrors, which the handler turns into problem documents. */
 export const operatorRoutes = (context: RouteContext): readonly Route[] => {
-  const { catalogue, sessions, heartbeats, devices, audit, clock, actions, audited, feed, streams, startedAt } = context;
+  const { catalogue, sessions, heartbeats, devices, accounts, policy, audit, clock, actions, audited, feed, streams, startedAt } = context;
 
   const liveByAsset = async (): Promise<ReadonlyMap<string, number>> => {
     const counts = new Map<string, number>();
@@ -90,8 +60,10 @@ export const operatorRoutes = (context: RouteContext): readonly Route[] => {
     if (entry?.kind !== kind) throw new SealcastError('not-found', `no ${kind} of this id`);
     return json(assetView(entry, (await liveByAsset()).get(asset) ?? 0));
   };
-  const view = (run: Step['run']): Step => ({ role: 'view', run });
-  const operate = (run: Step['run']): Step => ({ role: 'operate', run });
+
+  /** Events name accounts by their hash; whoever follows one wants the account itself. */
+  const namedAccount = async (account: AccountId): Promise<AccountId> =>
+    HASH.test(account) ? (accountNames(await sessions.list({ limit: SESSION_LIST })).get(account) ?? account) : account;
 
   return [
     route('/v1/events', {
@@ -116,7 +88,7 @@ export const operatorRoutes = (context: RouteContext): readonly Route[] => {
       GET: view(() => listAssets('title')),
       POST: operate(async ({ request, operator }) => {
         const { addTitle } = actions;
-        if (addTitle === undefined) throw unavailable('adding titles');
+        if (addTitle === undefined) throw unavailable('adding titles', 'the packager');
         const body = await readBody(request, TITLE_RULES);
         const title = { ...newAsset(body), source: body.source ?? '' };
         const entry = await audited(operator, 'title.add', title.asset, { name: title.name, scheme: title.scheme }, () => addTitle(title));
@@ -132,10 +104,16 @@ export const operatorRoutes = (context: RouteContext): readonly Route[] => {
     }),
     route('/v1/accounts/{id}', {
       GET: view(async ({ id }) => {
-        const account = accountId(id);
-        const [records, live, known] = await Promise.all([sessions.list({ account, limit: SESSION_LIST }), liveHeartbeats(heartbeats, account, clock.now()), devices.listByAccount(account)]);
-        if (records.length === 0 && known.length === 0) throw new SealcastError('not-found', 'nothing is known of this account');
-        return json({ account, sessions: records.map((record) => sessionView(record, live)), devices: known.map(deviceView) });
+        const account = await namedAccount(accountId(id));
+        const [records, live, known, state] = await Promise.all([
+          sessions.list({ account, limit: SESSION_LIST }),
+          liveHeartbeats(heartbeats, account, clock.now()),
+          devices.listByAccount(account),
+          accounts.get(hashOf(account)).then(async (found) => found ?? (HASH.test(account) ? accounts.get(account) : undefined)),
+        ]);
+        if (records.length === 0 && known.length === 0 && state === undefined) throw new SealcastError('not-found', 'nothing is known of this account');
+        const answer: AccountView = { account, sessions: records.map((record) => sessionView(record, live)), devices: known.map(deviceView), standing: standingView(state, policy, clock.now()) };
+        return json(answer);
       }),
     }),
     route('/v1/accounts/{id}/end', {

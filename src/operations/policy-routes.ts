@@ -1,0 +1,109 @@
+// SPDX-License-Identifier: Apache-2.0
+/**
+ * The operator endpoints of concurrency and enforcement levels, as lines of the same table as `routes.ts`.
+ *
+ * Checklist B064, B065, B069, B070. Invariant: whatever changes an account is audited and needs role `operate`; asking
+ * "what if" changes nothing and needs only `view`.
+ */
+import { SealcastError } from '#core/errors.ts';
+import { type AccountId, accountId } from '#core/ids.ts';
+import { DEFAULT_POLICY } from '#core/license/decide.ts';
+import { ENFORCEMENT_DEFAULTS } from '#core/policy/enforcement.ts';
+import { unavailable } from '#operations/actions.ts';
+import { json, number, oneOf, readBody, text } from '#operations/answers.ts';
+import type { LevelsView, StandingView, StateView } from '#operations/api.ts';
+import { concurrencyView } from '#operations/concurrency.ts';
+import type { Conditions } from '#operations/conditions.ts';
+import { operate, type Route, route, type RouteContext, view } from '#operations/route.ts';
+import { accountNames, answerWhatIf, hashOf, standingView } from '#operations/standing.ts';
+
+/** Sessions whose accounts are known by name. */
+const NAMED = 1000;
+const WEEK_MILLIS = 7 * 24 * 3600 * 1000;
+const YEAR_SECONDS = 366 * 24 * 3600;
+
+const LEVEL_RULES = { level: oneOf([1, 2, 3], true), note: text(0, 200, false) };
+const OVERRIDE_RULES = {
+  interval: number(100, WEEK_MILLIS, 'milliseconds'),
+  duration: number(101, WEEK_MILLIS, 'milliseconds'),
+  limit: number(0, 100_000, 'streams'),
+  mode: oneOf(['detection-only', 'deny-new', 'terminate-oldest']),
+  note: text(0, 200, false),
+};
+const WHAT_IF_RULES = {
+  licenses: number(1, 1000, 'licences'),
+  devices: number(1, 1000, 'devices'),
+  windowSeconds: number(1, YEAR_SECONDS, 'seconds'),
+  restartTitles: number(1, 1000, 'titles'),
+  restartWindowSeconds: number(1, YEAR_SECONDS, 'seconds'),
+  lateShare: number(0.01, 1, 'parts of a licence', true),
+  lateTimes: number(1, 1000, 'renewals'),
+  lateWindowSeconds: number(1, YEAR_SECONDS, 'seconds'),
+  relaxAfterSeconds: number(1, YEAR_SECONDS, 'seconds'),
+};
+
+/** These routes, on the role's own stores and actions. */
+export const policyRoutes = (context: RouteContext, conditions: Conditions): readonly Route[] => {
+  const { accounts, concurrency, emergency = () => undefined, load = () => ({ factor: 1, sheds: false }), heartbeats, sessions, policy = DEFAULT_POLICY, clock, actions, audited } = context;
+
+  const names = async (): Promise<ReadonlyMap<string, AccountId>> => accountNames(await sessions.list({ limit: NAMED }));
+  const standing = async (account: AccountId): Promise<StandingView> => standingView(await accounts.get(hashOf(account)), policy, clock.now());
+
+  return [
+    route('/v1/operations/concurrency', {
+      GET: view(async () => {
+        const limitOf = async (hash: AccountId): Promise<number | undefined> => (await accounts.get(hash))?.override?.limit ?? policy.limit;
+        return json(await concurrencyView({ record: concurrency, cutOff: () => emergency() !== undefined, heartbeats, names: await names(), limitOf, clock }));
+      }),
+    }),
+    route('/v1/operations/levels', {
+      GET: view(async () => {
+        const [counts, known] = await Promise.all([accounts.levels(), names()]);
+        const at = clock.now();
+        const levels: LevelsView = { at, accounts: counts, flows: conditions.flows(at), latest: conditions.latest().map((move) => ({ ...move, account: known.get(move.account) ?? move.account })) };
+        return json(levels);
+      }),
+    }),
+    route('/v1/operations/state', {
+      GET: view(() => {
+        const [cut, busy, alert] = [emergency(), load(), conditions.lastAlert()];
+        const state: StateView = {
+          at: clock.now(),
+          ...(cut !== undefined && { emergency: { since: cut.since, cause: cut.cause, renewals: cut.renewals } }),
+          ...((busy.factor > 1 || busy.sheds) && { overload: { factor: busy.factor, sheds: busy.sheds, ...conditions.overload() } }),
+          ...(alert !== undefined && { lastAlert: { at: alert.at, kind: alert.kind, message: alert.message } }),
+        };
+        return Promise.resolve(json(state));
+      }),
+    }),
+    route('/v1/accounts/{id}/level', {
+      POST: operate(async ({ request, operator, id }) => {
+        const account = accountId(id);
+        const { setLevel } = actions;
+        if (setLevel === undefined) throw unavailable('setting levels', 'the licence server');
+        const { level = 1, note = '' } = await readBody(request, LEVEL_RULES);
+        await audited(operator, 'account.level', account, { level, note }, () => setLevel(account, level, operator.name));
+        return json({ account, standing: await standing(account) });
+      }),
+    }),
+    route('/v1/accounts/{id}/override', {
+      POST: operate(async ({ request, operator, id }) => {
+        const account = accountId(id);
+        const { setOverride } = actions;
+        if (setOverride === undefined) throw unavailable('setting overrides', 'the licence server');
+        const { note = '', ...override } = await readBody(request, OVERRIDE_RULES);
+        const { interval, duration } = override;
+        if (interval !== undefined && duration !== undefined && duration <= interval) throw new SealcastError('bad-request', 'duration must be longer than interval, or playback stops between renewals');
+        const empty = Object.keys(override).length === 0;
+        await audited(operator, 'account.override', account, { ...override, ...(empty && { removed: true }), note }, () => setOverride(account, empty ? undefined : override));
+        return json({ account, standing: await standing(account) });
+      }),
+    }),
+    route('/v1/policy/what-if', {
+      POST: view(async ({ request }) => {
+        const asked = await readBody(request, WHAT_IF_RULES);
+        return json(await answerWhatIf(accounts, await names(), policy.enforcement ?? ENFORCEMENT_DEFAULTS, asked, clock.now()));
+      }),
+    }),
+  ];
+};
