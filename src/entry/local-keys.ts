@@ -14,7 +14,7 @@ import { isSealcastError, SealcastError } from '#core/errors.ts';
 import type { AssetId, ProtectionScheme } from '#core/ids.ts';
 import type { KeySchedule, Micros } from '#core/time.ts';
 import { createKeyServer } from '#key-server/index.ts';
-import type { ContentKeySource, Log } from '#ports';
+import type { AssetMarking, ContentKeySource, Log } from '#ports';
 import type { Config } from './config/index.ts';
 
 const silent: Log = { debug: () => undefined, info: () => undefined, warn: () => undefined, error: () => undefined };
@@ -22,8 +22,8 @@ const silent: Log = { debug: () => undefined, info: () => undefined, warn: () =>
 /** Keys of one title, made in the data folder if it has none. */
 export type LocalTitle = {
   readonly source: ContentKeySource;
-  /** Lists the title as ready, so that licences can be had for it. */
-  register(name: string, duration: Micros): Promise<void>;
+  /** Lists the title as ready, so that licences can be had for it; `marking`: so that edges choose among its variants. */
+  register(name: string, duration: Micros, marking?: AssetMarking): Promise<void>;
   close(): void;
 };
 
@@ -47,9 +47,13 @@ export const openLocalTitle = async (options: { config: Config; asset: AssetId; 
     }
     return {
       source: keyServer,
-      async register(name, duration) {
-        const entry = { asset, kind: 'title', name, state: 'ready', createdAt: systemClock.now(), duration, clearKey: 'off' } as const;
-        if (!(await stores.catalogue.create(entry))) await stores.catalogue.update({ ...((await stores.catalogue.get(asset)) ?? entry), state: 'ready', duration });
+      async register(name, duration, marking) {
+        const marked = marking === undefined ? {} : { marking };
+        const entry = { asset, kind: 'title', name, state: 'ready', createdAt: systemClock.now(), duration, clearKey: 'off', ...marked } as const;
+        if (await stores.catalogue.create(entry)) return;
+        // Packed anew without variants it is not marked any more.
+        const { marking: _before, ...known } = (await stores.catalogue.get(asset)) ?? entry;
+        await stores.catalogue.update({ ...known, state: 'ready', duration, ...marked });
       },
       close: () => stores.close(),
     };

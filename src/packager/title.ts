@@ -20,6 +20,7 @@ import { createKeyRing } from './key-ring.ts';
 import { createChunkProtection, noProtection } from './protection.ts';
 import type { ChunkProtection } from './protection.ts';
 import type { SourceTrack } from './source-track.ts';
+import { equaliseSizes } from './equal-size.ts';
 import { planTitle, variantName } from './title-plan.ts';
 import type { PlannedText, PlannedTrack, TitlePlan } from './title-plan.ts';
 import { packTrack, SparseKeyFrames } from './title-track.ts';
@@ -52,6 +53,8 @@ export type PackTitleOptions = {
   readonly heights?: readonly number[];
   /** Makes a variant of all video for each pattern; edges choose among them per viewer and segment. */
   readonly variants?: Patterns;
+  /** Pads the variants of a segment to one length. Default false: sizes differ by what the coder made of the marks. */
+  readonly equalSize?: boolean;
   /** Called after every chunk. `total` is unknown for some containers. */
   readonly onProgress?: (progress: { readonly done: Micros; readonly total: Micros | undefined; readonly bytes: number }) => void;
   readonly signal?: AbortSignal;
@@ -204,6 +207,7 @@ const packPlan = async (options: PackTitleOptions, plan: TitlePlan, guard: Guard
     await Promise.allSettled(packing);
     throw options.signal?.aborted === true ? new SealcastError('shutting-down', 'packing was stopped') : error;
   }
+  if (options.equalSize === true) packed = await equalised(options, packed, at);
   const texts = await packTexts(options, plan.text, at);
   const duration = Math.max(
     ...packed.map((item) => Math.round(((Number(item.start) + item.durations.reduce((sum, value) => sum + value, 0)) * 1_000_000) / item.timescale)),
@@ -228,6 +232,17 @@ const packPlan = async (options: PackTitleOptions, plan: TitlePlan, guard: Guard
     ],
     bytes: packed.reduce((sum, item) => sum + item.bytes, 0),
   };
+};
+
+/** The tracks with all variants of a segment equally long. */
+const equalised = async ({ store }: PackTitleOptions, packed: readonly MergedTrack[], at: (path: string) => string): Promise<readonly MergedTrack[]> => {
+  const tracks: MergedTrack[] = [];
+  for (const item of packed) {
+    const { variants } = item;
+    const names = Array.from({ length: variants ?? 0 }, (_, index) => variantName(index));
+    tracks.push(variants === undefined ? item : { ...item, bytes: variants * (await equaliseSizes({ store, folder: at(item.track.id), variants: names, segments: item.durations.length })) });
+  }
+  return tracks;
 };
 
 /** Subtitles stay one file. hls.js and Shaka map their cue times by this header line; zero is the title's start. */

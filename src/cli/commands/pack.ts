@@ -20,7 +20,7 @@ import { decodeHex, encodeHex } from '#core/bytes/hex.ts';
 import { assetId, isAssetId } from '#core/ids.ts';
 import type { AssetId, ContentKey, KeyGroup, KeyId, ProtectionScheme } from '#core/ids.ts';
 import { groupOf, microsFromSeconds, secondsFromMicros } from '#core/time.ts';
-import type { CryptoPeriod, KeySchedule } from '#core/time.ts';
+import type { CryptoPeriod, KeySchedule, Micros } from '#core/time.ts';
 import { packTitle } from '#packager/index.ts';
 import type { PackedTitle, TitleKeys } from '#packager/index.ts';
 import { loadConfig, type Config } from '#entry/config/index.ts';
@@ -28,7 +28,7 @@ import { openLocalTitle } from '#entry/local-keys.ts';
 import { openLocalTracing } from '#entry/tracing.ts';
 import { startSchedule } from '#core/watermark/index.ts';
 import type { Patterns } from '#core/picture/index.ts';
-import type { ContentKeySource, Log, PeriodKey } from '#ports';
+import type { AssetMarking, ContentKeySource, Log, PeriodKey } from '#ports';
 import { EXIT, type ExitCode, jsonArg, numberOption, printJson, say, usageError } from '../command.ts';
 
 /** What `pack` does, for callers that bring their own keys. */
@@ -41,6 +41,8 @@ export type PackOptions = {
   readonly segment: number;
   /** Marks of the variants to make. */
   readonly variants?: Patterns;
+  /** Pad the variants of a segment to one length. */
+  readonly equalSize?: boolean;
   readonly onProgress?: (fraction: number | undefined) => void;
   readonly log?: Log;
 };
@@ -63,7 +65,7 @@ export const packFile = async (options: PackOptions): Promise<PackedTitle> => {
     clock: systemClock,
     log: options.log ?? silent,
     segmentDuration: microsFromSeconds(options.segment),
-    ...(options.variants === undefined ? {} : { variants: options.variants }),
+    ...(options.variants === undefined ? {} : { variants: options.variants, equalSize: options.equalSize === true }),
     onProgress: ({ done, total }) => options.onProgress?.(total === undefined ? undefined : Math.min(1, done / total)),
   });
 };
@@ -150,6 +152,13 @@ const packVariants = async (options: Omit<PackOptions, 'variants'>, alphabet: nu
   }
 };
 
+/** What edges need to choose among the variants. */
+const markingOf = (packed: PackedTitle, alphabet: number, segment: Micros): AssetMarking => {
+  const marked = packed.tracks.filter((track) => track.variants !== undefined);
+  const schedule = startSchedule({ alphabet, viewers: PLANNED_VIEWERS });
+  return { sequencing: true, representations: marked.map(({ id }) => id), names: 'letters', pace: 'number', alphabet, book: 'aligned', schedule, segment, segments: Math.max(...marked.map(({ segments }) => segments)) };
+};
+
 const progressLine = (quiet: boolean): ((fraction: number | undefined) => void) => {
   let shown = -1;
   return (fraction) => {
@@ -169,6 +178,7 @@ const args: {
   readonly period: Text & { readonly default: string };
   readonly key: Text;
   readonly variants: Text;
+  readonly 'equal-size': { readonly type: 'boolean'; readonly description: string; readonly default: false };
   readonly title: Text;
   readonly config: Text;
   readonly data: Text;
@@ -181,6 +191,7 @@ const args: {
   period: { type: 'string', default: '30', valueHint: 'SECONDS', description: 'crypto period: a new content key this often (not with --key)' },
   key: { type: 'string', valueHint: 'KIDHEX:KEYHEX', description: 'one fixed key for the whole title' },
   variants: { type: 'string', valueHint: 'M', description: 'make M marked variants (2-5) of the video, so that a leaked copy can be traced' },
+  'equal-size': { type: 'boolean', default: false, description: 'pad the variants of a segment to one length, so that sizes tell nothing' },
   title: { type: 'string', valueHint: 'ID', description: 'title of the platform whose keys are used; made if it is new' },
   config: { type: 'string', valueHint: 'FILE', description: 'configuration of the platform, for --title and --variants' },
   data: { type: 'string', valueHint: 'DIR', description: 'data folder of the platform, for --title and --variants (default ./sealcast-data)' },
@@ -207,12 +218,12 @@ const command: CommandDef<typeof args> = defineCommand({
     const keys: TitleKeys =
       own !== undefined ? { kind: 'source', source: own.source } : random !== undefined ? { kind: 'source', source: random } : scheme === 'none' || given.key === undefined ? { kind: 'none' } : fixedKey(given.key, scheme);
     const began = performance.now();
-    const options: PackOptions = { input: given.input, output: given.output, asset, keys, segment, onProgress: progressLine(given.json) };
+    const options: PackOptions = { input: given.input, output: given.output, asset, keys, segment, equalSize: given['equal-size'], onProgress: progressLine(given.json) };
     const packed = await (variants === undefined ? packFile(options) : packVariants(options, variants, config())).catch((error: unknown) => {
       own?.close();
       throw error;
     });
-    await own?.register(basename(given.input), packed.duration);
+    await own?.register(basename(given.input), packed.duration, variants === undefined ? undefined : markingOf(packed, variants, microsFromSeconds(segment)));
     own?.close();
     const seconds = (performance.now() - began) / 1000;
     if (process.stderr.isTTY && !given.json) process.stderr.write('\r');
