@@ -12,7 +12,8 @@ import { createSliceDataParser } from '#core/avc/slice-data/slice-data.ts';
 import type { SliceData } from '#core/avc/slice-data/slice-data.ts';
 import { unescapeNal } from '#core/avc/nal.ts';
 import { SerialCabac } from '../vectors/serial-cabac.ts';
-import { decodeStrictly, eachSlice, escapeNal, naturalStreams, PARSED, streamOf, UNPARSED } from './slice-streams.ts';
+import { escapeNal } from '../vectors/escape-nal.ts';
+import { decodeStrictly, eachSlice, naturalStreams, PARSED, streamOf, UNPARSED } from './slice-streams.ts';
 
 const streams: readonly (readonly [name: string, options: readonly string[]])[] = [...Object.entries(PARSED), ...naturalStreams()];
 

@@ -8,7 +8,8 @@ import { startContexts } from '#core/avc/slice-data/cabac-contexts.ts';
 import { LPS_RANGE, NEXT_LPS, NEXT_MPS } from '#core/avc/slice-data/cabac-states.ts';
 import { createSliceDataParser } from '#core/avc/slice-data/slice-data.ts';
 import { LUMA_DC } from '#core/avc/slice-data/sites.ts';
-import { decodeStrictly, eachSlice, escapeNal } from './slice-streams.ts';
+import { escapeNal } from '../vectors/escape-nal.ts';
+import { decodeStrictly, eachSlice } from './slice-streams.ts';
 
 const u = (value: number, width: number): string => value.toString(2).padStart(width, '0');
 const ue = (value: number): string => {

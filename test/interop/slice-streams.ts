@@ -119,20 +119,3 @@ export const decodeStrictly = (stream: Uint8Array, pixelFormat: string): Buffer 
     rmSync(folder, { recursive: true, force: true });
   }
 };
-
-/** A NAL unit with emulation prevention from its header byte and payload (clause 7.4.1). */
-export const escapeNal = (header: number, payload: Uint8Array): Uint8Array => {
-  const out = new Uint8Array(1 + Math.ceil(payload.length * 1.5) + 1);
-  out[0] = header;
-  let at = 1;
-  let zeros = 0;
-  for (const byte of payload) {
-    if (zeros >= 2 && byte <= 3) {
-      out[at++] = 3;
-      zeros = 0;
-    }
-    out[at++] = byte;
-    zeros = byte === 0 ? zeros + 1 : 0;
-  }
-  return out.subarray(0, at);
-};
