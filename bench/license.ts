@@ -53,13 +53,13 @@ const rounds = async (count: number, ours: () => Promise<Measured>, bare: () => 
 const middle = (pairs: readonly Pair[], of: (pair: Pair) => number): number => median(pairs.map(of));
 
 const measureRenewals = async (installation: Installation, bare: BareServer, load: Load, { full, log }: Options, judge: Judge): Promise<{ cpu: number; perSecond: number }> => {
-  const [count, millis, warmUp] = full ? [9, 3000, 4000] : [5, 600, 1200];
+  const [count, millis, warmUp] = full ? [9, 2000, 6000] : [5, 500, 2000];
   const sizes = await answerSizes(installation);
   judge('renewal-request', sizes.request, 'B', 'an asset id of 40 characters, the longest', '<= 256 B', sizes.request <= 256, 'the state grew');
   judge('renewal-answer-level-3', sizes.answers[3], 'B', 'largest of 512, at every place of the unlock tree, groups of 30 s', '<= 256 B', sizes.answers[3] <= 256, 'more nodes than planned');
   judge('renewal-answer-levels-1-2', Math.max(sizes.answers[1], sizes.answers[2]), 'B', 'largest of 1,024, half of them after a missed renewal', '<= 512 B', Math.max(sizes.answers[1], sizes.answers[2]) <= 512, 'more nodes than planned');
 
-  const pool = renewalPool(installation, full ? 20_000 : 5_000);
+  const pool = renewalPool(installation, full ? 20_000 : 4_000);
   const request = `${post('/v1/renew', 'application/json', Buffer.from(jsonOf(pool.bodyBytes))).toString()}`;
   bare.answerBytes = sizes.typicalAnswer;
   await load.order({ pool: pool.requests });
@@ -84,7 +84,7 @@ const measureRenewals = async (installation: Installation, bare: BareServer, loa
 };
 
 const measureStarts = async (installation: Installation, bare: BareServer, load: Load, { full, log }: Options, judge: Judge): Promise<{ cpu: number; perSecond: number }> => {
-  const [count, starts] = full ? [7, 1200] : [5, 160];
+  const [count, starts] = full ? [7, 500] : [5, 120];
   const starter = await createStarter(installation.url, installation.backend);
   const devices: readonly BenchDevice[] = await Promise.all(Array.from({ length: DEVICES }, makeDevice));
   const body = (index: number): Promise<string> => starter.body(devices[index % DEVICES] as BenchDevice);
@@ -107,7 +107,7 @@ const measureStarts = async (installation: Installation, bare: BareServer, load:
   const crypto: number[] = [];
   const alone = (): void => {
     const before = process.cpuUsage();
-    const times = full ? 600 : 120;
+    const times = full ? 400 : 100;
     for (let n = 0; n < times; n++) issue();
     const used = process.cpuUsage(before);
     crypto.push((used.user + used.system) / times);

@@ -12,6 +12,7 @@ import { nodeKeyWrapper } from '#adapters/node/key-wrap.ts';
 import { nodeLadderHash } from '#adapters/node/ladder-hash.ts';
 import { createMetrics } from '#adapters/node/metrics.ts';
 import { systemRandom } from '#adapters/node/random.ts';
+import { nodeSealTo } from '#adapters/node/seal.ts';
 import { createSecretBox } from '#adapters/node/secret-box.ts';
 import { type AssetId, assetId } from '#core/ids.ts';
 import { renewalKey, sessionKey, stateKey } from '#core/keys/ladder.ts';
@@ -68,6 +69,7 @@ export const startInstallation = async (schedule: KeySchedule = SCHEDULE): Promi
     box,
     wrapper: nodeKeyWrapper,
     hash: nodeLadderHash,
+    sealTo: nodeSealTo,
     respond: bufferedResponse,
     entitlementKeys: [{ kid: 'shop', alg: 'ES256', key: { ...shop.publicJwk } }],
     ...common,

@@ -51,8 +51,6 @@ const run = async (order: CrowdOrder): Promise<CrowdResult> => {
   const failed = (kind: string): void => void (failures[kind] = (failures[kind] ?? 0) + 1);
   const latencies: number[] = [];
   const startLatencies: number[] = [];
-  const begun = performance.now();
-  const over = begun + order.millis;
   let renewals = 0;
   let underWay = 0;
 
@@ -68,6 +66,11 @@ const run = async (order: CrowdOrder): Promise<CrowdResult> => {
       sent.end(body);
     });
 
+  const starter = await createStarter(url, order.backend);
+  const devices = await Promise.all(Array.from({ length: 16 }, makeDevice));
+  const licenseKey = await importVerifyKey(order.licenseKey);
+  const begun = performance.now();
+  const over = begun + order.millis;
   const viewers = order.sessions.map(({ renewalKey, state }, index): Viewer => ({ renewalKey, state, due: begun + (interval * (index + 1)) / order.sessions.length, gone: false, opened: Number.POSITIVE_INFINITY }));
 
   const renew = async (viewer: Viewer): Promise<void> => {
@@ -87,9 +90,6 @@ const run = async (order: CrowdOrder): Promise<CrowdResult> => {
     viewer.due = due + answer.after;
   };
 
-  const starter = await createStarter(url, order.backend);
-  const devices = await Promise.all(Array.from({ length: 16 }, makeDevice));
-  const licenseKey = await importVerifyKey(order.licenseKey);
   let came = 0;
   /** One leaves, one comes. */
   const replace = async (): Promise<void> => {

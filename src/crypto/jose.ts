@@ -76,6 +76,9 @@ export const thumbprint = async ({ crv, kty, x, y }: PublicJwk): Promise<DeviceI
 /** The thumbprint's 32 bytes, as the key ladder takes them. */
 export const thumbprintBytes = (id: DeviceId): Uint8Array => decodeBase64url(id);
 
+/** What seals a licence: `sealTo`, or a faster one of the same format. */
+export type SealTo = (recipient: PublicJwk, plain: string) => string | Promise<string>;
+
 /** Compact JWE, ECDH-ES with A256GCM, to a public P-256 key. `plain` holds secrets: only the recipient can read it. */
 export const sealTo = async (recipient: PublicJwk, plain: string): Promise<string> =>
   new CompactEncrypt(encodeUtf8(plain)).setProtectedHeader({ alg: 'ECDH-ES', enc: 'A256GCM' }).encrypt(await importJWK({ ...recipient }, 'ECDH-ES'));

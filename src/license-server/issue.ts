@@ -18,7 +18,7 @@ import { sessionIdBytes } from '#core/license/session-id.ts';
 import type { ZoneKeys } from '#core/license/zone-keys.ts';
 import { type CryptoPeriod, firstPeriodOf, type GrantGroup, groupLength, groupOf, type Micros } from '#core/time.ts';
 import type { ViewerId } from '#core/token/viewer-id.ts';
-import { sealTo, signJws, thumbprintBytes } from '#crypto/jose.ts';
+import { type SealTo, sealTo, signJws, thumbprintBytes } from '#crypto/jose.ts';
 import { ladderHash } from '#crypto/ladder-hash.ts';
 import type { AssetKeying, GrantKeySource, ImportedKey, KeyWrapper, Random } from '#ports';
 import type { Coverage } from './coverage.ts';
@@ -47,8 +47,8 @@ const KEY_GROUPS: readonly KeyGroup[] = ['video', 'audio'];
 export type Issuer = (issue: Issue) => Promise<string>;
 
 /** `issuer` is the `iss` of the licences. */
-export const createIssuer = (options: { issuer: string; keys: GrantKeySource; wrapper: KeyWrapper; random: Random; secrets: ServerSecrets; hash?: LadderHash }): Issuer => {
-  const { keys, wrapper, random, secrets, hash = ladderHash } = options;
+export const createIssuer = (options: { issuer: string; keys: GrantKeySource; wrapper: KeyWrapper; random: Random; secrets: ServerSecrets; hash?: LadderHash; sealTo?: SealTo }): Issuer => {
+  const { keys, wrapper, random, secrets, hash = ladderHash, sealTo: seal = sealTo } = options;
 
   /** GK of the horizon, each wrapped under its unlock key, in one buffer. */
   const wrapGrants = (sk: Uint8Array, grants: readonly GrantKey[], from: GrantGroup): Uint8Array => {
@@ -136,7 +136,7 @@ export const createIssuer = (options: { issuer: string; keys: GrantKeySource; wr
       schedule: keying.schedule,
       keyGroups: KEY_GROUPS,
       horizon,
-      sealed: await sealTo(issue.agree, plain),
+      sealed: await seal(issue.agree, plain),
       terms: { interval: decision.interval, duration: decision.duration },
       time: now,
     });

@@ -64,7 +64,7 @@ export const createLicenseServer = async (options: LicenseServerOptions): Promis
   const load = options.load ?? (() => ({ factor: 1, sheds: false }));
   const accounts = createAccounts({ store: options.accounts, enforcement: policy.enforcement, level: policy.level, clock, log, events, metrics });
   const endings = createEndings({ sessions, devices, heartbeats, record, accounts, revocations, changed: bundles.changed, clock, events });
-  const issuer = createIssuer({ issuer: options.issuer, keys, wrapper, random, secrets, ...(options.hash !== undefined && { hash: options.hash }) });
+  const issuer = createIssuer({ issuer: options.issuer, keys, wrapper, random, secrets, ...(options.hash !== undefined && { hash: options.hash }), ...(options.sealTo !== undefined && { sealTo: options.sealTo }) });
   const licensing = createLicensing({ keys, catalogue, masterSecrets, issuer, policy, liveHorizon, timeShift, renewUrls: given.renewUrls, licenseUrls: given.licenseUrls, marking });
   const { nonceKey } = secrets;
   const admit = createAdmission({

@@ -8,6 +8,7 @@ import type { PublicJwk } from '#core/license/public-jwk.ts';
 import type { EndReason } from '#core/license/reasons.ts';
 import type { ZoneKeysFinder } from '#core/license/zone-keys.ts';
 import type { Micros, Millis } from '#core/time.ts';
+import type { SealTo } from '#crypto/jose.ts';
 import type { Accounts } from './accounts.ts';
 import type { AccountStore, CatalogueStore, Clock, ConcurrencyRecord, DeviceStore, EventSink, GrantKeySource, HeartbeatStore, KeyWrapper, Log, MarkKeySource, MasterSecretStore, Metrics, Random, ResponseFactory, SecretBox, SecretStore, SessionStore, SingleUseStore, ViewerNumberStore } from '#ports';
 
@@ -84,6 +85,8 @@ export type LicenseServerOptions = {
   readonly refreshEvery?: Millis;
   /** Hashes of the key ladder; default: the portable ones. `#adapters/node/ladder-hash.ts` is faster. */
   readonly hash?: LadderHash;
+  /** What seals licences; default: WebCrypto. `#adapters/node/seal.ts` is faster. */
+  readonly sealTo?: SealTo;
   /** How answers are made; default: the platform's `Response`. `#adapters/node/http-response.ts` is faster behind `serve`. */
   readonly respond?: ResponseFactory;
   readonly random: Random;

@@ -26,10 +26,11 @@ export type Figure = {
 /** What a file of `bench/` exports as `bench`. */
 export type Bench = {
   readonly name: string;
-  run(options: { readonly full: boolean; log(line: string): void }): Promise<{ readonly figures: readonly Figure[] }>;
+  /** `appendix`: Markdown worked out from the figures, for below their table. */
+  run(options: { readonly full: boolean; log(line: string): void }): Promise<{ readonly figures: readonly Figure[]; readonly appendix?: string }>;
 };
 /** What `bench --json` prints for one benchmark. */
-export type BenchReport = { readonly bench: string; readonly conditions: Record<string, string | number>; readonly figures: readonly Figure[]; readonly ok: boolean };
+export type BenchReport = { readonly bench: string; readonly conditions: Record<string, string | number>; readonly figures: readonly Figure[]; readonly appendix?: string; readonly ok: boolean };
 
 const ROOT = fileURLToPath(new URL('../../../', import.meta.url));
 const FOLDER = `${ROOT}bench/`;
@@ -65,8 +66,8 @@ const conditions = async (full: boolean): Promise<Record<string, string | number
 export const runBench = async (name: string, options: { full: boolean; log(line: string): void }): Promise<BenchReport> => {
   const { bench } = (await import(`${FOLDER}${name}.ts`)) as { bench: Bench };
   const before = await conditions(options.full);
-  const { figures } = await bench.run(options);
-  return { bench: name, conditions: before, figures, ok: figures.every((figure) => figure.ok) };
+  const { figures, appendix } = await bench.run(options);
+  return { bench: name, conditions: before, figures, ...(appendix !== undefined && { appendix }), ok: figures.every((figure) => figure.ok) };
 };
 
 const round = (value: number): string => (Number.isInteger(value) ? String(value) : Math.abs(value) >= 100 ? value.toFixed(0) : value.toPrecision(3));
@@ -76,7 +77,7 @@ const section = (report: BenchReport): string => {
   const rows = report.figures.map(
     (figure) => `| ${figure.name} | ${round(figure.value)} ${figure.unit} | ${figure.baseline} | ${figure.goal} | ${figure.ok ? 'yes' : `**no**: ${figure.reason ?? 'goal missed'}`} |`,
   );
-  return [`## ${report.bench}`, '', `Conditions: ${given.join(', ')}.`, '', '| figure | value | baseline (same run) | goal | ok |', '|---|---|---|---|---|', ...rows, ''].join('\n');
+  return [`## ${report.bench}`, '', `Conditions: ${given.join(', ')}.`, '', '| figure | value | baseline (same run) | goal | ok |', '|---|---|---|---|---|', ...rows, '', ...(report.appendix === undefined ? [] : [report.appendix, ''])].join('\n');
 };
 
 const HEADER = `# Benchmarks
