@@ -30,10 +30,11 @@ const openRecord = async ({ concurrency: { recordUrls, recordTimeoutMillis } }: 
   return { store, close: async () => undefined };
 };
 
-/** Opens the configured record; one that cannot be reached is found by itself later. */
-export const openCounting = async (options: { config: Config; heartbeats: HeartbeatStore; clock: Clock; log: Log; events: EventSink; metrics: Metrics }): Promise<Counting> => {
-  const { config, heartbeats, clock, log, events, metrics } = options;
-  const { store, close } = await openRecord(config, heartbeats, clock);
+/** Opens the configured record; one that cannot be reached is found by itself later. `wrap`: for demos that cut it off. */
+export const openCounting = async (options: { config: Config; heartbeats: HeartbeatStore; clock: Clock; log: Log; events: EventSink; metrics: Metrics; wrap?: (store: ConcurrencyStore) => ConcurrencyStore }): Promise<Counting> => {
+  const { config, heartbeats, clock, log, events, metrics, wrap = (store) => store } = options;
+  const { store: opened, close } = await openRecord(config, heartbeats, clock);
+  const store = wrap(opened);
   const record = createGuardedConcurrency({ store, timeBudget: config.concurrency.recordTimeoutMillis, clock, log, events, metrics });
   // Beside a packager the load is not made by renewals, and fewer of them would not end it.
   const overload = config.roles.includes('packager') ? undefined : createOverloadWatch({ clock, events, metrics });

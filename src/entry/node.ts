@@ -15,17 +15,19 @@ import { createMetrics, type NodeMetrics } from '#adapters/node/metrics.ts';
 import { systemRandom } from '#adapters/node/random.ts';
 import { createSecretBox, loadKeyEncryptionKey } from '#adapters/node/secret-box.ts';
 import { SealcastError } from '#core/errors.ts';
+import type { PolicyVersion } from '#core/license/decide.ts';
 import type { Millis } from '#core/time.ts';
 import type { EntitlementKey } from '#license-server/index.ts';
 import { createOperations, createPages, type Operations, type OperationsActions } from '#operations/index.ts';
-import type { Clock, EventSink, Log, OperationalEvent, Random, VideoTool } from '#ports';
+import type { Clock, ConcurrencyStore, EventSink, Log, OperationalEvent, Random, VideoTool } from '#ports';
+import { openAlerts } from './alerts.ts';
 import type { Config } from './config/index.ts';
 import { createDashboardReader, dashboardFolder } from './dashboard-files.ts';
 import { loadEntitlementKeys } from './entitlement-keys.ts';
 import { createFigureSource } from './figures.ts';
 import { createOperatorActions, schedulesOf } from './operator-actions.ts';
 import { guardedOrigin, readCredential } from './peers.ts';
-import { openCounting } from './counting.ts';
+import { type Counting, openCounting } from './counting.ts';
 import { buildRoles, type Parts, type Roles } from './roles.ts';
 import { createRouter, type Handlers, type PeerHandler } from './routes.ts';
 import { createOwnSecrets, type OwnSecrets } from './secrets.ts';
@@ -45,6 +47,10 @@ export type PlatformOptions = {
   readonly extend?: (parts: { stores: OpenStores; secrets: OwnSecrets; clock: Clock; random: Random }) => Promise<{ readonly demo: PeerHandler; readonly entitlementKeys: readonly EntitlementKey[] }>;
   /** What reads and converts titles; default ffmpeg. */
   readonly videoTool?: VideoTool;
+  /** Stands between the concurrency record and its breaker, for demos and drills that cut it off. */
+  readonly wrapRecord?: (store: ConcurrencyStore) => ConcurrencyStore;
+  /** Licence terms in place of the configured ones, for demos that scale time. */
+  readonly terms?: Partial<PolicyVersion>;
   /** With TLS: one more listener, plain http on a free loopback port, for viewers inside this process. */
   readonly plainLoopback?: boolean;
   /** Allows other addresses than loopback although the key-encryption key is the generated one. */
@@ -63,6 +69,8 @@ export type Platform = {
   readonly actions?: OperationsActions;
   readonly operations?: Operations;
   readonly stores: OpenStores;
+  /** Who counts where. */
+  readonly counting: Counting;
   readonly metrics: NodeMetrics;
   readonly log: Log;
   /** Public keys of an edge whose licence server runs elsewhere; `{}` otherwise. */
@@ -112,9 +120,12 @@ export const startPlatform = async (options: PlatformOptions): Promise<Platform>
       sink(event);
       for (const listener of listeners) listener(event);
     };
-    const counting = await openCounting({ config, heartbeats: stores.heartbeats, clock, log, events, metrics });
+    const counting = await openCounting({ config, heartbeats: stores.heartbeats, clock, log, events, metrics, ...(options.wrapRecord && { wrap: options.wrapRecord }) });
     closers.push(() => counting.close());
-    const parts: Parts = { config, clock, random, log, metrics, events, stores, counting, box, secrets, entitlementKeys: [...(await loadEntitlementKeys(config.entitlements.keys)), ...(extension?.entitlementKeys ?? [])] };
+    const alerts = await openAlerts({ config, clock, random, log, metrics });
+    listeners.add(alerts.take);
+    closers.push(() => alerts.close());
+    const parts: Parts = { config, ...(options.terms && { terms: options.terms }), clock, random, log, metrics, events, stores, counting, box, secrets, entitlementKeys: [...(await loadEntitlementKeys(config.entitlements.keys)), ...(extension?.entitlementKeys ?? [])] };
     const roles = await buildRoles(parts);
     closers.push(() => roles.licenseServer?.close(), () => roles.packager?.stop(), () => roles.edge?.stop());
     listeners.add(liveMarker(stores, log));
@@ -170,6 +181,7 @@ export const startPlatform = async (options: PlatformOptions): Promise<Platform>
       ...(actions && { actions }),
       ...(operations && { operations }),
       stores,
+      counting,
       metrics,
       log,
       edgeIdentity: config.roles.includes('edge') && licenseServer === undefined ? { sign: (await secrets.keyPair('edge/sign', 'ES256')).publicJwk, agree: (await secrets.keyPair('edge/agree', 'ECDH-ES')).publicJwk } : {},

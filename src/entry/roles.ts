@@ -35,6 +35,8 @@ import type { OpenStores } from './stores.ts';
 /** What roles are built from. */
 export type Parts = {
   readonly config: Config;
+  /** In place of the configured terms, for demos that scale time. */
+  readonly terms?: Partial<PolicyVersion>;
   readonly clock: Clock;
   readonly random: Random;
   readonly log: Log;
@@ -61,13 +63,14 @@ const missing = (role: Role, option: string): SealcastError =>
   new SealcastError('config-invalid', `role ${role} runs without its peer in this process; set ${option}`);
 
 /** The configured policy. */
-const termsOf = ({ licensing, concurrency }: Config): Partial<PolicyVersion> => ({
+const termsOf = ({ config: { licensing, concurrency }, terms }: Pick<Parts, 'config' | 'terms'>): Partial<PolicyVersion> => ({
   mode: concurrency.mode,
   ...(concurrency.limit > 0 && { limit: concurrency.limit }),
   ...(licensing.levels === 'adaptive' && { enforcement: ENFORCEMENT_DEFAULTS }),
   interval: licensing.intervalSeconds * 1000,
   duration: licensing.durationSeconds * 1000,
   maxLiveGrant: licensing.maxLiveGrantSeconds * 1000,
+  ...terms,
 });
 
 const buildKeyServer = async ({ config, clock, random, log, metrics, events, stores, box, secrets }: Parts): Promise<KeyServer> => {
@@ -92,7 +95,6 @@ const buildLicenseServer = async (parts: Parts, keys: GrantKeySource): Promise<L
     box,
     wrapper: nodeKeyWrapper,
     hash: nodeLadderHash,
-    respond: bufferedResponse,
     entitlementKeys: parts.entitlementKeys,
     record: counting.record,
     accounts: stores.accounts,
@@ -101,7 +103,7 @@ const buildLicenseServer = async (parts: Parts, keys: GrantKeySource): Promise<L
     load: counting.load,
     zones: [config.zone, ...config.zones.filter(({ index }) => index !== config.zone.index)],
     edges: (edge) => edges.get(edge),
-    policy: termsOf(config),
+    policy: termsOf(parts),
     unregisteredDevices: config.devices.unregistered,
     deviceLimit: config.devices.max,
     ...(licensing.renewUrls.length > 0 && { renewUrls: licensing.renewUrls }),
@@ -192,7 +194,7 @@ export const buildRoles = async (parts: Parts): Promise<Roles> => {
     ? createRenewal({
         ...(licenseServer !== undefined
           ? { zones: licenseServer.zoneKeys, flags: licenseServer.flags, policy: licenseServer.policy }
-          : { zones: zonesOfBundle(() => bundle?.newest()), flags: flagsOfBundle(() => bundle?.newest()), policy: policyVersion(termsOf(config)) }),
+          : { zones: zonesOfBundle(() => bundle?.newest()), flags: flagsOfBundle(() => bundle?.newest()), policy: policyVersion(termsOf(parts)) }),
         ...(licenseServer !== undefined && { accounts: licenseServer.accounts }),
         heartbeats: stores.heartbeats,
         record: counting.record,

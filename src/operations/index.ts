@@ -8,4 +8,5 @@ export { type ReadinessCheck } from '#operations/health.ts';
 export { type AllowedHosts, isAllowedHost } from '#operations/hosts.ts';
 export { type Operations, type OperationsHandler, createOperations } from '#operations/operations.ts';
 export { type OperationsOptions } from '#operations/options.ts';
+export { parseWebhookSecret, type Webhooks, type WebhookTarget, createWebhooks, webhookSignature } from '#operations/webhooks.ts';
 export { type PageName, type PageReader, type PagesOptions, createPages } from '#operations/pages.ts';

@@ -25,6 +25,9 @@ export type EnrolledEdge = { readonly id: string; readonly publicFile: string; r
 /** A packager or licence server in another process, by the hash of its credential. */
 export type ServiceCredential = { readonly role: 'packager' | 'license-server'; readonly sha256: string };
 
+/** Where alerts are sent; the secret signs them. */
+export type WebhookAddress = { readonly url: string; readonly secretFile: string };
+
 /** A complete, valid configuration. */
 export type Config = {
   readonly data: string;
@@ -79,6 +82,7 @@ export type Config = {
   };
   readonly log: { readonly level: 'debug' | 'info' | 'warn' | 'error'; readonly format: 'auto' | 'json' | 'text' };
   readonly metrics: { readonly public: boolean };
+  readonly webhooks: readonly WebhookAddress[];
 };
 
 /** Every property optional at every depth; lists are replaced whole. What command-line flags may override. */

@@ -6,7 +6,7 @@
  * Length: one object on purpose, so that documents, defaults and validation cannot disagree.
  * Invariant: the defaults alone are a valid configuration of a single process on loopback.
  */
-import type { Config, EnrolledEdge, EntitlementKey, Listen, ServiceCredential, Zone } from './config.ts';
+import type { Config, EnrolledEdge, EntitlementKey, Listen, ServiceCredential, WebhookAddress, Zone } from './config.ts';
 import { flag, numeric, oneOf, path, publicJwk, type Section, someOf, text, texts, url, urls } from './option.ts';
 
 const HOST = /^(?:[A-Za-z0-9](?:[A-Za-z0-9.-]{0,253})|\[?[0-9A-Fa-f:.]{2,45}\]?)$/;
@@ -74,6 +74,16 @@ const enrolledEdgeSection: Section<EnrolledEdge> = {
     publicFile: path({ doc: 'The file with its public keys that it wrote into its data folder at first start.', example: './edge-2.public.json' }),
     zone: numeric({ doc: 'Index of the zone it serves.', min: 0, max: 255, default: 0 }),
     renews: flag({ doc: 'Gives it the zone key, so that it can answer renewals.', tradeOff: 'A stolen zone key opens sessions of its zone whose licence the thief also holds, until the epoch ends.', default: false }),
+  },
+};
+
+const webhookSection: Section<WebhookAddress> = {
+  is: 'section',
+  doc: 'One address.',
+  required: ['url', 'secretFile'],
+  options: {
+    url: url({ doc: 'Where alerts are posted.', tradeOff: 'Use https beyond your own network: the signature shows who sent an alert, but hides nothing.', example: 'https://ops.example.com/hooks/sealcast' }),
+    secretFile: path({ doc: 'File with the secret that signs them: 24-64 bytes as base64, with or without `whsec_`.', example: '/run/secrets/sealcast-webhook' }),
   },
 };
 
@@ -403,6 +413,12 @@ export const SCHEMA: Section<Config> = {
           default: false,
         }),
       },
+    },
+    webhooks: {
+      is: 'list',
+      doc: 'Where each alert (one that the control room shows in red) is posted, signed in the form of Standard Webhooks and repeated until it is taken. Up to 1000 alerts wait per address, for at most a day, and none survives a restart.',
+      item: webhookSection,
+      example: [{ url: 'https://ops.example.com/hooks/sealcast', secretFile: '/run/secrets/sealcast-webhook' }],
     },
   },
 };
