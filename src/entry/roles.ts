@@ -95,6 +95,7 @@ const buildLicenseServer = async (parts: Parts, keys: GrantKeySource): Promise<L
     box,
     wrapper: nodeKeyWrapper,
     hash: nodeLadderHash,
+    respond: bufferedResponse,
     entitlementKeys: parts.entitlementKeys,
     record: counting.record,
     accounts: stores.accounts,
