@@ -25,8 +25,11 @@ const SIZE = ACROSS * DOWN;
 const PROBES = 64;
 /** Seconds of suspect that are moved together. */
 const STRETCH = 6;
-/** Correlation from which a position counts as found: unrelated videos stay below 0.5 over a dozen probes. */
+/** Correlation from which the whole suspect counts as found: unrelated clips reach 0.31 at their best offset. */
+const COMMON = 0.5;
+/** The same for a stretch, which has fewer probes; and for one that has no other stretch to agree with. */
 const FOUND = 0.6;
+const ALONE = 0.75;
 /** A stretch leaves the common offset only for one that fits so much better. */
 const BETTER = 0.2;
 /** Least probes an offset must be judged by. */
@@ -185,17 +188,17 @@ export const align = (reference: Clip, suspect: Clip): readonly Stretch[] => {
   const common = search(ours, theirs, spread(0, theirs.count, PROBES));
   const stretches: Stretch[] = [];
   const length = STRETCH * rate;
-  let offset = common.score >= FOUND ? common.offset : undefined;
+  let offset = common.score >= COMMON ? common.offset : undefined;
   for (let from = 0; from < theirs.count; from += length) {
     const to = Math.min(theirs.count, from + length);
     const probes = spread(from, to, length);
     let score = offset === undefined ? 0 : scoreAt(ours, theirs, probes, offset);
     if (score < FOUND && to - from >= LEAST) {
       const other = search(ours, theirs, spread(from, to, 20));
-      if (other.score >= FOUND && other.score >= score + BETTER) ({ offset, score } = other);
+      if (other.score >= (offset === undefined ? ALONE : FOUND) && other.score >= score + BETTER) ({ offset, score } = other);
     }
     // Where little moves the correlation is noise: the offset is kept, and frames that do not fit are left out later.
-    if (offset === undefined || (score < FOUND && common.score < FOUND)) continue;
+    if (offset === undefined) continue;
     stretches.push({ from: from / rate, to: to / rate, shift: offset / rate, score });
   }
   const refined = new Map<number, number>();

@@ -86,7 +86,10 @@ export const observe = async (options: {
   onProgress?.({ step: 'read', seconds });
   const readings = readSegments(reference, patterns, suspect, stretches);
   if (readings.some(({ likelihoods }) => likelihoods !== undefined)) return { ok: true, readings, stretches, seconds };
-  return { ok: false, reason: 'too-short', detail: 'no whole segment of the title is in the file', seconds };
+  const alike = readings.some(({ erased }) => erased === 'cut');
+  return alike
+    ? { ok: false, reason: 'too-short', detail: 'no whole segment of the title is in the file', seconds }
+    : { ok: false, reason: 'no-common-content', detail: 'no frame in the file matches the reference of this title', seconds };
 };
 
 type Segment = { readonly reader: SegmentReader; seen: number };

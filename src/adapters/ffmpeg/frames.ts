@@ -34,7 +34,7 @@ export const createFfmpegFrames = (): FrameTool => ({
         '-map',
         '0:v:0',
         '-vf',
-        `fps=fps=${framesPerSecond}:start_time=0,scale=${width}:${height}:flags=area,format=yuv420p,extractplanes=y`,
+        `fps=fps=${framesPerSecond}:start_time=0:round=up,scale=${width}:${height}:flags=area,format=yuv420p,extractplanes=y`,
         '-f',
         'rawvideo',
         '-pix_fmt',
