@@ -162,7 +162,7 @@ export const bench = {
     const window = windowForLength(lengthForUsers(5, BigInt(BILLION)));
     const paper = `paper's window: ${window} segments, no errors allowed`;
 
-    const clean = Array.from({ length: full ? 100 : 20 }, (_, trial) => hunt(trial, 0, 0, 13));
+    const clean = Array.from({ length: full ? 100 : 25 }, (_, trial) => hunt(trial, 0, 0, 13));
     figures.push(
       figure('1e9 viewers, m=5, eps 1e-9, clean: segments until certified, worst trace', Math.max(...clean.map(({ certified }) => certified)), 'segments', paper, '<=', 27),
       figure('same: segments until named, 95th percentile', quantile(clean.map(({ named }) => named), 0.95), 'segments', paper, '<=', 16),

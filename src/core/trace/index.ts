@@ -33,3 +33,4 @@ export {
 } from './observation.ts';
 export { createBook, createTracer, replay, runTrace } from './replay.ts';
 export type { ReportOptions, TraceReport, Tracer } from './report.ts';
+export { createTwoPhaseTracer, type TwoPhaseOptions, type TwoPhaseReport, type TwoPhaseTracer, type ViewerRange } from './two-phase.ts';

@@ -42,6 +42,26 @@ export {
   type EpochStep,
   type Hmac,
 } from './epochs.ts';
+export {
+  addBlock,
+  createDeliveryCounter,
+  createPrefixBook,
+  edgeCopy,
+  everyVariant,
+  expectedVariants,
+  planBlocks,
+  prefixDelivery,
+  twoPhaseDelivery,
+  variantsNeeded,
+  type Block,
+  type Delivery,
+  type DeliveryCounter,
+  type DeliveryTotals,
+  type EdgeNumber,
+  type PrefixBook,
+  type PrefixPlan,
+  type Switched,
+} from './inner-delivery/index.ts';
 export type { Permutation } from './permutation.ts';
 export { createSequences, type Sequences } from './sequences.ts';
 export { formatWord, isPrimitive, leastRotation, parseWord, type Word } from './words.ts';
