@@ -41,7 +41,8 @@ const turned = (payload: Uint8Array, bit: number, range: number, negative: boole
 const byte = fc.oneof({ weight: 6, arbitrary: fc.constantFrom(0, 0, 0, 0, 1, 2, 3, 4, 0x80, 0xff) }, { weight: 3, arbitrary: fc.nat({ max: 255 }) });
 const input = fc.record({
   bytes: fc.array(byte, { minLength: HEADER_BYTES + 6, maxLength: 40 }),
-  at: fc.nat(),
+  // Bits counted from the end, as most of what can go wrong is there.
+  fromEnd: fc.oneof(fc.nat(), fc.nat({ max: 15 })),
   range: fc.oneof(fc.constant(0), fc.integer({ min: 256, max: 510 })),
   negative: fc.boolean(),
 });
@@ -50,11 +51,11 @@ describe('replacements', () => {
   it('are exactly the sum, and refused only where bytes could not stay as they must', () => {
     const seen = { given: 0, carry: 0, escape: 0 };
     fc.assert(
-      fc.property(input, ({ bytes, at, range, negative }) => {
+      fc.property(input, ({ bytes, fromEnd, range, negative }) => {
         const payload = Uint8Array.from(bytes);
         // The stop bit's byte is never 0.
         payload[payload.length - 1] = 0x80 | (payload[payload.length - 1] as number);
-        const bit = HEADER_BYTES * 8 + (at % ((payload.length - HEADER_BYTES) * 8));
+        const bit = payload.length * 8 - 1 - (fromEnd % ((payload.length - HEADER_BYTES) * 8));
         if (range === 0) payload[bit >> 3] = ((payload[bit >> 3] as number) & ~(128 >> (bit & 7))) | (negative ? 128 >> (bit & 7) : 0);
         fc.pre(payload[payload.length - 1] !== 0);
         const { nal, slice } = sliceOf(payload, bit, range, negative);
@@ -83,8 +84,9 @@ describe('replacements', () => {
         const result = nal.slice();
         for (const [i, mask] of answer.mask.entries()) result[answer.offset + i] = (result[answer.offset + i] as number) ^ mask;
         expect(Buffer.compare(result, wanted)).toBe(0);
-        expect(answer.mask[0]).not.toBe(0);
-        expect(answer.mask[answer.mask.length - 1]).not.toBe(0);
+        expect(keeps && !through).toBe(true);
+        // No byte of a mask is 0, which is why an escape inside one is always noticed.
+        expect([...answer.mask]).not.toContain(0);
         seen.given++;
       }),
       { numRuns: 4000 },

@@ -27,41 +27,29 @@ export const replacementOf = (nal: Uint8Array, slice: SliceData, row: number): R
   const last = bit >> 3;
   // A sign decoded without renormalisation after it may share its bit with the stop bit; no decoder would notice the damage.
   if (bit >= slice.stopBit) return 'stop-bit';
-  const firstAllowed = Math.max(Math.ceil(slice.header.headerBits / 8), last + 1 - LONGEST_MASK);
   const range = sites.range[row] as number;
-  const flipped = range === 0 ? new Uint8Array([0, 0, 0, 1 << (7 - (bit & 7))]) : carryMask(rbsp.bytes, last, (sites.level[row] as number) < 0 ? -range : range, 7 - (bit & 7));
+  const changed = range === 0 ? 128 >> (bit & 7) : changedBits(rbsp.bytes, last, (sites.level[row] as number) < 0 ? -range : range, 7 - (bit & 7));
+  if (changed === undefined) return 'carry';
+  const window = Uint8Array.of(changed >>> 24, (changed >>> 16) & 255, (changed >>> 8) & 255, changed & 255);
   let lead = 0;
-  while (flipped[lead] === 0) lead++;
+  while (window[lead] === 0) lead++;
   let tail = LONGEST_MASK;
-  while (flipped[tail - 1] === 0) tail--;
+  while (window[tail - 1] === 0) tail--;
   const first = last + 1 - LONGEST_MASK + lead;
-  if (flipped.length > LONGEST_MASK || (range !== 0 && first < firstAllowed)) return 'carry';
-  // `nalByte` is where the last byte lies; the first may be further away than in the payload.
-  if (escapedBetween(rbsp.removed, first, last)) return 'escape';
-  const replacement = { offset: (sites.nalByte[row] as number) + 1 - LONGEST_MASK + lead, mask: flipped.subarray(lead, tail) };
+  // Bits of the header are never part of an arithmetic code; a site that says so does not belong to this unit.
+  if (range !== 0 && first < Math.ceil(slice.header.headerBits / 8)) return 'carry';
+  // Counted back from the last byte's place. A mask has no zero byte inside, so one that spans an escape would change its 03,
+  // which `keepsEscapes` refuses.
+  const replacement = { offset: (sites.nalByte[row] as number) + 1 - LONGEST_MASK + lead, mask: window.subarray(lead, tail) };
   return keepsEscapes(nal, replacement) ? replacement : 'escape';
 };
 
-/** Old XOR new of the four bytes up to `last` after adding `amount` << shift; one byte longer where the sum leaves them. */
-const carryMask = (bytes: Uint8Array, last: number, amount: number, shift: number): Uint8Array => {
+/** Old XOR new of the four bytes up to `last` after adding `amount` << shift; undefined where the sum leaves them. */
+const changedBits = (bytes: Uint8Array, last: number, amount: number, shift: number): number | undefined => {
   let old = 0;
   for (let i = 1 - LONGEST_MASK; i <= 0; i++) old = old * 256 + (bytes[last + i] ?? 0);
   const sum = old + amount * 2 ** shift;
-  if (sum < 0 || sum >= 2 ** 32) return new Uint8Array(LONGEST_MASK + 1).fill(255);
-  const changed = (old ^ sum) >>> 0;
-  return Uint8Array.of(changed >>> 24, (changed >>> 16) & 255, (changed >>> 8) & 255, changed & 255);
-};
-
-/** Whether an escape byte stood between payload bytes `first` and `last`. */
-const escapedBetween = (removed: readonly number[], first: number, last: number): boolean => {
-  let low = 0;
-  let high = removed.length;
-  while (low < high) {
-    const middle = (low + high) >> 1;
-    if ((removed[middle] as number) <= first) low = middle + 1;
-    else high = middle;
-  }
-  return low < removed.length && (removed[low] as number) <= last;
+  return sum < 0 || sum >= 2 ** 32 ? undefined : (old ^ sum) >>> 0;
 };
 
 /**
