@@ -9,13 +9,14 @@ import { encodeBase64url } from '#core/bytes/base64url.ts';
 import { encodeUtf8 } from '#core/bytes/utf8.ts';
 import { isSealcastError, SealcastError } from '#core/errors.ts';
 import type { AssetId } from '#core/ids.ts';
-import { type KeySchedule, microsFromSeconds } from '#core/time.ts';
+import { type KeySchedule, type Micros, microsFromSeconds } from '#core/time.ts';
+import { startSchedule } from '#core/watermark/index.ts';
 import { sha256 } from '#crypto/hmac.ts';
 import type { KeyServer } from '#key-server/index.ts';
 import type { LicenseServer } from '#license-server/index.ts';
 import type { OperationsActions } from '#operations/index.ts';
 import type { Packager } from '#packager/index.ts';
-import type { CatalogueStore, Clock, Random, SessionStore } from '#ports';
+import type { AssetMarking, CatalogueStore, Clock, Random, SessionStore } from '#ports';
 
 /** The roles and stores that operator actions work on. */
 export type ActionParts = {
@@ -25,7 +26,7 @@ export type ActionParts = {
   readonly licenseServer: Pick<LicenseServer, 'endSession' | 'endAccount' | 'revokeDevice' | 'accounts'>;
   readonly packager?: Pick<Packager, 'endEvent'>;
   readonly addTitle?: OperationsActions['addTitle'];
-  readonly schedules: { readonly event: KeySchedule; readonly title: KeySchedule };
+  readonly schedules: { readonly event: KeySchedule; readonly title: KeySchedule; /** Length of an event's segments. */ readonly segment: Micros };
   /** Base of ingest addresses, without a slash at the end. */
   readonly ingestBase: () => string;
   readonly clock: Clock;
@@ -36,9 +37,25 @@ export type ActionParts = {
 export const credentialHash = (credential: string): string => encodeBase64url(sha256(encodeUtf8(credential)));
 
 /** Crypto periods and grant groups of events and titles, from the configuration. */
-export const schedulesOf = (packager: { readonly periodSeconds: number; readonly titlePeriodSeconds: number; readonly groupPeriods: number }): ActionParts['schedules'] => ({
+export const schedulesOf = (packager: { readonly periodSeconds: number; readonly titlePeriodSeconds: number; readonly groupPeriods: number; readonly segmentSeconds: number }): ActionParts['schedules'] => ({
   event: { period: microsFromSeconds(packager.periodSeconds), periodsPerGroup: packager.groupPeriods },
   title: { period: microsFromSeconds(packager.titlePeriodSeconds), periodsPerGroup: packager.groupPeriods },
+  segment: microsFromSeconds(packager.segmentSeconds),
+});
+
+/** Viewers that the epochs of an event's code book are planned for; more stay correct (docs/guide/sequences.md). */
+const PLANNED_VIEWERS = 1_000_000;
+
+/** The marking of an event whose source sends variants: positions are segment numbers, which are Unix time. */
+const markingOf = ({ variants, representations }: { readonly variants: number; readonly representations: readonly string[] }, segment: Micros): AssetMarking => ({
+  sequencing: true,
+  representations,
+  names: 'letters',
+  pace: 'number',
+  alphabet: variants,
+  book: 'aligned',
+  schedule: startSchedule({ alphabet: variants, viewers: PLANNED_VIEWERS }),
+  segment,
 });
 
 /** The actions of this process; `addTitle` is absent where nothing packs. */
@@ -61,11 +78,11 @@ export const createOperatorActions = (parts: ActionParts): OperationsActions => 
     }
   };
   return {
-    async createEvent({ asset, name, scheme, clearKey }) {
+    async createEvent({ asset, name, scheme, clearKey, marked }) {
       if ((await catalogue.get(asset)) !== undefined) throw new SealcastError('already-exists', `${asset} exists already; choose another id`);
       await createKeys(asset, scheme);
       const credential = encodeBase64url(random.bytes(24));
-      const entry = { asset, kind: 'event', name, state: 'created', createdAt: clock.now(), ingestCredentialHash: credentialHash(credential), clearKey } as const;
+      const entry = { asset, kind: 'event', name, state: 'created', createdAt: clock.now(), ingestCredentialHash: credentialHash(credential), clearKey, ...(marked !== undefined && { marking: markingOf(marked, parts.schedules.segment) }) } as const;
       if (!(await catalogue.create(entry))) throw new SealcastError('already-exists', `${asset} exists already; choose another id`);
       return { entry, ingest: { url: `${parts.ingestBase()}/ingest/${asset}`, credential } };
     },

@@ -16,10 +16,13 @@ import type { Operator } from '#operations/operator-gate.ts';
 /** A checked request for an event or title; defaults are filled in. */
 export type NewAsset = { readonly asset: AssetId; readonly name: string; readonly scheme: 'cenc' | 'cbcs'; readonly clearKey: 'off' | 'detect' };
 
+/** An event whose source sends pre-marked variants of some tracks. */
+export type NewEvent = NewAsset & { readonly marked?: { /** 2-8. */ readonly variants: number; readonly representations: readonly string[] } };
+
 /** Wired by the entry. Each may throw a SealcastError, which becomes the operator's answer. */
 export type OperationsActions = {
   /** Makes the event, its keys and an ingest credential (answered once, stored as a hash). Throws `already-exists`. */
-  readonly createEvent: (event: NewAsset) => Promise<{ readonly entry: CatalogueEntry; readonly ingest: { readonly url: string; readonly credential: string } }>;
+  readonly createEvent: (event: NewEvent) => Promise<{ readonly entry: CatalogueEntry; readonly ingest: { readonly url: string; readonly credential: string } }>;
   /** Absent where no packager runs in this process. Resolves once the title is accepted; packing may go on. */
   readonly addTitle?: (title: NewAsset & { readonly source: string }) => Promise<CatalogueEntry>;
   /** Stops ingest and ends the event's sessions; false if it had ended. */

@@ -22,12 +22,13 @@ export type AssetView = {
   /** Sessions with an unexpired licence. */
   readonly liveSessions: number;
 };
-/** POST /v1/events. */
-export type CreateEventRequest = { readonly asset: string; readonly name: string; readonly scheme?: 'cenc' | 'cbcs'; readonly clearKey?: 'off' | 'detect' };
+type NewAssetRequest = { readonly asset: string; readonly name: string; readonly scheme?: 'cenc' | 'cbcs'; readonly clearKey?: 'off' | 'detect' };
+/** POST /v1/events. `variants` and `marked` (track names, separated by commas) belong together: the source sends that many variants of these tracks. */
+export type CreateEventRequest = NewAssetRequest & { readonly variants?: number; readonly marked?: string };
 /** The ingest credential is shown here once and stored as a hash. */
 export type CreateEventAnswer = { readonly event: AssetView; readonly ingest: { readonly url: string; readonly credential: string } };
 /** POST /v1/titles. `source` is a path or address the packager can read. */
-export type AddTitleRequest = CreateEventRequest & { readonly source: string };
+export type AddTitleRequest = NewAssetRequest & { readonly source: string };
 
 /** One viewing session. */
 export type SessionView = {

@@ -5,8 +5,8 @@
  * Invariant: every step that changes something runs inside `audited`, and needs at least role `operate`.
  */
 import { SealcastError } from '#core/errors.ts';
-import { type AccountId, type AssetId, accountId, assetId, deviceId, sessionId } from '#core/ids.ts';
-import { type NewAsset, unavailable } from '#operations/actions.ts';
+import { type AccountId, type AssetId, accountId, assetId, deviceId, sessionId, representationId } from '#core/ids.ts';
+import { type NewAsset, type NewEvent, unavailable } from '#operations/actions.ts';
 import { json, oneOf, readBody, text } from '#operations/answers.ts';
 import type { AccountView, AuditPage, Summary } from '#operations/api.ts';
 import { surveyAudit } from '#operations/audit.ts';
@@ -24,6 +24,7 @@ const LATEST = 999_999_999_999;
 const HASH = /^[A-Za-z0-9_-]{43}$/;
 const NOTE = { note: text(0, 200, false) };
 const ASSET_RULES = { asset: text(1, 40), name: text(1, 120), scheme: oneOf(['cenc', 'cbcs']), clearKey: oneOf(['off', 'detect']) };
+const EVENT_RULES = { ...ASSET_RULES, variants: oneOf([2, 3, 4, 5, 6, 7, 8]), marked: text(1, 300, false) };
 const TITLE_RULES = { ...ASSET_RULES, source: text(1, 2000) };
 
 const newAsset = (body: { asset?: string; name?: string; scheme?: string; clearKey?: string }): NewAsset => ({
@@ -32,6 +33,13 @@ const newAsset = (body: { asset?: string; name?: string; scheme?: string; clearK
   scheme: body.scheme === 'cbcs' ? 'cbcs' : 'cenc',
   clearKey: body.clearKey === 'detect' ? 'detect' : 'off',
 });
+
+/** Which tracks come in variants. Throws `bad-request`. */
+const markedTracks = ({ variants, marked }: { variants?: number; marked?: string }): Pick<NewEvent, 'marked'> => {
+  if (variants === undefined && marked === undefined) return {};
+  if (variants === undefined || marked === undefined) throw new SealcastError('bad-request', 'variants and marked belong together');
+  return { marked: { variants, representations: marked.split(',').map((name) => representationId(name.trim())) } };
+};
 
 const wholeNumber = (query: URLSearchParams, name: string, fallback: number, most: number): number => {
   const value = query.get(name);
@@ -69,7 +77,8 @@ export const operatorRoutes = (context: RouteContext): readonly Route[] => {
     route('/v1/events', {
       GET: view(() => listAssets('event')),
       POST: operate(async ({ request, operator }) => {
-        const event = newAsset(await readBody(request, ASSET_RULES));
+        const body = await readBody(request, EVENT_RULES);
+        const event = { ...newAsset(body), ...markedTracks(body) };
         const made = await audited(operator, 'event.create', event.asset, { name: event.name, scheme: event.scheme }, () => actions.createEvent(event));
         return json({ event: assetView(made.entry, 0), ingest: made.ingest }, 201);
       }),

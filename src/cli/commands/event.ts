@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /** `sealcast event create|list|end`: live events of a running service. */
 import { type CommandDef, defineCommand } from 'citty';
-import { EXIT, type ExitCode, jsonArg, printJson } from '../command.ts';
+import { EXIT, type ExitCode, jsonArg, numberOption, printJson, usageError } from '../command.ts';
 import { callOperator, operatorArgs } from '../operator-api.ts';
 
 type EventView = { readonly asset: string; readonly name: string; readonly state: string; readonly liveSessions: number };
@@ -13,11 +13,15 @@ const create = defineCommand({
     name: { type: 'string', description: 'name that viewers see (default: the id)' },
     scheme: { type: 'enum', options: ['cenc', 'cbcs'], default: 'cenc', description: 'protection scheme' },
     'clear-key': { type: 'enum', options: ['off', 'detect'], default: 'off', description: 'detect: plain Clear Key players may have the keys of a sliding window' },
+    variants: { type: 'string', description: 'the source sends M pre-marked variants (2-8) of the tracks in --marked', valueHint: 'M' },
+    marked: { type: 'string', description: 'names of the tracks that come in variants, separated by commas', valueHint: 'TRACKS' },
     ...operatorArgs,
     ...jsonArg,
   },
   run: async ({ args }): Promise<ExitCode> => {
-    const body = { asset: args.id, name: args.name ?? args.id, scheme: args.scheme, clearKey: args['clear-key'] };
+    const variants = numberOption('variants', args.variants, { min: 2, max: 8 });
+    if ((variants === undefined) !== (args.marked === undefined)) throw usageError('--variants and --marked belong together');
+    const body = { asset: args.id, name: args.name ?? args.id, scheme: args.scheme, clearKey: args['clear-key'], ...(variants !== undefined && { variants, marked: args.marked }) };
     const made = await callOperator<{ event: EventView; ingest: { url: string; credential: string } }>(args, 'POST', '/v1/events', body);
     if (args.json) printJson(made);
     else {
