@@ -191,7 +191,8 @@ describe('renewals', () => {
     await clock.advance(120_000);
     expect(pauses[0]).toBeLessThanOrEqual(500);
     expect(pauses[0]).toBeGreaterThanOrEqual(250);
-    expect(pauses[1]).toBe(20_000);
+    expect(pauses[1]).toBeGreaterThanOrEqual(20_000);
+    expect(pauses[1]).toBeLessThanOrEqual(21_000);
     expect(Math.max(...pauses.slice(2))).toBeLessThanOrEqual(10_000);
     await session.stop();
   });

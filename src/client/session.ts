@@ -21,10 +21,10 @@ import { createEmitter } from './emitter.ts';
 import { type KeyRing, createKeyRing } from './key-ring.ts';
 import type { Admission, Desk, SignedStop } from './license-desk.ts';
 import { createPresence } from './presence.ts';
-import { type Attempt, createRenewalTimer } from './renewal-timer.ts';
+import { type Attempt, createRenewalTimer, earlier } from './renewal-timer.ts';
 import type { OpenedKey, Session, SessionEnd, SessionEvents, SessionState } from './session-types.ts';
 import { type Texts, textOf } from './texts/texts.ts';
-import { type Failure, type Transport, fraction } from './transport.ts';
+import { type Failure, longestPause, type Transport } from './transport.ts';
 
 /** What a session is made of; `startSession` puts it together. */
 export type SessionParts = {
@@ -176,11 +176,8 @@ export const createSession = (parts: SessionParts): Session => {
     openedFrom = license.horizon.from;
     useLicense();
     accepted();
-    return { ok: true, after: beforeItIsShort(earlier(terms.interval)) };
+    return { ok: true, after: beforeItIsShort(earlier(terms.interval, random)) };
   };
-
-  /** The first renewal of a licence has no jittered `after` from a server: shorten it here, by 0-10 %. */
-  const earlier = (interval: number): Millis => (interval * (1 - fraction(random) / 10)) as Millis;
 
   const rest = (): Attempt => {
     cancelExpiry();
@@ -249,6 +246,7 @@ export const createSession = (parts: SessionParts): Session => {
     clock,
     random,
     attempt: renewOnce,
+    longestPause: () => longestPause(contentLeft() / 1000),
     onFailure(failure, retryAfter) {
       if (state === 'active') state = 'degraded';
       events.emit('degraded', { detail: failure.detail, expiresAt: expiresAt(), retryAfter });
@@ -265,7 +263,7 @@ export const createSession = (parts: SessionParts): Session => {
 
   useLicense();
   keepStopReady();
-  timer.arm(beforeItIsShort(earlier(terms.interval)));
+  timer.arm(beforeItIsShort(earlier(terms.interval, random)));
   watchExpiry();
 
   const openedKeys = async (from: Micros, to: Micros): Promise<readonly OpenedKey[]> => {

@@ -145,8 +145,14 @@ export const fraction = (random: Random): number => {
 const FIRST_PAUSE = 500;
 const LONGEST_PAUSE = 10_000;
 
-/** Pause before try number `attempt` (1, 2, ...): doubling from 0.5 s to 10 s, half of it random, never shorter than the server asked. */
-export const backoff = (attempt: number, random: Random, failure?: Failure): Millis => {
-  const pause = Math.min(LONGEST_PAUSE, FIRST_PAUSE * 2 ** (attempt - 1)) * (0.5 + fraction(random) / 2);
-  return Math.max(pause, failure?.retryAfter ?? 0) as Millis;
+/**
+ * Pause before try number `attempt` (1, 2, ...): doubling from 0.5 s to `longest` (default 10 s), half of it random, on top of what the server
+ * asked for: a crowd that was refused in one second must not come back in one.
+ */
+export const backoff = (attempt: number, random: Random, failure?: Failure, longest: number = LONGEST_PAUSE): Millis => {
+  const pause = Math.min(longest, FIRST_PAUSE * 2 ** (attempt - 1)) * (0.5 + fraction(random) / 2);
+  return (pause + (failure?.retryAfter ?? 0)) as Millis;
 };
+
+/** Longest pause between tries while so much opened content is left, ms: 10 s, and up to a minute for those who have plenty. */
+export const longestPause = (left: number): number => Math.min(6 * LONGEST_PAUSE, Math.max(LONGEST_PAUSE, left / 10));
