@@ -42,7 +42,7 @@ beforeEach(async () => {
 });
 
 describe('viewer numbers', () => {
-  it('are given from 16 on, one per account and device, and kept over restarts of the session', async () => {
+  it('B202 are given from 16 on, one per account and device, and kept over restarts of the session', async () => {
     const first = await world.start(device, LIVE);
     expect(sessionMark(first.mediaToken).mark).toMatchObject({ version: 1, vendor: 0, patternLength: 32_768, keyVersion: 1 });
     expect(numberOf(first)).toBe(16);
@@ -59,7 +59,7 @@ describe('viewer numbers', () => {
     expect(() => sessionMark(viewer.mediaToken)).toThrow('no mark');
     expect(decodeState(viewer.state).state.mark).toBeUndefined();
   });
-  it('stay in tokens of renewals and new licences; the client carries them under the server\'s MAC', async () => {
+  it('B194 stay in tokens of renewals and new licences; the client carries them under the server\'s MAC', async () => {
     const viewer = await world.start(device, LIVE);
     const { mark } = sessionMark(viewer.mediaToken);
     for (let round = 0; round < 3; round++) {

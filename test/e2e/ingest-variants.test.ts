@@ -64,7 +64,7 @@ const latest = async (): Promise<number> => {
 };
 
 describe('variants of a live track', () => {
-  test('come in under variant paths, are stored side by side, and share one neutral manifest and one header', async () => {
+  test('B201 come in under variant paths, are stored side by side, and share one neutral manifest and one header', async () => {
     await sendAll(['a', 'b', 'c'], (variant) => `${variant}/Streams(v720.cmfv)`);
     const number = await latest();
     const bodies = new Map<string, Uint8Array>();

@@ -84,7 +84,7 @@ export const edgeSwitchingSuite = (runtime: string, start: StartEdge): void => {
       await origin.close();
     });
 
-    it('every viewer gets the variants of its sequence, over epochs and representations', async () => {
+    it('B194 every viewer gets the variants of its sequence from a token, over epochs and representations', async () => {
       for (const viewer of [16, 17, 999_999]) {
         const text = ownToken(wmid(viewer));
         for (let number = 1000; number < 1000 + 2 * length; number += 3) {
@@ -99,7 +99,7 @@ export const edgeSwitchingSuite = (runtime: string, start: StartEdge): void => {
       const symbol = book.symbol(viewerNumber(20), position(1003));
       expect(await variantOf(await get('v720/1003.2.m4s', ownToken(wmid(20))))).toBe(`200 ${NAMES[symbol]}`);
     });
-    it('one fetch per variant serves all who get it; the origin sees variant paths only', async () => {
+    it('B199 one fetch per variant serves all who get it; the origin sees variant paths only', async () => {
       const number = 1000 + length;
       for (let viewer = 100; viewer < 130; viewer++) await variantOf(await get(`v720/${number}.m4s`, ownToken(wmid(viewer))));
       for (const name of NAMES) expect(origin.seen(`cup/v720/${name}/${number}.m4s`).length).toBe(1);
@@ -141,7 +141,7 @@ export const edgeSwitchingSuite = (runtime: string, start: StartEdge): void => {
       ['a position before the schedule', () => get('v720/7.m4s', ownToken(wmid(16))), 503, 'key-unavailable'],
       ['a variant by its own name', () => get('v720/b/1000.m4s', ownToken(wmid(16))), 404, 'not-found'],
       ['pace information', () => get('v720/WMPaceInfo/1000.m4s', ownToken(wmid(16))), 403, 'forbidden'],
-    ])('%s: refused, and never a default', async (_name, ask, status, code) => {
+    ])('B195 %s: refused, and never a default', async (_name, ask, status, code) => {
       expect(await refusal(await ask())).toEqual([status, code]);
     });
     it('with sequencing off the first variant is for everybody with a marked token', async () => {
@@ -150,7 +150,7 @@ export const edgeSwitchingSuite = (runtime: string, start: StartEdge): void => {
       expect(await refusal(await get('v720/1000.m4s', token('off'), {}, 'off'))).toEqual([401, 'token-invalid']);
     });
 
-    describe('at another maker\'s pace', () => {
+    describe('B201 at another maker\'s pace, A/B with the same token', () => {
       const pace = (file: string, body: Uint8Array): void => origin.on(`other/v720/WMPaceInfo/${file}`, immutable(body, 'application/cbor'));
       const ask = (file: string, text: string, headers: Record<string, string> = {}): Promise<Response> => get(`v720/${file}`, text, headers, 'other');
       // Bits 0 0 0 0 1 0 1 0 ...
