@@ -33,7 +33,14 @@ const marksOf = (segment: number): Uint8Array => {
 };
 
 /** A picture of drifting waves at time t (seconds); `scene` makes another film. */
+const drawn = new Map<string, Float64Array>();
 const picture = (t: number, scene = 1): Float64Array => {
+  const name = `${Math.round(t * 1000)} ${scene}`;
+  const known = drawn.get(name) ?? draw(t, scene);
+  drawn.set(name, known);
+  return known;
+};
+const draw = (t: number, scene: number): Float64Array => {
   const out = new Float64Array(CELLS);
   for (let y = 0; y < HEIGHT; y++) {
     for (let x = 0; x < WIDTH; x++) {
@@ -50,13 +57,13 @@ type Film = { readonly from: number; readonly seconds: number; readonly viewer?:
 const shown = ({ from, seconds, viewer, scene = 1, gain = 1, noise = 0 }: Film, rate: number): Uint8Array[] =>
   Array.from({ length: Math.floor(seconds * rate) }, (_, n) => {
     const t = from + n / rate;
-    const cells = picture(t, scene);
+    const cells = picture(t, scene).slice();
     const segment = Math.floor(t + 1e-9);
     if (viewer !== undefined) {
       const marks = marksOf(segment).subarray(book.symbol(viewerNumber(viewer), position(segment)) * CELLS);
       for (let i = 0; i < CELLS; i++) cells[i] = (cells[i] as number) + (marks[i] as number) - 128;
     }
-    return bytes(cells.map((value, i) => gain * (value - 128) + 130 + noise * Math.sin(i * 12.9898 + n * 78.233)));
+    return bytes(cells.map((value, i) => gain * (value - 128) + 130 + noise * (((Math.imul(i + 1, 2654435761) + Math.imul(n + 7, 40503 * i + 1)) >>> 16) / 32768 - 1)));
   });
 
 const frames = (film: Film): FrameTool => ({
@@ -77,7 +84,7 @@ const traced = async (film: Film, probe: () => Promise<MediaProbe> = async () =>
   const references = createReferenceStore(createMemoryObjects());
   const markSecret = async (): Promise<Uint8Array> => SECRET;
   await createTracer({ references, markSecret, tool: toolOf(probe), frames: frames({ from: 0, seconds: SECONDS }) }).record({ marking, file: 'film' });
-  return createTracer({ references, markSecret, tool: toolOf(probe), frames: frames(film) }).trace({ asset: ASSET, file: 'suspect', viewers: 1_000_000, eps: 1e-6 });
+  return createTracer({ references, markSecret, tool: toolOf(probe), frames: frames(film) }).trace({ asset: ASSET, file: 'suspect', viewers: 20_000, eps: 1e-6 });
 };
 
 describe('trace', () => {
