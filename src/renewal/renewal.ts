@@ -12,6 +12,7 @@ import { isSealcastError, SealcastError } from '#core/errors.ts';
 import type { AccountId, AssetId, DeviceId, SessionId } from '#core/ids.ts';
 import { type LadderHash, renewalKey, sessionKey, stateKey } from '#core/keys/ladder.ts';
 import { openNodes } from '#core/keys/unlock.ts';
+import { type AnchorMove, anchorMove, isFirstRenewal } from '#core/license/anchor-move.ts';
 import { decide, type Decision, type PolicyVersion } from '#core/license/decide.ts';
 import { openedRange, reachOf } from '#core/license/opened-range.ts';
 import { type EndReason, type Reason, reasonText } from '#core/license/reasons.ts';
@@ -20,15 +21,16 @@ import { type EnforcementLevel, encodeStateBody, type RenewalState, stateMac } f
 import { placeOf, sessionIdBytes } from '#core/license/session-id.ts';
 import type { ZoneKeys, ZoneKeysFinder } from '#core/license/zone-keys.ts';
 import type { PolicyOverride } from '#core/policy/decide-terms.ts';
-import { grantDraw } from '#core/policy/grant-bucket.ts';
+import { FIRST_GROUPS, grantDraw } from '#core/policy/grant-bucket.ts';
 import { markClaimsOf } from '#core/token/viewer-id.ts';
-import type { Micros } from '#core/time.ts';
+import type { GrantGroup, Micros } from '#core/time.ts';
 import { ladderHash } from '#crypto/ladder-hash.ts';
 import { mintMediaToken } from '#crypto/media-token.ts';
 import type { BucketDraw, Clock, ConcurrencyRecord, EventSink, Heartbeat, HeartbeatStore, Log, Metrics, ResponseFactory } from '#ports';
 import { createRenewalHandler } from './handler.ts';
 import type { RenewalOutcome } from './outcome.ts';
 import { createReplays } from './replays.ts';
+import { createUncountedMoves, RETRY_MOVE } from './uncounted-moves.ts';
 
 /** What a renewal node is built from. */
 export type RenewalOptions = {
@@ -69,7 +71,7 @@ export type Renewal = {
 };
 
 type Verified = DecodedRequest & { readonly zone: ZoneKeys; readonly sessionKey: Uint8Array; readonly renewalKey: Uint8Array; readonly stateKey: Uint8Array };
-type Grant = { readonly act: RenewalAct; readonly reason: Reason; readonly state: RenewalState; readonly after: number; readonly by?: SessionId };
+type Grant = { readonly act: RenewalAct; readonly reason: Reason; readonly state: RenewalState; readonly after: number; /** First group of the nodes, where it is not the first one that was not open. */ readonly from?: GrantGroup; readonly by?: SessionId };
 
 const platformResponse: ResponseFactory = (body, init) => new Response(body as BodyInit | null, init);
 
@@ -77,6 +79,7 @@ const platformResponse: ResponseFactory = (body, init) => new Response(body as B
 export const createRenewal = (options: RenewalOptions): Renewal => {
   const { zones, heartbeats, record: counting, accounts, flags, policy, clock, load = () => 1, hash = ladderHash, log, events, metrics } = options;
   const replays = createReplays();
+  const uncounted = createUncountedMoves();
 
   const verify = (bytes: Uint8Array, now: Micros): Verified => {
     const request = decodeRequest(bytes);
@@ -92,19 +95,25 @@ export const createRenewal = (options: RenewalOptions): Renewal => {
     return { ...request, zone, sessionKey: sk, renewalKey: rk, stateKey: stk };
   };
 
-  const judge = ({ state }: Verified, now: Micros, health: 'up' | 'down', flagged?: EndReason): Decision => {
+  /** What was set for the account after the licence: what was set before is in its state, weighed against what was set for its device and title. */
+  const newerOverride = ({ state }: Verified): PolicyOverride | undefined => {
+    const standing = accounts?.known(encodeBase64url(state.accountHash) as AccountId);
+    return (standing?.overrideAt ?? 0) > state.t0 ? standing?.override : undefined;
+  };
+
+  const judge = (verified: Verified, now: Micros, health: 'up' | 'down', flagged?: EndReason): Decision => {
+    const { state } = verified;
     const device = encodeBase64url(state.device) as DeviceId;
     const ended = flags(state.sid, device) ?? flagged;
     const standing = accounts?.known(encodeBase64url(state.accountHash) as AccountId);
-    // What was set before the licence is in its state already, weighed against what was set for its device and title.
-    const newer = standing?.override !== undefined && (standing.overrideAt ?? 0) > state.t0;
+    const override = newerOverride(verified);
     return decide({
       policyVersion: policy,
       account: { level: standing?.level ?? state.level, since: standing?.since ?? state.issued, counters: {} },
       device: { device, registered: true },
       title: { asset: state.asset, live: state.live, timed: state.timed, groupMillis: state.groupMillis },
       session: { sid: state.sid, ...(ended !== undefined && { ended }) },
-      ...(newer && { overrides: { account: standing.override } }),
+      ...(override !== undefined && { overrides: { account: override } }),
       state,
       load: load(),
       health,
@@ -124,10 +133,32 @@ export const createRenewal = (options: RenewalOptions): Renewal => {
     return { act, reason, after, state: same ? state : { ...state, level, policy: policy.version, interval, duration, opened, issued: now } };
   };
 
-  const encode = (verified: Verified, { act, reason, state, after }: Grant, now: Micros): Uint8Array => {
+  /** The move that the request asks for, or undefined if it asks for none or there is nothing to move. */
+  const moveOf = ({ state, position, move }: Verified, { act, duration, nextLevel: level }: Decision, now: Micros): AnchorMove | undefined =>
+    move && act === 'extend' ? anchorMove({ state, position, duration, firstGroups: policy.enforcement !== undefined && level > 1 ? FIRST_GROUPS : undefined, now }) : undefined;
+
+  const moved = (verified: Verified, decision: Decision, { g0, t0, from, to }: AnchorMove, now: Micros, spent: number): Grant => {
+    const { act, reason, after, interval, duration, nextLevel: level } = decision;
+    const { state } = verified;
+    // The anchor's time says which settings the licence knows of. Where there are newer ones, a licence has to take them in first.
+    if (t0 !== state.t0 && newerOverride(verified) !== undefined) return { act: 'relicense', reason: 'horizon', state, after };
+    return { act, reason, after, from, state: { ...state, level, policy: policy.version, interval, duration, g0, t0, opened: to, issued: now, spent } };
+  };
+
+  /** A move that nobody counted: free at level 1, three times at level 2, later at level 3 (design section 3). */
+  const uncountedMove = (verified: Verified, decision: Decision, move: AnchorMove, now: Micros): Grant => {
+    const { state } = verified;
+    const level = decision.nextLevel;
+    const spent = level === 1 ? state.spent : level === 2 ? uncounted.take(state.sid, verified.mac, state.spent) : undefined;
+    if (spent !== undefined) return moved(verified, decision, move, now, spent);
+    const inOrder = grant(verified, decision, now);
+    return { ...inOrder, after: Math.min(inOrder.after, RETRY_MOVE) };
+  };
+
+  const encode = (verified: Verified, { act, reason, state, after, from = verified.state.opened }: Grant, now: Micros): Uint8Array => {
     const { level, interval, duration, policy: version, g0, t0, opened, issued, spent } = state;
     const mac = state === verified.state ? verified.stateMac : stateMac(hash, verified.stateKey, encodeStateBody(state));
-    const nodes = openNodes(hash, verified.sessionKey, verified.state.opened, opened);
+    const nodes = openNodes(hash, verified.sessionKey, from, opened);
     return encodeAnswer(hash, verified.renewalKey, verified.mac, { act, reason, level, serverTime: now, after, interval, duration, policy: version, g0, t0, opened, issued, spent, stateMac: mac, nodes });
   };
 
@@ -187,12 +218,16 @@ export const createRenewal = (options: RenewalOptions): Renewal => {
   const alone = (verified: Verified, now: Micros, health: 'up' | 'down', flagged?: EndReason): RenewalOutcome => {
     const decision = judge(verified, now, health, flagged);
     const by = decision.act === 'end' ? counting?.knownFlag(verified.state.sid)?.by : undefined;
-    return finish(verified, { ...grant(verified, decision, now), ...(by !== undefined && { by }) }, decision, now, replays.isNew(verified.state.sid, verified.mac));
+    const move = moveOf(verified, decision, now);
+    const granted = move === undefined ? grant(verified, decision, now) : uncountedMove(verified, decision, move, now);
+    return finish(verified, { ...granted, ...(by !== undefined && { by }) }, decision, now, replays.isNew(verified.state.sid, verified.mac));
   };
 
-  /** What this renewal draws from the grant bucket: the first one on levels 2 and 3 opens a whole term (design section 3). */
-  const drawFor = ({ state, position }: Verified, { duration, limits }: Decision, level: number, now: Micros): BucketDraw | undefined => {
-    if (policy.enforcement === undefined || level === 1 || state.issued !== state.t0) return undefined;
+  /** What this renewal draws from the grant bucket: on levels 2 and 3 a move, and the first one after a licence or a seek, which opens a whole term (design section 3). */
+  const drawFor = ({ state, position }: Verified, { duration, limits }: Decision, level: number, move: AnchorMove | undefined, now: Micros): BucketDraw | undefined => {
+    if (policy.enforcement === undefined || level === 1) return undefined;
+    if (move !== undefined) return grantDraw(level, limits.account, move.groups * state.groupMillis);
+    if (!isFirstRenewal(state)) return undefined;
     const groupLength = (state.groupMillis * 1000) as Micros;
     const opened = openedRange({ opened: state.opened, end: state.end, position, g0: state.g0, t0: state.t0, groupLength, term: (duration * 1000) as Micros, now });
     return grantDraw(level, limits.account, (opened - state.opened) * state.groupMillis);
@@ -203,7 +238,7 @@ export const createRenewal = (options: RenewalOptions): Renewal => {
     const expected = judge(verified, now, 'up');
     // Nobody is asked about a session that is over or too old anyway.
     if (expected.act !== 'extend') return alone(verified, now, 'up');
-    const bucket = drawFor(verified, expected, expected.nextLevel, now);
+    const bucket = drawFor(verified, expected, expected.nextLevel, moveOf(verified, expected, now), now);
     const count = await record.renew({
       heartbeat: heartbeatOf(state, expected, now),
       rightUntil: (now + expected.duration * 1000) as Micros,
@@ -222,11 +257,18 @@ export const createRenewal = (options: RenewalOptions): Renewal => {
     }
     if (count.bucket === 'short') {
       const wait = Math.ceil((count.retryAfter ?? 0) / 1000);
-      return finish(verified, { act: 'extend', reason: 'none', state, after: Math.max(1000, Math.min(expected.after, wait)) }, expected, now, !count.duplicate);
+      // What is in order costs nothing, and goes on, unless it is a first term that could not be paid for.
+      const inOrder = isFirstRenewal(state) ? { act: 'extend' as const, reason: 'none' as const, state, after: expected.after } : grant(verified, expected, count.at);
+      return finish(verified, { ...inOrder, after: Math.max(1000, Math.min(inOrder.after, wait)) }, expected, now, !count.duplicate);
     }
     // A repeated request is decided for the instant it first came, so that it opens no more than it did.
     const decision = count.at === now ? expected : judge(verified, count.at, 'up');
-    return finish(verified, grant(verified, decision, count.at), decision, now, !count.duplicate);
+    const move = moveOf(verified, decision, count.at);
+    uncounted.forget(state.sid);
+    const granted = move === undefined ? grant(verified, decision, count.at) : moved(verified, decision, move, count.at, 0);
+    // Counted again: what was moved uncounted is forgiven.
+    if (granted.state !== state && state.spent > 0) return finish(verified, { ...granted, state: { ...granted.state, spent: 0 } }, decision, now, !count.duplicate);
+    return finish(verified, granted, decision, now, !count.duplicate);
   };
 
   const renew = (bytes: Uint8Array): RenewalOutcome => {

@@ -21,6 +21,7 @@ import { decodeState, type EnforcementLevel, encodeStateBody, instantOf, joinSta
 export const MAX_REQUEST_LENGTH = 256;
 const MAC_LENGTH = 16;
 const VERSION = 1;
+const FLAG_MOVE = 1;
 /** Longest answer: 255 nodes. */
 export const MAX_ANSWER_LENGTH: number = 96 + 255 * 38;
 
@@ -37,13 +38,15 @@ export type RenewalRequest = {
   readonly clientTime: Micros;
   /** State bytes as the last licence or answer gave them. */
   readonly state: Uint8Array;
+  /** Asks to move the anchor to the position: the viewer sought beyond what is open, or plays faster than time. Default: false. */
+  readonly move?: boolean;
 };
 
 /** Request bytes, and their MAC, which the answer must cover. */
 export const encodeRequest = (hash: LadderHash, renewalKey: Uint8Array, request: RenewalRequest): { readonly bytes: Uint8Array; readonly mac: Uint8Array } => {
   const body = new ByteWriter(MAX_REQUEST_LENGTH)
     .u8(VERSION)
-    .u8(0)
+    .u8(request.move === true ? FLAG_MOVE : 0)
     .u32(request.position)
     .u64(BigInt(request.clientTime))
     .u8(request.state.length)
@@ -57,6 +60,7 @@ export const encodeRequest = (hash: LadderHash, renewalKey: Uint8Array, request:
 export type DecodedRequest = {
   readonly position: GrantGroup;
   readonly clientTime: Micros;
+  readonly move: boolean;
   readonly state: RenewalState;
   /** What the state's MAC covers, and that MAC. */
   readonly stateBody: Uint8Array;
@@ -71,14 +75,15 @@ export const decodeRequest = (bytes: Uint8Array): DecodedRequest => {
   if (bytes.length > MAX_REQUEST_LENGTH) throw broken(`a request has at most ${MAX_REQUEST_LENGTH} bytes; got ${bytes.length}`);
   const reader = new ByteReader(bytes, 'renewal request', 'renewal-invalid');
   if (reader.u8() !== VERSION) throw broken('version must be 1');
-  if (reader.u8() !== 0) throw broken('unknown flags');
+  const flags = reader.u8();
+  if ((flags & ~FLAG_MOVE) !== 0) throw broken('unknown flags');
   const position = reader.u32() as GrantGroup;
   const clientTime = instantOf(reader.u64());
   const { state, body: stateBody, mac: stateMac } = decodeState(reader.take(reader.u8()));
   const body = bytes.subarray(0, reader.offset);
   const mac = reader.take(MAC_LENGTH);
   reader.end();
-  return { position, clientTime, state, stateBody, stateMac, body, mac };
+  return { position, clientTime, move: (flags & FLAG_MOVE) !== 0, state, stateBody, stateMac, body, mac };
 };
 
 /** MAC that an authentic request carries. */

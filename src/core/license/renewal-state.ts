@@ -51,7 +51,7 @@ export type RenewalState = {
   /** First group not opened. */
   readonly opened: GrantGroup;
   readonly issued: Micros;
-  /** Emergency seconds spent. */
+  /** u16. Anchor moves since the concurrency record was last reached. */
   readonly spent: number;
   /** Marked assets: the viewer's id, for media tokens. */
   readonly mark?: ViewerId;
