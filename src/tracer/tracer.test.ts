@@ -2,6 +2,7 @@
 import { createHmac } from 'node:crypto';
 import { describe, expect, test } from 'vitest';
 import { createMemoryObjects } from '#adapters/memory/objects.ts';
+import { concatBytes } from '#core/bytes/concat.ts';
 import { encodeUtf8 } from '#core/bytes/utf8.ts';
 import { SealcastError } from '#core/errors.ts';
 import { assetId } from '#core/ids.ts';
@@ -50,7 +51,8 @@ const draw = (t: number, scene: number): Float64Array => {
   }
   return out;
 };
-const bytes = (cells: ArrayLike<number>): Uint8Array => Uint8Array.from(cells, (value) => Math.max(0, Math.min(255, Math.round(value))));
+/** Rounded and clamped by the platform. */
+const bytes = (cells: ArrayLike<number>): Uint8Array => new Uint8Array(new Uint8ClampedArray(cells).buffer);
 
 type Film = { readonly from: number; readonly seconds: number; readonly viewer?: number; readonly scene?: number; readonly gain?: number; readonly noise?: number };
 /** Frames of a film as a pirate would show it; deterministic noise. */
@@ -152,13 +154,13 @@ describe('reference store', () => {
 describe('align', () => {
   const clipOf = (film: Film, framesPerSecond: number): Clip => {
     const list = shown(film, framesPerSecond);
-    return { framesPerSecond, frames: bytes(list.flatMap((frame) => [...frame])), count: list.length };
+    return { framesPerSecond, frames: concatBytes(...list), count: list.length };
   };
   const reference = clipOf({ from: 0, seconds: 30 }, 5);
 
   test('finds every part of a copy that was cut and put together anew', () => {
     const parts = [clipOf({ from: 20, seconds: 6 }, 25), clipOf({ from: 4, seconds: 6 }, 25)];
-    const joined: Clip = { framesPerSecond: 25, frames: bytes(parts.flatMap(({ frames: all }) => [...all])), count: parts.reduce((sum, { count }) => sum + count, 0) };
+    const joined: Clip = { framesPerSecond: 25, frames: concatBytes(...parts.map(({ frames: all }) => all)), count: parts.reduce((sum, { count }) => sum + count, 0) };
     const found = align(reference, joined);
     expect(found).toHaveLength(2);
     expect(found[0]?.shift).toBeCloseTo(20, 1);
