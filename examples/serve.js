@@ -22,7 +22,7 @@ const LIBRARIES = {
   '/hls.js': 'hls.js/dist/hls.min.js',
   '/dash.js': 'dashjs/dist/modern/umd/dash.all.min.js',
 };
-const PAGES = new Set(['/shaka.html', '/hls.html', '/dash.html', '/bare-eme.html', '/service.js', '/page.css']);
+const PAGES = new Set(['/shaka.html', '/hls.html', '/dash.html', '/bare-eme.html', '/one-session.js', '/service.js', '/page.css']);
 
 const build = await rolldown({ input: { sealcast: join(here, 'sealcast.js') }, platform: 'browser', logLevel: 'warn' });
 const { output } = await build.generate({ format: 'esm' });
