@@ -12,6 +12,20 @@ import { openNodes, unlockKeys } from '#core/keys/unlock.ts';
 
 const pair = (): { publicKey: KeyObject; privateKey: KeyObject } => generateKeyPairSync('ec', { namedCurve: 'P-256' });
 
+/** The keyed hashes of one renewal that opens `groups` groups, and nothing else. */
+export const createRenewalCryptoOnly = (groups: number): (() => void) => {
+  const [zone, short, message] = [randomBytes(32), randomBytes(20), randomBytes(200)];
+  let first = 0;
+  return () => {
+    const sk = ladder.hmac(zone, message);
+    const [rk, stk] = [ladder.hmac(sk, short), ladder.hmac(sk, short)];
+    // The request's MAC, the old and the new state's, the answer's, the media token's.
+    for (const key of [rk, stk, stk, rk, zone]) ladder.hmac(key, message);
+    const from = (first += 7) & 0xffff;
+    openNodes(ladder, sk, from, from + groups);
+  };
+};
+
 /** One licence per call. `groups`: grant keys that it carries; `opened`: how many it opens; `bytes`: of the licence. */
 export const createCryptoOnly = (shape: { groups: number; opened: number; bytes: number }): (() => void) => {
   const [shop, service, device, agree] = [pair(), pair(), pair(), pair()];
