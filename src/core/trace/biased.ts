@@ -98,12 +98,8 @@ export const createMixtureTracer = ({ book, viewers, eps, suspects = SUSPECTS }:
     const mixed = new Float64Array(alphabet);
     for (let x = 0; x < alphabet; x++) {
       let sum = 0;
-      let weights = 0;
-      for (let k = 1; k < MODELS.length; k++) {
-        sum += (SCREEN_PRIOR[k] as number) * Math.exp(ratios[k * alphabet + x] as number);
-        weights += SCREEN_PRIOR[k] as number;
-      }
-      mixed[x] = Math.log(sum / weights);
+      for (let k = 0; k < MODELS.length; k++) sum += (SCREEN_PRIOR[k] as number) * Math.exp(ratios[k * alphabet + x] as number);
+      mixed[x] = Math.log(sum);
     }
     // The bets come first: they were laid before this reading.
     pairs?.observe(probabilities, tables.probabilities, symbols);

