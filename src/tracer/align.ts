@@ -122,12 +122,13 @@ const spread = (from: number, to: number, most: number): number[] => {
 
 /** Squared difference of two frames after normalising contrast; the lower, the closer. */
 const distance = (a: Uint8Array, b: Uint8Array): number => {
+  const size = CELLS;
   let sumA = 0;
   let sumB = 0;
   let squareA = 0;
   let squareB = 0;
   let product = 0;
-  for (let i = 0; i < CELLS; i++) {
+  for (let i = 0; i < size; i++) {
     const x = a[i] as number;
     const y = b[i] as number;
     sumA += x;
@@ -136,9 +137,9 @@ const distance = (a: Uint8Array, b: Uint8Array): number => {
     squareB += y * y;
     product += x * y;
   }
-  const varA = squareA - (sumA * sumA) / CELLS;
-  const varB = squareB - (sumB * sumB) / CELLS;
-  return varA <= 0 || varB <= 0 ? 1 : 1 - (product - (sumA * sumB) / CELLS) / Math.sqrt(varA * varB);
+  const varA = squareA - (sumA * sumA) / size;
+  const varB = squareB - (sumB * sumB) / size;
+  return varA <= 0 || varB <= 0 ? 1 : 1 - (product - (sumA * sumB) / size) / Math.sqrt(varA * varB);
 };
 
 /** The offset refined to single frames of the suspect. */

@@ -19,6 +19,8 @@ export type Residual = {
   readonly noise: number;
 };
 
+/** Local, because inner loops over imported bindings are slow where modules are instrumented (test runners, debuggers). */
+const SIZE: number = CELLS;
 /** Edges that moved between the frames compared are not marks: no cell counts for more levels than this. */
 const CLIP = 8;
 const TERMS = 8;
@@ -27,7 +29,7 @@ const FLAT = 2;
 
 /** The regressors of a reference frame, side by side; made once per frame. */
 export const regressors = (reference: Uint8Array): Float64Array => {
-  const out = new Float64Array(TERMS * CELLS);
+  const out = new Float64Array(TERMS * SIZE);
   const at = (x: number, y: number): number => reference[Math.min(HEIGHT - 1, Math.max(0, y)) * WIDTH + Math.min(WIDTH - 1, Math.max(0, x))] as number;
   for (let y = 0; y < HEIGHT; y++) {
     for (let x = 0; x < WIDTH; x++) {
@@ -40,13 +42,13 @@ export const regressors = (reference: Uint8Array): Float64Array => {
       const across = (right - left) / 2;
       const down = (below - above) / 2;
       out[i] = 1;
-      out[CELLS + i] = here;
-      out[2 * CELLS + i] = across;
-      out[3 * CELLS + i] = down;
-      out[4 * CELLS + i] = right + left + below + above - 4 * here;
-      out[5 * CELLS + i] = across * (x / WIDTH - 0.5);
-      out[6 * CELLS + i] = down * (y / HEIGHT - 0.5);
-      out[7 * CELLS + i] = here * here * (1 / 255);
+      out[SIZE + i] = here;
+      out[2 * SIZE + i] = across;
+      out[3 * SIZE + i] = down;
+      out[4 * SIZE + i] = right + left + below + above - 4 * here;
+      out[5 * SIZE + i] = across * (x / WIDTH - 0.5);
+      out[6 * SIZE + i] = down * (y / HEIGHT - 0.5);
+      out[7 * SIZE + i] = here * here * (1 / 255);
     }
   }
   return out;
@@ -76,35 +78,35 @@ export const residualOf = (terms: Float64Array, suspect: Uint8Array): Residual |
   const right = new Float64Array(TERMS);
   for (let a = 0; a < TERMS; a++) {
     let product = 0;
-    for (let i = 0; i < CELLS; i++) product += (terms[a * CELLS + i] as number) * (suspect[i] as number);
+    for (let i = 0; i < SIZE; i++) product += (terms[a * SIZE + i] as number) * (suspect[i] as number);
     right[a] = product;
     for (let b = a; b < TERMS; b++) {
       let sum = 0;
-      for (let i = 0; i < CELLS; i++) sum += (terms[a * CELLS + i] as number) * (terms[b * CELLS + i] as number);
+      for (let i = 0; i < SIZE; i++) sum += (terms[a * SIZE + i] as number) * (terms[b * SIZE + i] as number);
       matrix[a * TERMS + b] = sum;
       matrix[b * TERMS + a] = sum;
     }
   }
   let mean = 0;
-  for (let i = 0; i < CELLS; i++) mean += suspect[i] as number;
-  mean /= CELLS;
+  for (let i = 0; i < SIZE; i++) mean += suspect[i] as number;
+  mean /= SIZE;
   let variance = 0;
-  for (let i = 0; i < CELLS; i++) variance += ((suspect[i] as number) - mean) ** 2;
-  variance /= CELLS;
+  for (let i = 0; i < SIZE; i++) variance += ((suspect[i] as number) - mean) ** 2;
+  variance /= SIZE;
   if (variance < FLAT * FLAT) return undefined;
   const fit = solve(matrix, right);
   // Gain at mid contrast: the slope of the quadratic at the mean of the reference.
-  const referenceMean = (matrix[1] as number) / CELLS;
+  const referenceMean = (matrix[1] as number) / SIZE;
   const gain = (fit[1] as number) + (2 * (fit[7] as number) * referenceMean) / 255;
   if (!(gain > 0.2 && gain < 5)) return undefined;
-  const cells = new Float64Array(CELLS);
+  const cells = new Float64Array(SIZE);
   let noise = 0;
-  for (let i = 0; i < CELLS; i++) {
+  for (let i = 0; i < SIZE; i++) {
     let value = suspect[i] as number;
-    for (let a = 0; a < TERMS; a++) value -= (fit[a] as number) * (terms[a * CELLS + i] as number);
+    for (let a = 0; a < TERMS; a++) value -= (fit[a] as number) * (terms[a * SIZE + i] as number);
     noise += value * value;
     cells[i] = Math.max(-CLIP, Math.min(CLIP, value / gain));
   }
-  noise /= CELLS;
+  noise /= SIZE;
   return { cells, correlation: Math.sqrt(Math.max(0, 1 - noise / variance)), noise: noise / (gain * gain) };
 };

@@ -42,10 +42,11 @@ const picture = (t: number, scene = 1): Float64Array => {
   return known;
 };
 const draw = (t: number, scene: number): Float64Array => {
-  const out = new Float64Array(CELLS);
-  for (let y = 0; y < HEIGHT; y++) {
-    for (let x = 0; x < WIDTH; x++) {
-      out[y * WIDTH + x] =
+  const [width, height] = [WIDTH, HEIGHT];
+  const out = new Float64Array(width * height);
+  for (let y = 0; y < height; y++) {
+    for (let x = 0; x < width; x++) {
+      out[y * width + x] =
         128 + 30 * Math.sin(x * 0.31 * scene + 2.1 * t) * Math.cos(y * 0.23 + 1.3 * t * scene) + 25 * Math.sin((x + y * scene) * 0.17 - 0.7 * t) + 15 * Math.sin(x * 0.05 * t * scene + y * 0.4);
     }
   }
@@ -63,7 +64,7 @@ const shown = ({ from, seconds, viewer, scene = 1, gain = 1, noise = 0 }: Film, 
     const segment = Math.floor(t + 1e-9);
     if (viewer !== undefined) {
       const marks = marksOf(segment).subarray(book.symbol(viewerNumber(viewer), position(segment)) * CELLS);
-      for (let i = 0; i < CELLS; i++) cells[i] = (cells[i] as number) + (marks[i] as number) - 128;
+      for (let i = 0; i < cells.length; i++) cells[i] = (cells[i] as number) + (marks[i] as number) - 128;
     }
     return bytes(cells.map((value, i) => gain * (value - 128) + 130 + noise * (((Math.imul(i + 1, 2654435761) + Math.imul(n + 7, 40503 * i + 1)) >>> 16) / 32768 - 1)));
   });
