@@ -15,9 +15,9 @@ import { createParameterSets } from '#core/avc/parameter-sets.ts';
 import type { ParameterSets } from '#core/avc/parameter-sets.ts';
 import { ffmpeg } from './clips.ts';
 
-const SCENE = ['-f', 'lavfi', '-i', 'testsrc2=s=320x192:r=25,noise=alls=12:allf=t:all_seed=7', '-t', '1'];
+const SCENE = ['-f', 'lavfi', '-i', 'testsrc2=s=320x192:r=25,noise=alls=12:allf=t:all_seed=7', '-t', '0.6'];
 /** Fades make x264 write explicit weights. */
-const FADE = ['-f', 'lavfi', '-i', 'testsrc2=s=320x192:r=25,noise=alls=8:allf=t:all_seed=3,fade=in:0:20', '-t', '1'];
+const FADE = ['-f', 'lavfi', '-i', 'testsrc2=s=320x192:r=25,noise=alls=8:allf=t:all_seed=3,fade=in:0:20', '-t', '0.8'];
 const x264 = (...options: readonly string[]): readonly string[] => ['-c:v', 'libx264', '-preset', 'fast', '-threads', '1', '-g', '25', '-pix_fmt', 'yuv420p', ...options];
 
 /** name → input and coding options: what the parser reads. */
@@ -36,7 +36,7 @@ export const PARSED: Readonly<Record<string, readonly string[]>> = {
   'monochrome, CAVLC': [...SCENE, ...x264('-pix_fmt', 'gray', '-coder', '0', '-bf', '2')],
   'very high rate, CABAC': [...SCENE, '-t', '0.4', ...x264('-qp', '1')],
   'very high rate, CAVLC': [...SCENE, '-t', '0.4', ...x264('-qp', '1', '-coder', '0')],
-  'ten bits, CABAC': [...SCENE, '-t', '0.5', ...x264('-pix_fmt', 'yuv420p10le', '-bf', '2')],
+  'ten bits, CABAC': [...SCENE, ...x264('-pix_fmt', 'yuv420p10le', '-bf', '2')],
   'frames of a sequence that allows fields, CABAC': [...SCENE, ...x264('-x264-params', 'fake-interlaced=1:bframes=2')],
   'scaling lists, CABAC': [...SCENE, ...x264('-x264-params', 'cqm=jvt:8x8dct=1')],
 };
@@ -65,11 +65,11 @@ const MEDIA = fileURLToPath(new URL('../../../shared/media/', import.meta.url));
 /** Some clips have SEI before the first parameter sets, which ffmpeg's strict decoding refuses. */
 const PARAMETERS_FIRST = 'h264_mp4toannexb,dump_extra=freq=keyframe';
 
-/** Natural streams as they are, two seconds each; where the folder is absent, a generated stand-in that says so in its name. */
+/** Natural streams as they are, one second each; where the folder is absent, a generated stand-in that says so in its name. */
 export const naturalStreams = (): readonly (readonly [name: string, options: readonly string[]])[] => {
   const files = existsSync(MEDIA) ? readdirSync(MEDIA).filter((file) => file.endsWith('.mp4')) : [];
   if (files.length === 0) return [['generated stand-in, ../shared/media is absent', PARSED['high, CABAC, 8x8, all partitions, temporal direct'] as readonly string[]]];
-  return files.map((file) => [file, ['-t', '2', '-i', join(MEDIA, file), '-an', '-c:v', 'copy', '-bsf:v', PARAMETERS_FIRST]]);
+  return files.map((file) => [file, ['-t', '1', '-i', join(MEDIA, file), '-an', '-c:v', 'copy', '-bsf:v', PARAMETERS_FIRST]]);
 };
 
 /** A slice's NAL unit and the parameter sets in force at it. */

@@ -94,10 +94,10 @@ export class CavlcResidual {
         negative = bits.sign();
       }
       // Where not all trailing ones are used, the first other level is above 1.
-      const size1 = (code >> 1) + (i === trailing && trailing < 3 ? 2 : 1);
-      levels[i] = negative === 1 ? -size1 : size1;
+      const magnitude = (code >> 1) + (i === trailing && trailing < 3 ? 2 : 1);
+      levels[i] = negative === 1 ? -magnitude : magnitude;
       if (suffixLength === 0) suffixLength = 1;
-      if (suffixLength < 6 && size1 > 3 << (suffixLength - 1)) suffixLength++;
+      if (suffixLength < 6 && magnitude > 3 << (suffixLength - 1)) suffixLength++;
     }
   }
 }
