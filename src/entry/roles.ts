@@ -11,6 +11,7 @@ import { bufferedResponse } from '#adapters/node/http-response.ts';
 import { nodeKeyWrapper } from '#adapters/node/key-wrap.ts';
 import { nodeLadderHash } from '#adapters/node/ladder-hash.ts';
 import type { NodeMetrics } from '#adapters/node/metrics.ts';
+import { nodeSealTo } from '#adapters/node/seal.ts';
 import { createFileObjectStore } from '#adapters/files/index.ts';
 import { createHttpKeys } from '#adapters/http/keys.ts';
 import { decodeBase64url } from '#core/bytes/base64url.ts';
@@ -95,6 +96,7 @@ const buildLicenseServer = async (parts: Parts, keys: GrantKeySource): Promise<L
     box,
     wrapper: nodeKeyWrapper,
     hash: nodeLadderHash,
+    sealTo: nodeSealTo,
     respond: bufferedResponse,
     entitlementKeys: parts.entitlementKeys,
     record: counting.record,
