@@ -120,7 +120,7 @@ const browse = async (stage: Stage, seconds: number): Promise<Seen> => {
 /** Resident memory once per second; growth is the last fifth against the second one (the first is warm-up). */
 const watchMemory = (): { stop(): { growth: number; last: number } } => {
   const samples: number[] = [];
-  const timer = setInterval(() => samples.push(process.memoryUsage().rss / 2 ** 20), 1000);
+  const timer = setInterval(() => samples.push(process.memoryUsage().rss / 2 ** 20), 1000).unref();
   return {
     stop() {
       clearInterval(timer);
