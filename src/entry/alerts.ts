@@ -29,7 +29,7 @@ export const openAlerts = async (options: { config: Config; clock: Clock; random
     take(event) {
       if (event.severity !== 'alert') return;
       metrics.count('sealcast_alerts_total', 'Alerts raised, by kind.', { kind: event.kind });
-      log.warn('alert', { kind: event.kind, message: event.message });
+      log.warn(event.message, { alert: event.kind });
       webhooks.take(event);
     },
     close: () => webhooks.close(),

@@ -15,6 +15,8 @@ export type Step = { readonly name: string; readonly claim: string; readonly ok:
 export type Chapter = {
   readonly name: string;
   readonly title: string;
+  /** `none`: it does without the film, which then need not be made. */
+  readonly film?: 'none';
   /** Takes at most 120 s in real time. */
   run(stage: Stage): Promise<readonly Step[]>;
 };

@@ -16,7 +16,8 @@ const LIVE_SECONDS = 12;
 /** Less than the bundled clip has, which stands in for the film where ffmpeg is missing. */
 const FILM_FRAMES = 180;
 
-const onAir = (stage: Stage): Promise<Step> =>
+/** The first step of every chapter on the live event. */
+export const onAir = (stage: Stage): Promise<Step> =>
   step('on-air', 'a protected live event is on air', async () => {
     const began = Date.now();
     const media = async (): Promise<boolean> => (await stage.platform.roles.packager?.status(stage.event))?.some((track) => track.latestSegment !== undefined) === true;

@@ -16,7 +16,7 @@ import { isSealcastError, SealcastError } from '#core/errors.ts';
 import { type AssetId, assetId } from '#core/ids.ts';
 import { type Micros, microsFromSeconds } from '#core/time.ts';
 import { createClipLoop } from '#packager/index.ts';
-import type { CatalogueEntry, Clock, Fetch } from '#ports';
+import type { CatalogueEntry, Clock, ConcurrencyStore, Fetch } from '#ports';
 import type { Config, ConfigOverrides } from '../config/index.ts';
 import { type Platform, type PlatformOptions, startPlatform } from '../node.ts';
 import { credentialHash } from '../operator-actions.ts';
@@ -30,6 +30,34 @@ export const DEMO_OVERRIDES: ConfigOverrides = {
   log: { level: 'warn' },
 };
 
+/** A record that can be cut off. */
+export type RecordSwitch = { cut(): void; restore(): void };
+
+/** Every method of the record fails while it is cut off, as that of a store whose network is gone. */
+const createRecordSwitch = (): RecordSwitch & { readonly wrap: (store: ConcurrencyStore) => ConcurrencyStore } => {
+  let isCut = false;
+  return {
+    cut: () => void (isCut = true),
+    restore: () => void (isCut = false),
+    wrap(store) {
+      const guard = <Args extends readonly unknown[], Answer>(call: (...args: Args) => Promise<Answer>) => async (...args: Args): Promise<Answer> => {
+        if (isCut) throw new SealcastError('store-unavailable', 'the demo has cut the concurrency record off');
+        return call(...args);
+      };
+      return {
+        admit: guard(store.admit.bind(store)),
+        renew: guard(store.renew.bind(store)),
+        stop: guard(store.stop.bind(store)),
+        flag: guard(store.flag.bind(store)),
+        unflag: guard(store.unflag.bind(store)),
+        live: guard(store.live.bind(store)),
+        counts: guard(store.counts.bind(store)),
+        writeBack: guard(store.writeBack.bind(store)),
+      };
+    },
+  };
+};
+
 /** What chapters, viewers and the status line work with. */
 export type Stage = {
   readonly platform: Platform;
@@ -37,6 +65,8 @@ export type Stage = {
   readonly event: AssetId;
   readonly film: AssetId;
   readonly source: { readonly kind: 'scene' | 'file' | 'relay' | 'bundled-clip'; readonly live: LiveSource };
+  /** The concurrency record, which chapters cut off: every call fails until it is restored. */
+  readonly record: RecordSwitch;
   /** The licence terms in force, ms, and the group length, ms. */
   readonly terms: { readonly interval: number; readonly duration: number; readonly group: number };
   close(): Promise<void>;
@@ -143,7 +173,8 @@ export const openStage = async (options: {
     return { demo: issuer.handler, entitlementKeys: [{ kid: issuer.kid, alg: 'ES256', key: pair.publicJwk }] };
   };
   const encoder = hasFfmpeg();
-  const platform = await startPlatform({ config, clock, extend, plainLoopback: true, ...(!encoder && { videoTool: createClipTool() }), ...(options.exposeDevelopmentKey === true && { exposeDevelopmentKey: true }) });
+  const record = createRecordSwitch();
+  const platform = await startPlatform({ config, clock, extend, wrapRecord: record.wrap, plainLoopback: true, ...(!encoder && { videoTool: createClipTool() }), ...(options.exposeDevelopmentKey === true && { exposeDevelopmentKey: true }) });
   try {
     const event = await openEvent(platform);
     await giveCredential(platform, event, credential);
@@ -156,6 +187,7 @@ export const openStage = async (options: {
       event,
       film: FILM,
       source,
+      record: { cut: record.cut, restore: record.restore },
       terms: { interval: licensing.intervalSeconds * 1000, duration: licensing.durationSeconds * 1000, group: packager.periodSeconds * packager.groupPeriods * 1000 },
       async close() {
         await source.live.stop();

@@ -4,7 +4,7 @@
  *
  * Invariant: a viewer gets what a browser would get: an entitlement from the issuer, a session, a media token, ciphertext.
  */
-import { createViewer, openDevice, type Session, startSession, type Viewer, type ViewerOptions } from '#client/index.ts';
+import { createViewer, openDevice, type Session, type StartedSession, startSession, type Viewer, type ViewerOptions } from '#client/index.ts';
 import { SealcastError } from '#core/errors.ts';
 import type { AccountId, AssetId } from '#core/ids.ts';
 import type { Micros } from '#core/time.ts';
@@ -21,24 +21,33 @@ export type WatchOptions = Pick<ViewerOptions, 'follow' | 'speed' | 'patience' |
   readonly device?: string;
   /** For viewers that misbehave: sees every licence and renewal request. */
   readonly fetch?: Fetch;
+  /** Termination codes of sessions that the viewer chose to end for this one. */
+  readonly end?: readonly string[];
 };
+
+/** What viewers need of a stage. */
+export type Place = Pick<Stage, 'platform' | 'issuer'>;
 
 /** What the demo's viewers fetch with. */
 export const demoFetch: Fetch = (request) => fetch(request);
 
-/** Starts a session and watches. Throws the denial's code. */
-export const watch = async (stage: Stage, options: WatchOptions): Promise<Watching> => {
-  const account = options.account as AccountId;
-  const base = stage.platform.localUrl;
-  const device = await openDevice({ name: options.device ?? 'headless viewer' });
-  const started = await startSession({
-    servers: [base],
-    device,
+/** Asks for a session on a new device; the denial, if it is one, comes as a value. */
+export const ask = async (place: Place, options: WatchOptions): Promise<StartedSession> =>
+  startSession({
+    servers: [place.platform.localUrl],
+    device: await openDevice({ name: options.device ?? 'headless viewer' }),
     asset: options.asset,
-    entitlement: () => stage.issuer.issue(account, options.asset),
+    entitlement: () => place.issuer.issue(options.account as AccountId, options.asset),
     fetch: options.fetch ?? demoFetch,
     ...(options.startAt !== undefined && { position: options.startAt }),
+    ...(options.end !== undefined && { end: options.end }),
   });
+
+/** Starts a session and watches. Throws the denial's code. */
+export const watch = async (place: Place, options: WatchOptions): Promise<Watching> => {
+  const account = options.account as AccountId;
+  const base = place.platform.localUrl;
+  const started = await ask(place, options);
   if (!started.ok) throw new SealcastError(started.denial.code, started.denial.detail);
   const { session } = started;
   const viewer = createViewer({
