@@ -166,8 +166,8 @@ export const bench = {
   name: 'inner-delivery',
   run: ({ full, log }: { full: boolean; log(line: string): void }): Promise<{ figures: Figure[] }> => {
     const figures: Figure[] = [];
-    const trials = full ? 21 : 7;
-    const counted = full ? 5 : 1;
+    const trials = full ? 11 : 7;
+    const counted = full ? 3 : 1;
     let wrong = 0;
     let traces = 0;
     const baselines: number[] = [];
@@ -176,7 +176,7 @@ export const bench = {
       const baseline = median(Array.from({ length: trials }, (_, trial) => alwaysOn(trial, errors)));
       baselines.push(baseline);
       const points: (readonly [number, number])[] = [];
-      for (const delay of full ? [1, 4, 8, 12] : [8]) {
+      for (const delay of full ? [1, 8, 16] : [8]) {
         const runs = Array.from({ length: trials }, (_, trial) => twoPhase(trial, errors, delay, trial < counted && delay === 8));
         wrong += runs.filter((run) => run.wrong).length;
         traces += runs.length;

@@ -98,7 +98,8 @@ export const createTwoPhaseTracer = ({ book, edges, viewersAt, eps, suspicion = 
       for (const { first, count } of one.ranges) {
         const symbols = new Uint8Array(count);
         book.fill(at, first as ViewerNumber, symbols);
-        for (const x of symbols) {
+        for (let n = 0; n < count; n++) {
+          const x = symbols[n] as number;
           one.single[i] = (one.single[i] as number) + (ratios[x] as number);
           one.mixed[i] = (one.mixed[i] as number) + (pair[x] as number);
           i++;
