@@ -42,6 +42,7 @@ export const planTitle = (probe: MediaProbe, options: { segmentDuration: Micros;
   const picture = probe.streams.find((stream) => stream.kind === 'video');
   const sound = probe.streams.filter((stream) => stream.kind === 'audio');
   if (picture === undefined && sound.length === 0) throw new SealcastError('media-unsupported', 'the input has neither video nor audio');
+  if (picture === undefined && options.variants !== undefined) throw new SealcastError('media-unsupported', 'variants need a video: marks are in the picture');
   const copiesVideo = picture !== undefined && options.forceTranscode !== true && options.heights === undefined && options.variants === undefined && copyable(picture);
   const video =
     picture === undefined

@@ -29,6 +29,8 @@ test('variants are planned per rendition, coded and not copied, sound once', () 
   expect(copiesVideo).toBe(false);
   expect(media.map(({ id, variant }) => `${id}${variant === undefined ? '' : `/${variant}`}`)).toEqual(['v360/a', 'v360/b', 'v360/c', 'v180/a', 'v180/b', 'v180/c', 'a-en']);
   expect(media.map(({ conversion }) => ('variant' in conversion ? conversion.variant : undefined))).toEqual([0, 1, 2, 0, 1, 2, undefined]);
+  const sound = { streams: probe.streams.slice(1) };
+  expect(() => planTitle(sound, { segmentDuration: SEGMENT, variants: 2 })).toThrow(expect.objectContaining({ code: 'media-unsupported' }));
   expect(planTitle(probe, { segmentDuration: SEGMENT }).media.every(({ variant }) => variant === undefined)).toBe(true);
 });
 

@@ -141,10 +141,8 @@ const packVariants = async (options: Omit<PackOptions, 'variants'>, alphabet: nu
   try {
     const variants = await tracing.tracer.patterns(options.asset, alphabet);
     const packed = await packFile({ ...options, variants });
-    const video = packed.tracks.find((track) => track.variants !== undefined);
-    if (video === undefined) throw usageError('--variants needs a file with video: marks are in the picture');
     const schedule = startSchedule({ alphabet, viewers: PLANNED_VIEWERS });
-    const marking = { asset: options.asset, alphabet, book: { kind: 'aligned', schedule } as const, segment: microsFromSeconds(options.segment), segments: video.segments };
+    const marking = { asset: options.asset, alphabet, book: { kind: 'aligned', schedule } as const, segment: microsFromSeconds(options.segment), segments: packed.tracks.find((track) => track.variants !== undefined)?.segments ?? 0 };
     await tracing.tracer.record({ marking, file: options.input });
     return packed;
   } finally {
