@@ -9,3 +9,4 @@ export type { PackedTitle, PackTitleOptions, TitleKeys } from './title.ts';
 export { titleFolder } from './origin.ts';
 export { createClipLoop } from './loop.ts';
 export type { ClipLoop, LoopTrack } from './loop.ts';
+export { variantName } from './title-plan.ts';
