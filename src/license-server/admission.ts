@@ -109,7 +109,8 @@ export const createAdmission = (options: AdmissionOptions): Admit => {
         now,
       });
       const first = record !== undefined && policy.enforcement !== undefined && standing.level > 1 && health === 'up';
-      return first ? { ...decision, grant: Math.min(decision.grant, FIRST_GROUPS * groupMillis) } : decision;
+      // Nothing of a batch's further items is open before they are renewed: a first grant is for one item.
+      return first ? { ...decision, grant: applicant.ahead ? 0 : Math.min(decision.grant, FIRST_GROUPS * groupMillis) } : decision;
     };
     const heartbeatOf = ({ countFor }: Decision): Heartbeat => ({
       session: sid, account: hashed, device, asset: keying.asset, at: now,

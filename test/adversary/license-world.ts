@@ -116,7 +116,7 @@ export type Viewer = {
   grant(group: number): GrantKey | undefined;
   take(nodes: readonly OpenNode[]): void;
   /** A renewal request as the client would send it now. */
-  request(position: number): { bytes: Uint8Array; mac: Uint8Array };
+  request(position: number, move?: boolean): { bytes: Uint8Array; mac: Uint8Array };
   /** Verifies an answer and takes it over. */
   accept(mac: Uint8Array, bytes: Uint8Array): RenewalAnswer;
 };
@@ -263,7 +263,7 @@ export const createWorld = async (changes: Partial<LicenseServerOptions> & { rel
         grant,
         opens: (group) => grant(group) !== undefined,
         take: (nodes) => unlocker.add(nodes),
-        request: (position) => encodeRequest(hash, sealed.renewalKey, { position: position as GrantGroup, clientTime: clock.now(), state: viewer.state }),
+        request: (position, move = false) => encodeRequest(hash, sealed.renewalKey, { position: position as GrantGroup, clientTime: clock.now(), state: viewer.state, move }),
         accept(mac, bytes) {
           const opened = openAnswer(hash, sealed.renewalKey, mac, bytes);
           unlocker.add(opened.nodes);

@@ -33,6 +33,8 @@ export type RenewalWorld = {
   readonly world: World;
   readonly store: ConcurrencyStore;
   readonly record: ConcurrencyRecord;
+  /** Whether the store answers. */
+  reach(reachable: boolean): void;
   /** By host name; replace one at any time. */
   readonly hosts: Map<string, Host>;
   /** Requests that reached a host: `host path`. */
@@ -51,7 +53,9 @@ export type RenewalWorld = {
 export const hashedAccount = (account: string): AccountId => heartbeatAccount(ladderHash, accountId(account));
 
 export const createRenewalWorld = async (changes: Partial<LicenseServerOptions> = {}): Promise<RenewalWorld> => {
-  const store = createMemoryConcurrency();
+  let reachable = true;
+  const memory = createMemoryConcurrency();
+  const store = new Proxy(memory, { get: (target, name: keyof ConcurrencyStore) => (reachable ? target[name] : () => Promise.reject(new Error('unreachable'))) });
   let guarded: ConcurrencyRecord | undefined;
   // The record needs the world's clock, and the world the record.
   const record = new Proxy({} as ConcurrencyRecord, { get: (_, name: keyof ConcurrencyRecord) => guarded?.[name] });
@@ -72,6 +76,7 @@ export const createRenewalWorld = async (changes: Partial<LicenseServerOptions> 
     world,
     store,
     record,
+    reach: (now) => void (reachable = now),
     hosts,
     seen,
     node,
