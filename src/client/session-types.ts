@@ -97,7 +97,7 @@ export type Session = {
   /** Server time. */
   now(): Micros;
   on<Name extends keyof SessionEvents>(name: Name, listener: (event: SessionEvents[Name]) => void): () => void;
-  /** Tells the session where the viewer is. Renewals follow it; a seek outside the opened range asks for a new licence there. */
+  /** Tells the session where the viewer is. Renewals follow it; a seek outside the opened range asks to open what is there. */
   playhead(mediaTime: Micros): void;
   /**
    * Tells whether the viewer is watching: `false` when paused, ended or not started yet. Not needed where `playhead` is called all

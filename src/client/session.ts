@@ -8,6 +8,7 @@
  */
 import type { ErrorCode } from '#core/errors.ts';
 import { type ContentKey, isSessionId, type SessionId } from '#core/ids.ts';
+import { MAX_HORIZON_GROUPS } from '#core/license/license-claims.ts';
 import { reachOf } from '#core/license/opened-range.ts';
 import { isEndReason, type Reason } from '#core/license/reasons.ts';
 import { encodeRequest, nextState, openAnswer } from '#core/license/renewal-message.ts';
@@ -45,13 +46,13 @@ export type SessionParts = {
 
 /** A player stands some frames before the first one it has no key for, and never gets closer. */
 const EXPIRY_SLACK = 500_000;
-/** Least pause between two renewals, and between two licences, that the playhead asks for. */
+/** Least pause between two renewals, and between two moves or licences, that the playhead asks for. */
 const RENEWAL_GAP = 1000 as Millis;
-const LICENSE_GAP = 3000 as Millis;
+const MOVE_GAP = 3000 as Millis;
 /** Share of the spare time (term minus interval) at which content left, not time, asks for a renewal; at most one interval. */
 const CONTENT_MARGIN = 0.9;
-/** Share of that at which a viewer who plays faster than time, and so faster than renewals may open, gets a licence where he is. */
-const LICENSE_MARGIN = 0.75;
+/** Share of that at which a viewer who plays faster than time, and so faster than renewals may open, asks to move the anchor. */
+const MOVE_MARGIN = 0.75;
 /** An address gets at least so long to answer, however little content is left. */
 const LEAST_DEADLINE = 500;
 /** Licences whose grants stay in use after newer ones came, so that the picture does not notice the change. */
@@ -73,8 +74,8 @@ export const createSession = (parts: SessionParts): Session => {
   let openedFrom = license.horizon.from;
   let opened = license.opened;
   let reported: { readonly mediaTime: Micros } | undefined;
-  let wantsLicense = false;
-  let licensedAt = Number.NEGATIVE_INFINITY;
+  let wants: 'move' | 'license' | undefined;
+  let wantedAt = Number.NEGATIVE_INFINITY;
   let cancelExpiry = (): void => undefined;
   let signedStop: SignedStop | undefined;
   const giveUp = new AbortController();
@@ -166,8 +167,8 @@ export const createSession = (parts: SessionParts): Session => {
   };
 
   const relicense = async (): Promise<Attempt> => {
-    wantsLicense = false;
-    licensedAt = clock.monotonic();
+    wants = undefined;
+    wantedAt = clock.monotonic();
     const answer = await desk.relicense({ sid, urls: licenseUrls, ...(kind === 'title' ? { position: playhead() } : {}) }, giveUp.signal);
     if (end !== undefined) return { ok: false, over: true };
     if (!answer.ok) return failed(answer);
@@ -199,8 +200,11 @@ export const createSession = (parts: SessionParts): Session => {
 
   const renewOnce = async (): Promise<Attempt> => {
     if (presence.idle) return rest();
-    if (wantsLicense) return relicense();
-    const { bytes, mac } = encodeRequest(ladderHash, license.renewalKey, { position: groupNow(), clientTime: serverTime.now(), state: renewalState });
+    if (wants === 'license') return relicense();
+    const move = wants === 'move';
+    wants = undefined;
+    if (move) wantedAt = clock.monotonic();
+    const { bytes, mac } = encodeRequest(ladderHash, license.renewalKey, { position: groupNow(), clientTime: serverTime.now(), state: renewalState, move });
     const exchange = { method: 'POST', body: bytes, headers: { 'content-type': 'application/octet-stream' } } as const;
     const result = await transport.request(
       renewUrls,
@@ -221,9 +225,11 @@ export const createSession = (parts: SessionParts): Session => {
       return { ok: false, over: true };
     }
     if (renewal.act === 'relicense') return relicense();
+    const sought = renewal.t0 !== decodeState(renewalState).state.t0;
+    if (sought) openedFrom = renewal.g0;
     renewalState = nextState(renewalState, renewal);
     terms = { interval: renewal.interval, duration: renewal.duration };
-    const grew = renewal.opened > opened;
+    const grew = sought || renewal.opened > opened;
     opened = renewal.opened;
     if (token !== null) {
       mediaToken = token;
@@ -319,9 +325,14 @@ export const createSession = (parts: SessionParts): Session => {
       const left = contentLeft() / 1000;
       const open = left < margin() ? prospect() : 'nothing';
       if (open === 'more' || lapsed()) timer.hurry(RENEWAL_GAP);
-      else if (kind === 'title' && (outside || (open === 'ahead' && left < margin() * LICENSE_MARGIN))) {
-        wantsLicense = clock.monotonic() - licensedAt >= LICENSE_GAP;
-        if (wantsLicense) timer.hurry(RENEWAL_GAP);
+      else if (kind === 'title' && (outside || (open === 'ahead' && left < margin() * MOVE_MARGIN))) {
+        const { from, to } = license.horizon;
+        // A licence that is not of the greatest length reaches to the end of the title: beyond it there is nothing to ask for.
+        const exists = group < to || to - from >= MAX_HORIZON_GROUPS;
+        if (exists && clock.monotonic() - wantedAt >= MOVE_GAP) {
+          wants = group >= from && group < to ? 'move' : 'license';
+          timer.hurry(RENEWAL_GAP);
+        }
       }
       if (state === 'degraded' || state === 'expired') watchExpiry();
     },

@@ -135,7 +135,7 @@ describe('fault 14: 100,000 licences that end in one second', () => {
   it.each([
     [1, 'B052'],
     [2, 'B056'],
-  ] as const)('level %i, %s: servers that answer a third of the first wave stop nobody, and the wave is worked off', (level) => {
+  ] as const)('level %i, %s: servers that answer a third of the first wave stop nobody, and the wave is worked off', (level, _line) => {
     const { served, asked, stalled } = run({ level, film, until: 560 * SECOND, perSecond: 1200 });
     expect(stalled).toBe(0);
     expect(peak(served)).toBe(1200);

@@ -119,4 +119,36 @@ describe('watch page', () => {
     expect(faults).toEqual([]);
     await page.close();
   }, 360_000);
+
+  it('B046 B047 at the stream limit shows what else is playing, stops the chosen one and plays here in one request; leaving the page frees the slot', async () => {
+    const { page, faults } = await openPage();
+    await page.locator('.stage.watching').waitFor({ timeout: PATIENCE });
+    const conflict = { sid: 'A'.repeat(24), deviceName: 'Kitchen tablet', asset: 'some-film', startedAt: Date.now() * 1000, terminationCode: 'code-1' };
+    const chosen: unknown[] = [];
+    // The demo has no limit, so the refusal is made on the way; what the page then asks for goes to the real service.
+    await page.route('**/v1/sessions', async (route) => {
+      const request = route.request();
+      if (request.method() !== 'POST') return route.continue();
+      const { ends, ...body } = JSON.parse(request.postData() ?? '{}') as Record<string, unknown>;
+      if (ends !== undefined) {
+        chosen.push(ends);
+        return route.continue({ postData: JSON.stringify(body) });
+      }
+      return route.fulfill({ status: 409, contentType: 'application/problem+json', body: JSON.stringify({ code: 'concurrency-limit', status: 409, limit: 1, conflicts: [conflict] }) });
+    });
+    await page.getByRole('button', { name: 'hls.js', exact: true }).click();
+    await page.getByText('Kitchen tablet').waitFor({ timeout: PATIENCE });
+    expect(await page.locator('.stage.over').count()).toBe(1);
+    await page.getByRole('button', { name: 'Stop that one and watch here' }).click();
+    await page.locator('.stage.watching').waitFor({ timeout: PATIENCE });
+    await moreFrames(page, 10);
+    expect(chosen).toEqual([['code-1']]);
+    expect(faults).toEqual([]);
+    const stopped = page.context().waitForEvent('request', { predicate: (request) => new URL(request.url()).pathname === '/v1/stop', timeout: 10_000 });
+    await page.goto('about:blank');
+    const answer = await (await stopped).response();
+    // A page that is gone reads no answer; that the request got out is what counts.
+    expect([200, undefined]).toContain(answer?.status());
+    await page.close();
+  }, 360_000);
 });

@@ -11,6 +11,7 @@ import type { KeyGroup, KeyId, ProtectionScheme, SessionId } from '#core/ids.ts'
 import { accountHash, contentKey, grantKey, keyIdOf, renewalKey, sessionKey, stateKey, zoneKey } from '#core/keys/ladder.ts';
 import { openNodes, unlockKeys } from '#core/keys/unlock.ts';
 import { encodeLicenseClaims, encodeSealedLicense } from '#core/license/license-claims.ts';
+import { anchorMove } from '#core/license/anchor-move.ts';
 import { openedRange } from '#core/license/opened-range.ts';
 import type { PublicJwk } from '#core/license/public-jwk.ts';
 import type { Reason } from '#core/license/reasons.ts';
@@ -118,10 +119,12 @@ export const createFakeService = async (options: FakeServiceOptions): Promise<Fa
     const { interval, duration } = service.terms;
     const old = request.state;
     const opened = act === 'extend' ? openedRange({ opened: old.opened, end: old.end, position: request.position, g0: old.g0, t0: old.t0, groupLength: micros(old.groupMillis * 1000), term: micros(duration * 1000), now }) : old.opened;
-    const next: RenewalState = act === 'extend' ? { ...old, opened, issued: now, interval, duration } : old;
+    const move = act === 'extend' && request.move ? anchorMove({ state: old, position: request.position, duration, firstGroups: undefined, now }) : undefined;
+    const extended: RenewalState = act === 'extend' ? { ...old, opened, issued: now, interval, duration } : old;
+    const next: RenewalState = move === undefined ? extended : { ...extended, g0: move.g0, t0: move.t0, opened: move.to };
     const answer = encodeAnswer(ladderHash, renewalKey(ladderHash, secret), request.mac, {
-      act, reason, level: next.level, serverTime: now, after: interval, interval, duration, policy: next.policy, g0: next.g0, t0: next.t0, opened, issued: next.issued, spent: next.spent,
-      stateMac: stateMac(ladderHash, stateKey(ladderHash, secret), encodeStateBody(next)), nodes: openNodes(ladderHash, secret, old.opened, opened),
+      act, reason, level: next.level, serverTime: now, after: interval, interval, duration, policy: next.policy, g0: next.g0, t0: next.t0, opened: next.opened, issued: next.issued, spent: next.spent,
+      stateMac: stateMac(ladderHash, stateKey(ladderHash, secret), encodeStateBody(next)), nodes: openNodes(ladderHash, secret, move?.from ?? old.opened, next.opened),
     });
     return new Response(answer as BodyInit, { headers: { 'content-type': 'application/octet-stream', 'sealcast-media-token': `token-renewed-${now}` } });
   };
