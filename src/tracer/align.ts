@@ -32,17 +32,19 @@ const FOUND = 0.6;
 const ALONE = 0.75;
 /** A stretch leaves the common offset only for one that fits so much better. */
 const BETTER = 0.2;
+/** Starting points between two frames of the reference that are tried: fast motion is lost over a tenth of a second. */
+const PHASES = 3;
 /** Least probes an offset must be judged by. */
 const LEAST = 10;
 
 type Signatures = { readonly rate: number; readonly count: number; readonly values: Float32Array; readonly energy: Float64Array };
 
-/** Normalised 32 x 18 frames at the reference's rate. */
-const signatures = (clip: Clip, rate: number): Signatures => {
-  const count = Math.max(0, Math.floor((clip.count / clip.framesPerSecond) * rate));
+/** Normalised 32 x 18 frames at the reference's rate, from `start` seconds on. */
+const signatures = (clip: Clip, rate: number, start = 0): Signatures => {
+  const count = Math.max(0, Math.floor((clip.count / clip.framesPerSecond - start) * rate));
   const values = new Float32Array(count * SIZE);
   for (let n = 0; n < count; n++) {
-    const frame = frameOf(clip, Math.min(clip.count - 1, Math.round((n * clip.framesPerSecond) / rate)));
+    const frame = frameOf(clip, Math.min(clip.count - 1, Math.round((n / rate + start) * clip.framesPerSecond)));
     let mean = 0;
     for (let y = 0; y < DOWN; y++) {
       for (let x = 0; x < ACROSS; x++) {
@@ -92,7 +94,7 @@ const scoreAt = (reference: Signatures, suspect: Signatures, probes: readonly nu
   let used = 0;
   for (const probe of probes) {
     const n = probe + offset;
-    if (n < 0 || n >= reference.count) continue;
+    if (n < 0 || n >= reference.count || probe >= suspect.count) continue;
     used++;
     const a = n * SIZE;
     const b = probe * SIZE;
@@ -105,13 +107,17 @@ const scoreAt = (reference: Signatures, suspect: Signatures, probes: readonly nu
   return used < Math.min(LEAST, probes.length) || left === 0 || right === 0 ? 0 : product / Math.sqrt(left * right);
 };
 
-const search = (reference: Signatures, suspect: Signatures, probes: readonly number[]): { offset: number; score: number } => {
-  let best = { offset: 0, score: -1 };
+type Place = { readonly offset: number; readonly phase: number; readonly score: number };
+
+const search = (reference: Signatures, phases: readonly Signatures[], probes: readonly number[]): Place => {
+  let best: Place = { offset: 0, phase: 0, score: -1 };
   const last = probes[probes.length - 1] ?? 0;
-  for (let offset = -last; offset < reference.count - (probes[0] ?? 0); offset++) {
-    const score = scoreAt(reference, suspect, probes, offset);
-    if (score > best.score) best = { offset, score };
-  }
+  phases.forEach((suspect, phase) => {
+    for (let offset = -last; offset < reference.count - (probes[0] ?? 0); offset++) {
+      const score = scoreAt(reference, suspect, probes, offset);
+      if (score > best.score) best = { offset, phase, score };
+    }
+  });
   return best;
 };
 
@@ -181,26 +187,29 @@ export const matchingFrame = (reference: Clip, suspect: Clip, n: number, shift: 
 export const align = (reference: Clip, suspect: Clip): readonly Stretch[] => {
   const rate = reference.framesPerSecond;
   const ours = signatures(reference, rate);
-  const theirs = signatures(suspect, rate);
-  if (ours.count === 0 || theirs.count < LEAST) return [];
+  const theirs = Array.from({ length: PHASES }, (_, phase) => signatures(suspect, rate, phase / (PHASES * rate)));
+  const count = theirs[0]?.count ?? 0;
+  if (ours.count === 0 || count < LEAST) return [];
   const mean = meanOf(ours);
-  subtractMean(ours, mean);
-  subtractMean(theirs, mean);
-  const common = search(ours, theirs, spread(0, theirs.count, PROBES));
+  for (const each of [ours, ...theirs]) subtractMean(each, mean);
+  const common = search(ours, theirs, spread(0, count, PROBES));
   const stretches: Stretch[] = [];
   const length = STRETCH * rate;
-  let offset = common.score >= COMMON ? common.offset : undefined;
-  for (let from = 0; from < theirs.count; from += length) {
-    const to = Math.min(theirs.count, from + length);
+  let place = common.score >= COMMON ? common : undefined;
+  for (let from = 0; from < count; from += length) {
+    const to = Math.min(count, from + length);
     const probes = spread(from, to, length);
-    let score = offset === undefined ? 0 : scoreAt(ours, theirs, probes, offset);
+    let score = place === undefined ? 0 : scoreAt(ours, theirs[place.phase] as Signatures, probes, place.offset);
     if (score < FOUND && to - from >= LEAST) {
       const other = search(ours, theirs, spread(from, to, 20));
-      if (other.score >= (offset === undefined ? ALONE : FOUND) && other.score >= score + BETTER) ({ offset, score } = other);
+      if (other.score >= (place === undefined ? ALONE : FOUND) && other.score >= score + BETTER) {
+        place = other;
+        score = other.score;
+      }
     }
     // Where little moves the correlation is noise: the offset is kept, and frames that do not fit are left out later.
-    if (offset === undefined) continue;
-    stretches.push({ from: from / rate, to: to / rate, shift: offset / rate, score });
+    if (place === undefined) continue;
+    stretches.push({ from: from / rate, to: to / rate, shift: place.offset / rate - place.phase / (PHASES * rate), score });
   }
   const refined = new Map<number, number>();
   return stretches.map((stretch) => {
