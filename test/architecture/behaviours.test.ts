@@ -2,7 +2,7 @@
 /** Every numbered behaviour has a test that carries its number, and SPECS.md says which. */
 import { readFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
-import { behaviours, CHECKLIST, SPECS, withTable } from '../../scripts/build-behaviours.ts';
+import { behaviours, CHECKLIST, SPECS, withTable } from './behaviours.ts';
 
 describe('the checklist of renewals and concurrency', () => {
   it('has a test for every number', () => {

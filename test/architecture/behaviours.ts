@@ -1,0 +1,63 @@
+// SPDX-License-Identifier: Apache-2.0
+/**
+ * Which test covers which numbered behaviour, as a table of SPECS.md; `node scripts/build-behaviours.ts` writes it.
+ *
+ * A test covers a behaviour if its title carries the number. Invariant: `test/architecture/behaviours.test.ts` fails when
+ * the table and the tests differ, or a number of the checklist has no test.
+ */
+import { readdirSync, readFileSync } from 'node:fs';
+import { join, relative } from 'node:path';
+import { fileURLToPath } from 'node:url';
+
+const ROOT = fileURLToPath(new URL('../..', import.meta.url));
+export const SPECS: string = join(ROOT, 'SPECS.md');
+const BEGIN = '<!-- behaviours: written by scripts/build-behaviours.ts -->';
+const END = '<!-- behaviours: end -->';
+
+/** First and last number of each part of the checklist for renewals and concurrency. */
+const PARTS: readonly (readonly [string, number, number])[] = [
+  ['Initial licence and renewal', 1, 16],
+  ['Counting', 20, 32],
+  ['Concurrency modes', 40, 48],
+  ['Enforcement levels', 50, 69],
+  ['Dynamic periods', 70, 77],
+  ['Stateless renewal servers', 80, 86],
+  ['Failures', 90, 105],
+];
+const named = (number: number): string => `B${String(number).padStart(3, '0')}`;
+
+const testFiles = (folder: string): string[] =>
+  readdirSync(join(ROOT, folder), { withFileTypes: true, recursive: true })
+    .filter((entry) => entry.isFile() && entry.name.endsWith('.test.ts'))
+    .map((entry) => relative(ROOT, join(entry.parentPath, entry.name)));
+
+/** Titles of suites and tests, with every number in them. */
+const TITLE = /\b(?:describe|it|test)(?:\.each\([^\n]*?\))?\(\s*(['"`])((?:(?!\1).)*)\1/g;
+const TABLE_ROW = /\[[^\n\]]*'(B\d{3})'[^\n\]]*\]/g;
+
+/** Test files by behaviour, sorted. */
+export const behaviours = (): ReadonlyMap<string, readonly string[]> => {
+  const found = new Map<string, Set<string>>();
+  const note = (number: string, file: string): void => void found.set(number, (found.get(number) ?? new Set()).add(file));
+  for (const file of ['src', 'test'].flatMap(testFiles)) {
+    const text = readFileSync(join(ROOT, file), 'utf8');
+    for (const [, , title = ''] of text.matchAll(TITLE)) for (const [number] of title.matchAll(/\bB\d{3}\b/g)) note(number, file);
+    for (const [, number = ''] of text.matchAll(TABLE_ROW)) note(number, file);
+  }
+  return new Map([...found].map(([number, files]) => [number, [...files].sort()]));
+};
+
+/** Numbers of the checklist. */
+export const CHECKLIST: readonly string[] = PARTS.flatMap(([, from, to]) => Array.from({ length: to - from + 1 }, (_, index) => named(from + index)));
+
+/** SPECS.md as it should be. */
+export const withTable = (specs: string): string => {
+  const covered = behaviours();
+  const rows = PARTS.flatMap(([part, from, to]) => [
+    `| **${part}** | |`,
+    ...Array.from({ length: to - from + 1 }, (_, index) => named(from + index)).map((number) => `| ${number} | ${(covered.get(number) ?? []).map((file) => `\`${file}\``).join(', ') || 'none'} |`),
+  ]);
+  const table = [BEGIN, '', '| behaviour | tests |', '|---|---|', ...rows, '', END].join('\n');
+  const begin = specs.indexOf(BEGIN);
+  return begin < 0 ? `${specs.trimEnd()}\n\n${table}\n` : specs.slice(0, begin) + table + specs.slice(specs.indexOf(END) + END.length);
+};
