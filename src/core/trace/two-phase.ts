@@ -42,6 +42,7 @@ export type TwoPhaseReport = {
   /** Nats required of that viewer. */
   readonly bound: number;
 };
+/** Takes readings and changes of the plan; `report` may be asked after every reading, the error bound holds throughout. */
 export type TwoPhaseTracer = {
   /** Adds a reading. Throws `bad-request` as other tracers do. */
   observe(reading: Reading): void;

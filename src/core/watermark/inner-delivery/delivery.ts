@@ -10,10 +10,8 @@
 import type { BiasedBook } from '../biased.ts';
 import { MAX_VIEWER, type CodeBook, type Position, type ViewerNumber } from '../book.ts';
 import { SealcastError } from '#core/errors.ts';
-import type { PrefixBook } from './prefix.ts';
+import type { EdgeNumber, PrefixBook } from './prefix.ts';
 
-/** Dense number of an edge of one event, 0..2^20. */
-export type EdgeNumber = number;
 /** From this position on, until the other if there is one, an edge's viewers get copies of their own. */
 export type Switched = { readonly edge: EdgeNumber; readonly from: Position; readonly until?: Position };
 

@@ -5,6 +5,6 @@
  * docs/guide/sequences.md, "Inner delivery". The tracer of two-phase events is `createTwoPhaseTracer` of `sealcast/trace`.
  * Invariant: synchronous, no I/O, no clock, no randomness.
  */
-export { edgeCopy, everyVariant, prefixDelivery, twoPhaseDelivery, type Delivery, type EdgeNumber, type Switched } from './delivery.ts';
-export { addBlock, createPrefixBook, planBlocks, type Block, type PrefixBook, type PrefixPlan } from './prefix.ts';
+export { edgeCopy, everyVariant, prefixDelivery, twoPhaseDelivery, type Delivery, type Switched } from './delivery.ts';
+export { addBlock, createPrefixBook, planBlocks, type Block, type EdgeNumber, type PrefixBook, type PrefixPlan } from './prefix.ts';
 export { createDeliveryCounter, expectedVariants, variantsNeeded, type DeliveryCounter, type DeliveryTotals } from './traffic.ts';

@@ -15,8 +15,9 @@ import { requireAlphabet } from '../counts.ts';
 import { epochAt } from '../epochs.ts';
 import { createPermutation, type Permutation } from '../permutation.ts';
 import { sipHash, sipKey, type SipKey } from '../siphash.ts';
-import type { EdgeNumber } from './delivery.ts';
 
+/** Dense number of an edge of one event, 0..2^20. */
+export type EdgeNumber = number;
 /** Viewer numbers `first` .. `first` + m^digits - 1 belong to an edge. */
 export type Block = { readonly edge: EdgeNumber; readonly first: number; readonly digits: number };
 /** Blocks by increasing `first`, over epochs of `length` digits from position `from` on. */

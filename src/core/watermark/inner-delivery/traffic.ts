@@ -9,7 +9,8 @@
 import { SealcastError } from '#core/errors.ts';
 import type { Position, ViewerNumber } from '../book.ts';
 import { MAX_ALPHABET, requireAlphabet } from '../counts.ts';
-import type { Delivery, EdgeNumber } from './delivery.ts';
+import type { Delivery } from './delivery.ts';
+import type { EdgeNumber } from './prefix.ts';
 
 /** The symbols an edge needs of a segment for the viewers it serves, ascending. */
 export const variantsNeeded = (delivery: Delivery, edge: EdgeNumber, viewers: Iterable<ViewerNumber>, at: Position): readonly number[] => {
