@@ -83,8 +83,8 @@ export type ConcurrencyView = {
   /** `heartbeats`: the concurrency record cannot be reached or there is none, and this process counts what it heard itself. */
   readonly source: 'record' | 'heartbeats';
   readonly service: number;
-  /** `limit`: what holds for the account, where it has one. `level` is as its sessions say; absent from heartbeats. */
-  readonly accounts: readonly (StreamCount & { readonly level?: LevelView; readonly limit?: number })[];
+  /** `limit`: what holds for the account, where it has one. */
+  readonly accounts: readonly (StreamCount & { readonly level: LevelView; readonly limit?: number })[];
   readonly titles: readonly StreamCount[];
   readonly collections: readonly StreamCount[];
 };

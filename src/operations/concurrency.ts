@@ -6,12 +6,11 @@
  * this process counts the heartbeats it heard itself, and says so.
  */
 import type { AccountId } from '#core/ids.ts';
-import type { EnforcementLevel } from '#core/license/renewal-state.ts';
 import type { Micros, Millis } from '#core/time.ts';
 import type { Clock, ConcurrencyStore, HeartbeatStore } from '#ports';
-import type { ConcurrencyView, StreamCount } from '#operations/api.ts';
+import type { ConcurrencyView, StandingView, StreamCount } from '#operations/api.ts';
 
-type Stream = { readonly account: AccountId; readonly asset: string; readonly collection?: string; readonly level?: EnforcementLevel };
+type Stream = { readonly account: AccountId; readonly asset: string; readonly collection?: string };
 
 const MOST = 100;
 /** A record that is slower than this counts as not reachable. */
@@ -41,20 +40,19 @@ export type ConcurrencySources = {
   readonly heartbeats: HeartbeatStore;
   /** Hash → account id, and what holds for it. */
   readonly names: ReadonlyMap<string, AccountId>;
-  readonly limitOf: (account: AccountId) => Promise<number | undefined>;
+  readonly holds: (account: AccountId) => Promise<Pick<StandingView, 'level' | 'limit'>>;
   readonly clock: Clock;
 };
 
 /** Counts now. */
-export const concurrencyView = async ({ record, cutOff, heartbeats, names, limitOf, clock }: ConcurrencySources): Promise<ConcurrencyView> => {
+export const concurrencyView = async ({ record, cutOff, heartbeats, names, holds, clock }: ConcurrencySources): Promise<ConcurrencyView> => {
   const at: Micros = clock.now();
   const counted = record === undefined || cutOff() ? undefined : await fromRecord(record, clock);
   const streams: readonly Stream[] = counted ?? (await heartbeats.live({}, at));
-  const levels = new Map(streams.map(({ account, level }) => [account, level]));
   const accounts = await Promise.all(
     countBy(streams, ({ account }) => account).map(async ({ id, streams }) => {
-      const [level, limit] = [levels.get(id as AccountId), await limitOf(id as AccountId)];
-      return { id: names.get(id) ?? id, streams, ...(level !== undefined && { level }), ...(limit !== undefined && { limit }) };
+      const { level, limit } = await holds(id as AccountId);
+      return { id: names.get(id) ?? id, streams, level, ...(limit !== undefined && { limit }) };
     }),
   );
   return {

@@ -78,7 +78,7 @@ describe('concurrency', () => {
     await room.stores.accounts.update(hash('ann'), (current) => ({ ...(current ?? { account: hash('ann'), record: newAccount(room.clock.now()) }), override: { limit: 7 } }));
     expect((await room.call('GET', '/v1/operations/concurrency')).body).toEqual({
       at: START, source: 'record', service: 3,
-      accounts: [{ id: 'ann', streams: 2, level: 2, limit: 7 }, { id: 'bob', streams: 1, level: 2, limit: 2 }],
+      accounts: [{ id: 'ann', streams: 2, level: 1, limit: 7 }, { id: 'bob', streams: 1, level: 1, limit: 2 }],
       titles: [{ id: 'cup', streams: 2 }, { id: 'film', streams: 1 }],
       collections: [{ id: 'sport', streams: 2 }],
     });

@@ -52,8 +52,8 @@ export const policyRoutes = (context: RouteContext, conditions: Conditions): rea
   return [
     route('/v1/operations/concurrency', {
       GET: view(async () => {
-        const limitOf = async (hash: AccountId): Promise<number | undefined> => (await accounts.get(hash))?.override?.limit ?? policy.limit;
-        return json(await concurrencyView({ record: concurrency, cutOff: () => emergency() !== undefined, heartbeats, names: await names(), limitOf, clock }));
+        const holds = async (hash: AccountId): Promise<StandingView> => standingView(await accounts.get(hash), policy, clock.now());
+        return json(await concurrencyView({ record: concurrency, cutOff: () => emergency() !== undefined, heartbeats, names: await names(), holds, clock }));
       }),
     }),
     route('/v1/operations/levels', {

@@ -10,7 +10,7 @@ import { type Browser, type Page, chromium } from 'playwright-core';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { systemClock } from '#adapters/node/clock.ts';
 import { findChromium } from '../interop/browser.ts';
-import { type ControlRoom, buildDashboard, openControlRoom, startViewer } from './dashboard/room.ts';
+import { type ControlRoom, buildDashboard, countViewer, openControlRoom, startViewer } from './dashboard/room.ts';
 
 let built: Awaited<ReturnType<typeof buildDashboard>>;
 let browser: Browser;
@@ -214,4 +214,54 @@ describe('watch page', () => {
     expect(await page.getByRole('button', { name: 'Try again' }).count()).toBe(1);
     expect(await finish()).toEqual([]);
   });
+});
+
+describe('concurrency, levels and state', () => {
+  it('shows streams against the limit, sets a level and an override, replays a policy, and says what is not normal', async () => {
+    for (const [device, asset] of [['TV', 'cup-final'], ['phone', 'cup-final'], ['tablet', 'long-film'], ['laptop', 'long-film']] as const) await countViewer(room, await startViewer(room.stores, 'crowded', asset, device), 'sport');
+    const { page, finish } = await openPage(`${room.url}/control#/concurrency`);
+    await signIn(page, room.token);
+    const accounts = page.getByRole('region', { name: 'By account' });
+    await accounts.getByRole('row', { name: /crowded 4 3 1/ }).waitFor();
+    await page.getByRole('region', { name: 'By collection' }).getByText('sport').waitFor();
+    await accounts.getByRole('link', { name: 'crowded' }).click();
+
+    const standing = page.getByRole('region', { name: 'Standing' });
+    await standing.getByText('1 · detection only').waitFor();
+    await standing.getByRole('button', { name: 'Change level' }).click();
+    await page.getByLabel('Level', { exact: true }).selectOption('3');
+    await page.getByLabel('Note for the audit log').fill('shared with the street');
+    await page.getByRole('dialog').getByRole('button', { name: 'Change level' }).click();
+    await standing.getByText('3 · strict').waitFor();
+    await standing.getByText('1 → 3').waitFor();
+    await standing.getByRole('button', { name: 'Set override' }).click();
+    await page.getByLabel('Renew every (s)').fill('60');
+    await page.getByLabel('Licence lasts (s)').fill('30');
+    await page.getByRole('dialog').getByRole('button', { name: 'Set override' }).click();
+    await page.getByRole('alert').getByText('duration must be longer than interval').waitFor();
+    await page.getByLabel('Licence lasts (s)').fill('120');
+    await page.getByLabel('Streams at a time').fill('5');
+    await page.getByRole('dialog').getByRole('button', { name: 'Set override' }).click();
+    await standing.getByText('renew every 60 s, for 120 s, limit 5').waitFor();
+    await standing.getByText('of 5').waitFor();
+
+    await page.goto(`${room.url}/control#/concurrency`);
+    await page.getByRole('img', { name: /1 on level 3.*1 from 1 to 3/ }).waitFor();
+    await page.getByRole('button', { name: 'What if…' }).click();
+    await page.getByLabel('Licences without renewals').fill('2');
+    await page.getByRole('button', { name: 'Replay' }).click();
+    await page.getByRole('heading', { name: 'No account would move' }).waitFor();
+    await page.getByRole('button', { name: 'Done' }).click();
+
+    room.conditions.emergency = { since: systemClock.now(), cause: 'timeout', renewals: 7 };
+    room.conditions.load = { factor: 1.5, sheds: false };
+    await page.goto(`${room.url}/control#/overview`);
+    const state = page.getByRole('status', { name: 'Emergency and load' });
+    await state.getByText(/The concurrency record answers too late.*7 so far/).waitFor();
+    await state.getByText('Overload: periods ×1.5').waitFor();
+    room.conditions.emergency = undefined;
+    room.conditions.load = { factor: 1, sheds: false };
+    await state.getByText('Normal operation').waitFor();
+    expect(await finish()).toEqual([]);
+  }, 60_000);
 });

@@ -8,7 +8,7 @@ import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { build } from 'vite';
-import { createMemoryStores } from '#adapters/memory/index.ts';
+import { createMemoryConcurrency, createMemoryStores } from '#adapters/memory/index.ts';
 import { systemClock } from '#adapters/node/clock.ts';
 import { serve } from '#adapters/node/http-server.ts';
 import { createLog } from '#adapters/node/log.ts';
@@ -21,7 +21,10 @@ import type { Micros, Millis } from '#core/time.ts';
 import { type OperationsActions } from '#operations/actions.ts';
 import { type Operations, createOperations } from '#operations/operations.ts';
 import { createPages } from '#operations/pages.ts';
-import type { SessionRecord, Stores } from '#ports';
+import { DEFAULT_POLICY } from '#core/license/decide.ts';
+import { ENFORCEMENT_DEFAULTS } from '#core/policy/enforcement.ts';
+import { createAccounts } from '#license-server/accounts.ts';
+import type { ConcurrencyRecord, ConcurrencyStore, EventSink, SessionRecord, Stores } from '#ports';
 import { heartbeatAccount } from '#core/license/session-id.ts';
 import { ladderHash } from '#crypto/ladder-hash.ts';
 
@@ -59,7 +62,13 @@ export const startViewer = async (stores: Stores, account: string, asset: string
   return record;
 };
 
-const actionsOn = (stores: Stores): OperationsActions => {
+/** Lets the session of a viewer count, as its start does. */
+export const countViewer = async (room: Pick<ControlRoom, 'record'>, { session, account, device, deviceName, asset, startedAt }: SessionRecord, collection?: string): Promise<void> => {
+  const heartbeat = { session, account: heartbeatAccount(ladderHash, account), device, asset, at: startedAt, expiresAt: (startedAt + 300e6) as Micros, kind: 'initial' } as const;
+  await room.record.admit({ heartbeat, deviceName, level: 1, limits: [], mode: 'detection-only', ends: [], ...(collection !== undefined && { collection }) });
+};
+
+const actionsOn = (stores: Stores, accounts: ReturnType<typeof createAccounts>): OperationsActions => {
   const endSession = async (record: SessionRecord): Promise<boolean> => {
     await stores.heartbeats.remove(record.session);
     return stores.sessions.end(record.session, nowMicros(), 'operator');
@@ -87,11 +96,15 @@ const actionsOn = (stores: Stores): OperationsActions => {
       const ended = await Promise.all((await stores.sessions.list({ account, live: true, limit: 1000 })).map(endSession));
       return ended.filter(Boolean).length;
     },
+    setLevel: async (account, level, operator) => void (await accounts.setLevel(account, level, operator)),
+    setOverride: async (account, override) => void (await accounts.setOverride(account, override)),
     revokeDevice: (device) => stores.devices.revoke(device, nowMicros()),
   };
 };
 
-export type ControlRoom = { readonly url: string; readonly token: string; readonly stores: Stores; readonly operations: Operations; /** Breaks every open connection, as a failing network does. */ readonly cut: () => void; readonly close: () => Promise<void> };
+type Conditions = { emergency: ConcurrencyRecord['emergency']; load: { factor: number; sheds: boolean } };
+
+export type ControlRoom = { readonly url: string; readonly token: string; readonly stores: Stores; readonly operations: Operations; readonly record: ConcurrencyStore; /** What is not normal; tests change it. */ readonly conditions: Conditions; /** Breaks every open connection, as a failing network does. */ readonly cut: () => void; readonly close: () => Promise<void> };
 
 /** Starts the role with the built pages on a free port of 127.0.0.1. `extra` answers what the role does not own. */
 export const openControlRoom = async (options: { read: (path: string) => Promise<Uint8Array | undefined>; extra?: (request: Request) => Promise<Response | undefined> }): Promise<ControlRoom> => {
@@ -109,6 +122,11 @@ export const openControlRoom = async (options: { read: (path: string) => Promise
       levels: {},
     };
   };
+  const record = createMemoryConcurrency();
+  const conditions: Conditions = { emergency: undefined, load: { factor: 1, sheds: false } };
+  const policy = { ...DEFAULT_POLICY, enforcement: ENFORCEMENT_DEFAULTS, limit: 3, mode: 'deny-new' } as const;
+  let tell: EventSink = () => undefined;
+  const accounts = createAccounts({ store: stores.accounts, enforcement: ENFORCEMENT_DEFAULTS, level: 1, clock: systemClock, log: createLog({ level: 'error' }), events: (event) => tell(event), metrics });
   const operations = createOperations({
     ...stores,
     clock: systemClock,
@@ -119,8 +137,13 @@ export const openControlRoom = async (options: { read: (path: string) => Promise
     allowedHosts: ['127.0.0.1', 'localhost'],
     figures,
     readiness: { store: () => true, 'key server': () => true, packager: () => true, edge: () => true },
-    actions: actionsOn(stores),
+    actions: actionsOn(stores, accounts),
+    concurrency: record,
+    emergency: () => conditions.emergency,
+    load: () => conditions.load,
+    policy,
   });
+  tell = operations.events;
   const pages = createPages({ read: options.read, pages: ['watch', 'control'], allowedHosts: ['127.0.0.1', 'localhost'] });
   const server = await serve(
     async (request) => (operations.owns(new URL(request.url).pathname) ? operations.handler(request, { address: '127.0.0.1' }) : ((await pages(request)) ?? (await options.extra?.(request)) ?? new Response(null, { status: 404 }))),
@@ -133,6 +156,8 @@ export const openControlRoom = async (options: { read: (path: string) => Promise
     token,
     stores,
     operations,
+    record,
+    conditions,
     cut: server.disconnect,
     async close() {
       operations.close();

@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 /** Accounts, and one account's sessions and devices: end a session, end all, revoke a device. */
 import { useState } from 'preact/hooks';
-import type { AccountSummary, AccountView, DeviceView, SessionView } from '../../../../src/operations/api.ts';
+import type { AccountSummary, AccountView, DeviceView, LevelView, ModeView, SessionView, StandingView } from '../../../../src/operations/api.ts';
 import { instant, shortId, span, when } from '../../ui/format.ts';
 import { useEndpoint, useRoom } from '../live.ts';
 import type { PanelProps } from '../panels.ts';
+import { causeText } from '../parts/causes.ts';
 import { Dialog } from '../parts/dialog.tsx';
 import { Await, Empty } from '../parts/states.tsx';
 
@@ -61,11 +62,86 @@ const Devices = (props: { devices: readonly DeviceView[]; onRevoke?: (device: De
   </div>
 );
 
+const LEVEL_NAMES: Readonly<Record<LevelView, string>> = { 1: 'detection only', 2: 'light', 3: 'strict' };
+const MODES: readonly ModeView[] = ['detection-only', 'deny-new', 'terminate-oldest'];
+const wordsOf = (inputs: StandingView['causes'][number]['inputs']): string => Object.entries(inputs).map(([name, value]) => (name.endsWith('Micros') ? `${name.slice(0, -6)} ${span(Number(value))}` : `${name} ${value}`)).join(', ');
+
+const Standing = (props: { standing: StandingView; live: number; onLevel?: () => void; onOverride?: () => void }) => {
+  const { standing: { level, since, override, overrideAt, causes, limit, mode }, live } = props;
+  return (
+    <section class="card list" aria-label="Standing">
+      <header>
+        <h2>Standing</h2>
+        <div class="filters">
+          {props.onLevel === undefined ? null : <button class="button small" type="button" onClick={props.onLevel}>Change level</button>}
+          {props.onOverride === undefined ? null : <button class="button small" type="button" onClick={props.onOverride}>Set override</button>}
+        </div>
+      </header>
+      <dl class="facts">
+        <div><dt>Level</dt><dd><span class={`badge ${level === 1 ? 'good' : level === 2 ? 'warn' : 'bad'}`}>{level} · {LEVEL_NAMES[level]}</span>{since === undefined ? null : <time class="muted small" title={instant(since)}>since {when(since)}</time>}</dd></div>
+        <div><dt>Streams</dt><dd><strong>{live}</strong> of {limit ?? 'any number'}<span class="muted small">{mode}</span></dd></div>
+        <div>
+          <dt>Override</dt>
+          <dd>
+            {override === undefined ? <span class="muted">none</span> : [
+              ...(override.interval === undefined ? [] : [`renew every ${override.interval / 1000} s`]), ...(override.duration === undefined ? [] : [`for ${override.duration / 1000} s`]),
+              ...(override.limit === undefined ? [] : [`limit ${override.limit}`]), ...(override.mode === undefined ? [] : [override.mode]),
+            ].join(', ')}
+            {overrideAt === undefined ? null : <time class="muted small" title={instant(overrideAt)}>set {when(overrideAt)}</time>}
+          </dd>
+        </div>
+      </dl>
+      {causes.length === 0 ? null : (
+        <div class="scroll">
+          <table>
+            <thead><tr><th>When</th><th>Move</th><th>Because of</th><th>Inputs</th></tr></thead>
+            <tbody>{causes.slice(0, 20).map((cause, i) => <tr key={i}><td><time title={instant(cause.at)}>{when(cause.at)}</time></td><td>{cause.from} → {cause.to}</td><td>{causeText(cause.cause)}</td><td class="muted small">{wordsOf(cause.inputs)}</td></tr>)}</tbody>
+          </table>
+        </div>
+      )}
+    </section>
+  );
+};
+
+const LevelDialog = (props: { path: string; level: LevelView; onClose: () => void; onDone: () => void }) => {
+  const { client } = useRoom();
+  return (
+    <Dialog title="Change the enforcement level" action="Change level" onClose={props.onClose} onSubmit={async (form) => { await client.post(`${props.path}/level`, { level: Number(form.get('level')), note: noteOf(form) }); props.onDone(); }}>
+      <p class="muted">Running sessions get the terms of the new level at their next renewal. After a quiet week the account relaxes by one level.</p>
+      <label class="field"><span>Level</span><select class="input" name="level">{([1, 2, 3] as const).map((level) => <option key={level} value={level} selected={level === props.level}>{level} · {LEVEL_NAMES[level]}</option>)}</select></label>
+      <label class="field"><span>Note for the audit log</span><input class="input" name="note" maxLength={200} /></label>
+    </Dialog>
+  );
+};
+
+const OverrideDialog = (props: { path: string; override: StandingView['override']; onClose: () => void; onDone: () => void }) => {
+  const { client } = useRoom();
+  const { override } = props;
+  const asked = (form: FormData): Record<string, unknown> => {
+    const numberOf = (name: string, factor: number): Record<string, number> => (form.get(name) === '' ? {} : { [name]: Math.round(Number(form.get(name)) * factor) });
+    const mode = form.get('mode');
+    return { ...numberOf('interval', 1000), ...numberOf('duration', 1000), ...numberOf('limit', 1), ...(mode === '' ? {} : { mode }), note: noteOf(form) };
+  };
+  return (
+    <Dialog title="Set an override" action="Set override" onClose={props.onClose} onSubmit={async (form) => { await client.post(`${props.path}/override`, asked(form)); props.onDone(); }}>
+      <p class="muted">In place of the service’s policy, for this account. Empty fields are not overridden; all empty removes the override.</p>
+      <div class="pair">
+        <label class="field"><span>Renew every (s)</span><input class="input" name="interval" type="number" min="0.1" step="0.1" value={override?.interval === undefined ? '' : override.interval / 1000} /></label>
+        <label class="field"><span>Licence lasts (s)</span><input class="input" name="duration" type="number" min="0.2" step="0.1" value={override?.duration === undefined ? '' : override.duration / 1000} /></label>
+        <label class="field"><span>Streams at a time</span><input class="input" name="limit" type="number" min="0" step="1" value={override?.limit ?? ''} /></label>
+        <label class="field"><span>Beyond the limit</span><select class="input" name="mode"><option value="" selected={override?.mode === undefined}>as configured</option>{MODES.map((mode) => <option key={mode} value={mode} selected={mode === override?.mode}>{mode}</option>)}</select></label>
+      </div>
+      <label class="field"><span>Note for the audit log</span><input class="input" name="note" maxLength={200} /></label>
+    </Dialog>
+  );
+};
+
 const Account = (props: { account: string }) => {
   const { client, mayOperate } = useRoom();
   const path = `/v1/accounts/${encodeURIComponent(props.account)}`;
   const loaded = useEndpoint<AccountView>(path, 3000);
   const [pending, setPending] = useState<Pending | undefined>(undefined);
+  const [setting, setSetting] = useState<'level' | 'override' | undefined>(undefined);
   const live = loaded.data?.sessions.filter((session) => session.live).length ?? 0;
   const endSession = (session: SessionView): void =>
     setPending({ title: 'End this session?', text: `${session.account} stops receiving ${session.asset} on ${session.deviceName === '' ? 'this device' : session.deviceName}: media within a second, keys at the next renewal.`, action: 'End session', path: `/v1/sessions/${session.session}/end` });
@@ -75,6 +151,7 @@ const Account = (props: { account: string }) => {
   return (
     <div class="stack">
       <nav class="crumbs" aria-label="Breadcrumb"><a href="#/accounts">Accounts</a> <span aria-hidden="true">/</span> <strong class="mono">{props.account}</strong></nav>
+      {loaded.data === undefined ? null : <Standing standing={loaded.data.standing} live={live} {...(mayOperate ? { onLevel: () => setSetting('level'), onOverride: () => setSetting('override') } : {})} />}
       <section class="card list" aria-label="Sessions">
         <header><h2>Sessions</h2>{mayOperate && live > 0 ? <button class="button small danger" type="button" onClick={endAll}>End all</button> : null}</header>
         <Await of={loaded}>{({ sessions }) => (sessions.length === 0 ? <Empty title="No session">This account has not watched anything yet.</Empty> : <Sessions sessions={sessions} {...(mayOperate ? { onEnd: endSession } : {})} />)}</Await>
@@ -83,6 +160,8 @@ const Account = (props: { account: string }) => {
         <header><h2>Devices</h2></header>
         <Await of={loaded} rows={2}>{({ devices }) => (devices.length === 0 ? <Empty title="No registered device">Sessions of unregistered devices use a key pair of their own.</Empty> : <Devices devices={devices} {...(mayOperate ? { onRevoke: revoke } : {})} />)}</Await>
       </section>
+      {setting === 'level' ? <LevelDialog path={path} level={loaded.data?.standing.level ?? 1} onClose={() => setSetting(undefined)} onDone={loaded.reload} /> : null}
+      {setting === 'override' ? <OverrideDialog path={path} override={loaded.data?.standing.override} onClose={() => setSetting(undefined)} onDone={loaded.reload} /> : null}
       {pending === undefined ? null : (
         <Dialog title={pending.title} action={pending.action} danger onClose={() => setPending(undefined)} onSubmit={async (form) => { await client.post(pending.path, { note: noteOf(form) }); loaded.reload(); }}>
           <p class="muted">{pending.text}</p>

@@ -6,6 +6,7 @@ import { useCell, useRoom } from '../live.ts';
 import type { PanelProps } from '../panels.ts';
 import { Chart, type Series } from '../parts/chart.tsx';
 import { Feed } from '../parts/feed.tsx';
+import { StateCard } from '../parts/state-card.tsx';
 import { Tile } from '../parts/tile.tsx';
 
 export const id = 'overview';
@@ -58,6 +59,7 @@ export const Panel = (_: PanelProps) => {
   return (
     <div class="overview">
       <Readiness sample={latest} startedAt={summary.startedAt} />
+      <StateCard />
       <div class="tiles">
         <Tile label="Live sessions" value={of(level('liveSessions'))} trace={trace(level('liveSessions'))} />
         <Tile label="Licences" value={of(rate('licenses'))} unit="/s" trace={trace(rate('licenses'))} />

@@ -8,6 +8,8 @@ type Props = {
   readonly title: string;
   readonly action: string;
   readonly danger?: boolean;
+  /** Stays open after the work: its owner shows what came of it. */
+  readonly stay?: boolean;
   readonly onClose: () => void;
   /** Does the work; a rejection is shown and the dialog stays. */
   readonly onSubmit: (form: FormData) => Promise<void>;
@@ -27,7 +29,7 @@ export const Dialog = (props: Props) => {
           setBusy(true);
           setError(undefined);
           props.onSubmit(new FormData(event.currentTarget)).then(
-            () => dialog.current?.close(),
+            () => (props.stay === true ? setBusy(false) : dialog.current?.close()),
             (failure: unknown) => {
               setBusy(false);
               setError(failure instanceof RequestError ? failure.message : 'The server’s answer could not be read.');
