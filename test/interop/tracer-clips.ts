@@ -15,7 +15,7 @@ const MEDIA = fileURLToPath(new URL('../../../shared/media/', import.meta.url));
 const MAIN = fileURLToPath(new URL('../../src/cli/main.ts', import.meta.url));
 
 /** A moving, textured scene without end: what stands in for a film where there is none. */
-export const GENERATED = ['-f', 'lavfi', '-i', `gradients=s=640x360:r=25:n=4:speed=0.03:seed=3,noise=alls=6:allf=t:all_seed=5,drawbox=x='mod(t*90,600)':y='170+120*sin(t*1.7)':w=60:h=50:c=white:t=fill,drawbox=x='mod(600-t*55,600)':y='150+100*cos(t*0.9)':w=40:h=90:c=black:t=fill`];
+export const GENERATED = ['-f', 'lavfi', '-i', 'testsrc2=s=640x360:r=25,rotate=a=0.3*sin(t*0.7):c=gray,noise=alls=3:allf=t:all_seed=5'];
 
 /** Names of the natural films that are there. */
 export const naturalFilms = (): readonly string[] => ['walking-432p-cabac.mp4', 'carpark-432p-cavlc.mp4', 'city-bikes-640x272-cabac.mp4', 'toy-elf-480p-cavlc.mp4', 'macro-crystal-480p-cavlc.mp4'].filter((name) => existsSync(join(MEDIA, name)));
