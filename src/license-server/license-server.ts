@@ -13,6 +13,7 @@ import { createAdmission } from './admission.ts';
 import { BUNDLE_VALIDITY, createBundles } from './bundle.ts';
 import { createClearKey } from './clear-key.ts';
 import { createEndings } from './end-session.ts';
+import { createEntitlementCallback } from './entitlement-callback.ts';
 import { createEntitlements } from './entitlements.ts';
 import { createLicensing } from './grant-license.ts';
 import { createIssuer } from './issue.ts';
@@ -59,7 +60,7 @@ export const createLicenseServer = async (options: LicenseServerOptions): Promis
   const revocations = createRevocations({ store: sessions, keep: (2 * longestTerm(policy) * 1000 + REVOCATION_MARGIN) as Micros });
   const marking = createMarking({ ...options.marking, timeShift, log });
   const bundles = createBundles({ edges: options.edges ?? (() => undefined), zones, masterSecrets, revocations, singleUse, marking, clock });
-  const entitlements = await createEntitlements({ keys: options.entitlementKeys, singleUse });
+  const entitlements = await createEntitlements({ keys: options.entitlementKeys, singleUse, ...(options.entitlementCallback !== undefined && { callback: createEntitlementCallback({ ...options.entitlementCallback, clock, random, events, metrics }) }) });
   const { record } = options;
   const load = options.load ?? (() => ({ factor: 1, sheds: false }));
   const accounts = createAccounts({ store: options.accounts, enforcement: policy.enforcement, level: policy.level, clock, log, events, metrics });

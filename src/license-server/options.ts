@@ -10,6 +10,7 @@ import type { ZoneKeysFinder } from '#core/license/zone-keys.ts';
 import type { Micros, Millis } from '#core/time.ts';
 import type { SealTo } from '#crypto/jose.ts';
 import type { Accounts } from './accounts.ts';
+import type { EntitlementCallbackOptions } from './entitlement-callback.ts';
 import type { AccountStore, CatalogueStore, Clock, ConcurrencyRecord, DeviceStore, EventSink, GrantKeySource, HeartbeatStore, KeyWrapper, Log, MarkKeySource, MasterSecretStore, Metrics, Random, ResponseFactory, SecretBox, SecretStore, SessionStore, SingleUseStore, ViewerNumberStore } from '#ports';
 
 /** A key of an operator's backend. `key`: public JWK for ES256 (P-256) and EdDSA (Ed25519), at least 32 bytes for HS256. */
@@ -50,6 +51,8 @@ export type LicenseServerOptions = {
   readonly box: SecretBox;
   readonly wrapper: KeyWrapper;
   readonly entitlementKeys: readonly EntitlementKey[];
+  /** Asks the operator's backend about tokens that are not signed entitlements. Absent: they are refused. */
+  readonly entitlementCallback?: EntitlementCallbackOptions;
   /** All zones; new sessions start in the first. Default: one, index 0, `core`. */
   readonly zones?: readonly Zone[];
   readonly edges?: (edge: string) => EnrolledEdge | undefined | Promise<EnrolledEdge | undefined>;
