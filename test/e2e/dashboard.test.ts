@@ -229,7 +229,7 @@ describe('concurrency, levels and state', () => {
     const standing = page.getByRole('region', { name: 'Standing' });
     await standing.getByText('1 · detection only').waitFor();
     await standing.getByRole('button', { name: 'Change level' }).click();
-    await page.getByLabel('Level', { exact: true }).selectOption('3');
+    await page.getByRole('dialog').getByRole('combobox').selectOption('3');
     await page.getByLabel('Note for the audit log').fill('shared with the street');
     await page.getByRole('dialog').getByRole('button', { name: 'Change level' }).click();
     await standing.getByText('3 · strict').waitFor();

@@ -116,6 +116,7 @@ const LevelDialog = (props: { path: string; level: LevelView; onClose: () => voi
 
 const OverrideDialog = (props: { path: string; override: StandingView['override']; onClose: () => void; onDone: () => void }) => {
   const { client } = useRoom();
+  // Typed figures are the form's: the page behind it is redrawn every few seconds.
   const { override } = props;
   const asked = (form: FormData): Record<string, unknown> => {
     const numberOf = (name: string, factor: number): Record<string, number> => (form.get(name) === '' ? {} : { [name]: Math.round(Number(form.get(name)) * factor) });
@@ -126,9 +127,9 @@ const OverrideDialog = (props: { path: string; override: StandingView['override'
     <Dialog title="Set an override" action="Set override" onClose={props.onClose} onSubmit={async (form) => { await client.post(`${props.path}/override`, asked(form)); props.onDone(); }}>
       <p class="muted">In place of the service’s policy, for this account. Empty fields are not overridden; all empty removes the override.</p>
       <div class="pair">
-        <label class="field"><span>Renew every (s)</span><input class="input" name="interval" type="number" min="0.1" step="0.1" value={override?.interval === undefined ? '' : override.interval / 1000} /></label>
-        <label class="field"><span>Licence lasts (s)</span><input class="input" name="duration" type="number" min="0.2" step="0.1" value={override?.duration === undefined ? '' : override.duration / 1000} /></label>
-        <label class="field"><span>Streams at a time</span><input class="input" name="limit" type="number" min="0" step="1" value={override?.limit ?? ''} /></label>
+        <label class="field"><span>Renew every (s)</span><input class="input" name="interval" type="number" min="0.1" step="0.1" defaultValue={override?.interval === undefined ? '' : override.interval / 1000} /></label>
+        <label class="field"><span>Licence lasts (s)</span><input class="input" name="duration" type="number" min="0.2" step="0.1" defaultValue={override?.duration === undefined ? '' : override.duration / 1000} /></label>
+        <label class="field"><span>Streams at a time</span><input class="input" name="limit" type="number" min="0" step="1" defaultValue={override?.limit ?? ''} /></label>
         <label class="field"><span>Beyond the limit</span><select class="input" name="mode"><option value="" selected={override?.mode === undefined}>as configured</option>{MODES.map((mode) => <option key={mode} value={mode} selected={mode === override?.mode}>{mode}</option>)}</select></label>
       </div>
       <label class="field"><span>Note for the audit log</span><input class="input" name="note" maxLength={200} /></label>

@@ -85,7 +85,7 @@ const WhatIf = (props: { onClose: () => void }) => {
       }}
     >
       <p class="muted">Replays what is recorded of each account. Empty fields stay as they are in force.</p>
-      {QUESTIONS.map(({ name, label, usual, step }) => <label key={name} class="field"><span>{label}</span><input class="input" name={name} type="number" min="0.01" step={step ?? '1'} placeholder={`default ${usual}`} /></label>)}
+      {QUESTIONS.map(({ name, label, usual, step }) => <label key={name} class="field"><span>{label}</span><input class="input" name={name} type="number" min={step ?? '1'} step={step ?? '1'} placeholder={`default ${usual}`} /></label>)}
     </Dialog>
   );
 };
