@@ -29,6 +29,7 @@ import type { Clock, ContentKeySource, EventSink, GrantKeySource, Log, Random, S
 import { createRenewal, flagsOfBundle, type Renewal, zonesOfBundle } from '#renewal/index.ts';
 import type { Config, Role } from './config/index.ts';
 import type { Counting } from './counting.ts';
+import { loadEntitlementCallback } from './entitlement-keys.ts';
 import { enrolledEdges, readCredential } from './peers.ts';
 import type { OwnSecrets } from './secrets.ts';
 import type { OpenStores } from './stores.ts';
@@ -89,6 +90,7 @@ const buildLicenseServer = async (parts: Parts, keys: GrantKeySource): Promise<L
   const { config, clock, random, log, metrics, events, stores, box, counting } = parts;
   const { licensing } = config;
   const edges = await enrolledEdges(config.edges);
+  const callback = await loadEntitlementCallback(config.entitlements.callback);
   return createLicenseServer({
     issuer: config.publicUrl ?? 'sealcast',
     keys,
@@ -99,6 +101,8 @@ const buildLicenseServer = async (parts: Parts, keys: GrantKeySource): Promise<L
     sealTo: nodeSealTo,
     respond: bufferedResponse,
     entitlementKeys: parts.entitlementKeys,
+    ...(callback !== undefined && { entitlementCallback: callback }),
+    collectionLimits: Object.fromEntries(config.concurrency.collections.map(({ name, limit }) => [name, limit])),
     record: counting.record,
     accounts: stores.accounts,
     marking: { keys: createMarkKeys({ secret: async (asset) => decodeBase64url(await parts.secrets.text(`mark/${asset}`)) }), viewers: stores.viewerNumbers, catalogue: stores.catalogue },

@@ -28,6 +28,11 @@ export type ServiceCredential = { readonly role: 'packager' | 'license-server'; 
 /** Where alerts are sent; the secret signs them. */
 export type WebhookAddress = { readonly url: string; readonly secretFile: string };
 
+/** Where to ask the operator's backend who may watch. */
+export type EntitlementCallbackAddress = { readonly url: string; readonly secretFile: string; readonly timeoutMillis: number };
+/** Streams of one account at a time within one collection. */
+export type CollectionLimit = { readonly name: string; readonly limit: number };
+
 /** A complete, valid configuration. */
 export type Config = {
   readonly data: string;
@@ -53,12 +58,13 @@ export type Config = {
   readonly concurrency: {
     readonly mode: 'detection-only' | 'deny-new' | 'terminate-oldest';
     readonly limit: number;
+    readonly collections: readonly CollectionLimit[];
     readonly uncounted: 'serve' | 'well-behaved' | 'refuse';
     readonly recordUrls: readonly string[];
     readonly recordTimeoutMillis: number;
   };
   readonly devices: { readonly unregistered: 'allow' | 'deny'; readonly max: number };
-  readonly entitlements: { readonly keys: readonly EntitlementKey[] };
+  readonly entitlements: { readonly keys: readonly EntitlementKey[]; readonly callback?: EntitlementCallbackAddress };
   readonly packager: {
     readonly scheme: 'cenc' | 'cbcs';
     readonly segmentSeconds: number;

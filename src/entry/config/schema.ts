@@ -6,11 +6,12 @@
  * Length: one object on purpose, so that documents, defaults and validation cannot disagree.
  * Invariant: the defaults alone are a valid configuration of a single process on loopback.
  */
-import type { Config, EnrolledEdge, EntitlementKey, Listen, ServiceCredential, WebhookAddress, Zone } from './config.ts';
+import type { CollectionLimit, Config, EnrolledEdge, EntitlementCallbackAddress, EntitlementKey, Listen, ServiceCredential, WebhookAddress, Zone } from './config.ts';
 import { flag, numeric, oneOf, path, publicJwk, type Section, someOf, text, texts, url, urls } from './option.ts';
 
 const HOST = /^(?:[A-Za-z0-9](?:[A-Za-z0-9.-]{0,253})|\[?[0-9A-Fa-f:.]{2,45}\]?)$/;
 const NAME = /^[a-z0-9][a-z0-9-]{0,39}$/;
+const COLLECTION = /^[a-z0-9][a-z0-9-]{0,63}$/;
 
 const listenSection = (doc: string, port: number, optional: boolean): Section<Listen> => ({
   is: 'section',
@@ -84,6 +85,28 @@ const webhookSection: Section<WebhookAddress> = {
   options: {
     url: url({ doc: 'Where alerts are posted.', tradeOff: 'Use https beyond your own network: the signature shows who sent an alert, but hides nothing.', example: 'https://ops.example.com/hooks/sealcast' }),
     secretFile: path({ doc: 'File with the secret that signs them: 24-64 bytes as base64, with or without `whsec_`.', example: '/run/secrets/sealcast-webhook' }),
+  },
+};
+
+const entitlementCallbackSection: Section<EntitlementCallbackAddress> = {
+  is: 'section',
+  doc: 'Your back end is asked about every start whose token is not a signed entitlement. `url` and `secretFile` go together.',
+  optional: true,
+  required: ['url', 'secretFile'],
+  options: {
+    url: url({ doc: 'Where questions are posted.', tradeOff: 'Starts wait for it, running sessions do not: a signed entitlement needs no such address.', example: 'https://shop.example.com/may-watch' }),
+    secretFile: path({ doc: 'File with the secret that signs the questions, at least 32 bytes.', example: '/run/secrets/sealcast-callback' }),
+    timeoutMillis: numeric({ doc: 'How long a start waits for the answer. Five failures in a row, and starts are refused at once until it answers again.', unit: 'milliseconds', min: 10, max: 10_000, default: 300 }),
+  },
+};
+
+const collectionLimitSection: Section<CollectionLimit> = {
+  is: 'section',
+  doc: 'A limit for the titles and events of one collection, beside that of the account: the tighter one holds.',
+  required: ['name', 'limit'],
+  options: {
+    name: text({ doc: 'The collection, as its titles and events name it.', type: '1-64 characters of a-z, 0-9 and -', pattern: COLLECTION, example: 'sport' }),
+    limit: numeric({ doc: 'Streams per account at a time within it.', unit: 'streams', min: 1, max: 100_000, example: 2 }),
   },
 };
 
@@ -216,6 +239,7 @@ export const SCHEMA: Section<Config> = {
           default: 'detection-only',
         }),
         limit: numeric({ doc: 'Streams per account at a time; 0 means any number.', min: 0, max: 100_000, default: 0 }),
+        collections: { is: 'list', doc: 'Limits of collections.', item: collectionLimitSection, example: [{ name: 'sport', limit: 2 }] },
         uncounted: oneOf(['serve', 'well-behaved', 'refuse'], {
           doc: 'New sessions while streams cannot be counted: serve all, only those of accounts below level 3, or none. Running sessions always go on.',
           default: 'well-behaved',
@@ -257,6 +281,7 @@ export const SCHEMA: Section<Config> = {
           item: entitlementKeySection,
           example: [{ kid: 'backend-2026', alg: 'ES256', jwkFile: './backend-public.json' }],
         },
+        callback: entitlementCallbackSection,
       },
     },
     packager: {
@@ -455,6 +480,7 @@ export const RULES: readonly ((config: Config) => readonly { readonly at: string
     ...(zones.length > 0 && !zones.some(({ index, name }) => index === zone.index && name === zone.name) ? [{ at: 'zones', problem: 'must contain `zone`, or be empty' }] : []),
     ...(new Set(zones.map(({ index }) => index)).size < zones.length ? [{ at: 'zones', problem: 'has an index twice' }] : []),
   ],
+  ({ concurrency: { collections } }) => (new Set(collections.map(({ name }) => name)).size < collections.length ? [{ at: 'concurrency.collections', problem: 'has a name twice' }] : []),
   ({ entitlements: { keys } }) => [
     ...(new Set(keys.map(({ kid }) => kid)).size < keys.length ? [{ at: 'entitlements.keys', problem: 'has a kid twice' }] : []),
     ...keys.flatMap((key, position) => {
