@@ -107,15 +107,15 @@ describe('concurrency', () => {
 describe('state', () => {
   test('emergency with its cause, overload with its figures, the newest alert; nothing while all is normal', async () => {
     const load = { factor: 1, sheds: false };
-    let emergency: { since: Micros; cause: string; renewals: number } | undefined;
-    const { operations, call } = await setUp({ load: () => load, emergency: () => emergency });
+    const now: { emergency?: { since: Micros; cause: string; renewals: number } } = {};
+    const { operations, call } = await setUp({ load: () => load, emergency: () => now.emergency });
     expect((await call('GET', '/v1/operations/state')).body).toEqual({ at: START });
-    emergency = { since: (START - 5) as Micros, cause: 'timeout', renewals: 12 };
+    now.emergency = { since: (START - 5) as Micros, cause: 'timeout', renewals: 12 };
     load.factor = 1.5;
     operations.events({ at: (START - 3) as Micros, kind: 'overload.raised', severity: 'warning', message: 'busy', data: { factor: 1.5, lagMillis: 80, cpuPercent: 93 } });
     operations.events({ at: (START - 2) as Micros, kind: 'concurrency.emergency', severity: 'alert', message: 'cut off' });
     expect((await call('GET', '/v1/operations/state')).body).toEqual({
-      at: START, emergency, overload: { factor: 1.5, sheds: false, since: START - 3, cause: 'event-loop lag 80 ms, CPU 93 %' }, lastAlert: { at: START - 2, kind: 'concurrency.emergency', message: 'cut off' },
+      at: START, emergency: now.emergency, overload: { factor: 1.5, sheds: false, since: START - 3, cause: 'event-loop lag 80 ms, CPU 93 %' }, lastAlert: { at: START - 2, kind: 'concurrency.emergency', message: 'cut off' },
     });
     load.factor = 1;
     operations.events({ at: START as Micros, kind: 'overload.eased', severity: 'info', message: 'calm', data: { factor: 1 } });

@@ -56,12 +56,12 @@ export const createRenewalWorld = async (changes: Partial<LicenseServerOptions> 
   let reachable = true;
   const memory = createMemoryConcurrency();
   const store = new Proxy(memory, { get: (target, name: keyof ConcurrencyStore) => (reachable ? target[name] : () => Promise.reject(new Error('unreachable'))) });
-  let guarded: ConcurrencyRecord | undefined;
+  const guarded: { record?: ConcurrencyRecord } = {};
   // The record needs the world's clock, and the world the record.
-  const record = new Proxy({} as ConcurrencyRecord, { get: (_, name: keyof ConcurrencyRecord) => guarded?.[name] });
+  const record = new Proxy({} as ConcurrencyRecord, { get: (_, name: keyof ConcurrencyRecord) => guarded.record?.[name] });
   const world = await createWorld({ record, renewUrls: NODES.map((host) => `https://${host}/v1/renew`), ...changes });
   const { clock } = world;
-  guarded = createGuardedConcurrency({ store, clock, log: { debug: () => undefined, info: () => undefined, warn: () => undefined, error: () => undefined }, events: (event) => void world.told.push(event), metrics: { count: () => undefined, gauge: () => undefined, observe: () => undefined } });
+  guarded.record = createGuardedConcurrency({ store, clock, log: { debug: () => undefined, info: () => undefined, warn: () => undefined, error: () => undefined }, events: (event) => void world.told.push(event), metrics: { count: () => undefined, gauge: () => undefined, observe: () => undefined } });
   const node = (): Renewal => world.renewalNode({ record, accounts: world.licenses.accounts });
   const hosts = new Map<string, Host>([[LICENSES, world.licenses.handler], ...NODES.map((host): [string, Host] => [host, node().handler])]);
   const seen: string[] = [];
