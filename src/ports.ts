@@ -240,6 +240,8 @@ export interface DeviceStore {
   get(device: DeviceId): Promise<DeviceRecord | undefined>;
   listByAccount(account: AccountId): Promise<readonly DeviceRecord[]>;
   revoke(device: DeviceId, at: Micros): Promise<boolean>;
+  /** Licensing on this device from its next licence on; undefined removes what was set. False if the device is unknown. */
+  setPolicy(device: DeviceId, policy: PolicyOverride | undefined): Promise<boolean>;
 }
 
 /** A viewing session from its start to its end; ended sessions stay for the control room and revocation lists. */

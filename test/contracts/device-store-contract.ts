@@ -45,6 +45,20 @@ export const deviceStoreContract = (open: () => Promise<DeviceStore>): void => {
     expect(await store.revoke(device(2), at(1))).toBe(false);
   });
 
+  it('B070 sets, changes and removes the policy of one device, and nothing else', async () => {
+    const store = await open();
+    await store.register(deviceRecord(1, 'ann'), 5);
+    await store.register(deviceRecord(2, 'ann'), 5);
+    expect(await store.setPolicy(device(1), { interval: 5000, duration: 9000, limit: 2, mode: 'deny-new' })).toBe(true);
+    expect(await store.get(device(1))).toEqual(deviceRecord(1, 'ann', { policy: { interval: 5000, duration: 9000, limit: 2, mode: 'deny-new' } }));
+    expect(await store.setPolicy(device(1), { limit: 1 })).toBe(true);
+    expect(await store.listByAccount(account('ann'))).toEqual([deviceRecord(1, 'ann', { policy: { limit: 1 } }), deviceRecord(2, 'ann')]);
+    await store.revoke(device(1), at(3));
+    expect(await store.setPolicy(device(1), undefined)).toBe(true);
+    expect(await store.get(device(1))).toEqual(deviceRecord(1, 'ann', { revokedAt: at(3) }));
+    expect(await store.setPolicy(device(3), { limit: 1 })).toBe(false);
+  });
+
   it('holds the cap when devices race', async () => {
     const store = await open();
     const outcomes = await Promise.all(Array.from({ length: 20 }, (_, index) => store.register(deviceRecord(index, 'ann'), 3)));

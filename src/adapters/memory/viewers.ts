@@ -28,6 +28,13 @@ export const createMemoryDevices = (): DeviceStore => {
       devices.set(device, { ...known, revokedAt: at });
       return true;
     },
+    async setPolicy(device, policy) {
+      const known = devices.get(device);
+      if (known === undefined) return false;
+      const { policy: _before, ...rest } = known;
+      devices.set(device, { ...rest, ...(policy !== undefined && { policy: structuredClone(policy) }) });
+      return true;
+    },
   };
 };
 

@@ -17,6 +17,8 @@ export const createSqliteDevices = (db: Database): DeviceStore => {
   const active = db.prepare('SELECT count(*) AS n FROM devices WHERE account = ? AND revoked_at IS NULL');
   const insert = db.prepare('INSERT INTO devices (device, record) VALUES (?, ?)');
   const revoke = db.prepare("UPDATE devices SET record = json_set(record, '$.revokedAt', ?) WHERE device = ? AND revoked_at IS NULL");
+  const setPolicy = db.prepare("UPDATE devices SET record = json_set(record, '$.policy', json(?)) WHERE device = ?");
+  const removePolicy = db.prepare("UPDATE devices SET record = json_remove(record, '$.policy') WHERE device = ?");
   return {
     register: (record, cap) =>
       db.write(() => {
@@ -29,6 +31,7 @@ export const createSqliteDevices = (db: Database): DeviceStore => {
     get: (device) => db.read(() => recordOf<DeviceRecord>(one.get(device))),
     listByAccount: (account) => db.read(() => ofAccount.all(account).map((row) => recordOf<DeviceRecord>(row))),
     revoke: (device, at) => db.write(() => revoke.run(at, device) === 1),
+    setPolicy: (device, policy) => db.write(() => (policy === undefined ? removePolicy.run(device) : setPolicy.run(JSON.stringify(policy), device)) === 1),
   };
 };
 
