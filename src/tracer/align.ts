@@ -24,14 +24,18 @@ const SIZE = ACROSS * DOWN;
 /** Probes of a search over the whole reference. */
 const PROBES = 64;
 /** Seconds of suspect that are moved together. */
-const STRETCH = 6;
+const STRETCH = 4;
 /** Correlation from which the whole suspect counts as found: unrelated clips reach 0.31 at their best offset. */
 const COMMON = 0.5;
 /** The same for a stretch, which has fewer probes; and for one that has no other stretch to agree with. */
 const FOUND = 0.6;
 const ALONE = 0.75;
 /** A stretch leaves the common offset only for one that fits so much better. */
-const BETTER = 0.2;
+const BETTER = 0.12;
+/** From here on no better place is looked for. */
+const SURE = 0.9;
+/** Below this a stretch shows something else: an advertisement, another film. */
+const FOREIGN = 0.35;
 /** Starting points between two frames of the reference that are tried: fast motion is lost over a tenth of a second. */
 const PHASES = 3;
 /** Least probes an offset must be judged by. */
@@ -200,15 +204,15 @@ export const align = (reference: Clip, suspect: Clip): readonly Stretch[] => {
     const to = Math.min(count, from + length);
     const probes = spread(from, to, length);
     let score = place === undefined ? 0 : scoreAt(ours, theirs[place.phase] as Signatures, probes, place.offset);
-    if (score < FOUND && to - from >= LEAST) {
+    if (score < SURE && to - from >= LEAST) {
       const other = search(ours, theirs, spread(from, to, 20));
       if (other.score >= (place === undefined ? ALONE : FOUND) && other.score >= score + BETTER) {
         place = other;
         score = other.score;
       }
     }
-    // Where little moves the correlation is noise: the offset is kept, and frames that do not fit are left out later.
-    if (place === undefined) continue;
+    // Where little moves the correlation is low: the place is kept, and frames that do not fit are left out later.
+    if (place === undefined || score < FOREIGN) continue;
     stretches.push({ from: from / rate, to: to / rate, shift: place.offset / rate - place.phase / (PHASES * rate), score });
   }
   const refined = new Map<number, number>();

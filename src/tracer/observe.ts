@@ -32,7 +32,7 @@ const RATES = { least: 10, most: 30, usual: 25 };
 /** Below this a suspect has no whole segment to speak of. */
 const SHORTEST_SECONDS = 2;
 /** Frames that correlate less than this with the reference show something else. */
-const ALIKE = 0.8;
+const ALIKE = 0.9;
 /** A segment is read if so much of it is there. */
 const ENOUGH = 0.4;
 

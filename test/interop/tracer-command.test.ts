@@ -51,7 +51,7 @@ describe('a pirate copy', () => {
 
   test('another codec, frame rate and colours, a stretch of another film in the middle', async () => {
     makeStranger(at('stranger.mp4'));
-    const parts = '[0:v]trim=4:20,setpts=PTS-STARTPTS[a];[1:v]trim=0:7,setpts=PTS-STARTPTS[b];[0:v]trim=29:47,setpts=PTS-STARTPTS[c];[a][b][c]concat=n=3:v=1,eq=contrast=1.1:brightness=0.03,scale=426:240,fps=30[v]';
+    const parts = '[0:v]trim=2:22,setpts=PTS-STARTPTS[a];[1:v]trim=0:7,setpts=PTS-STARTPTS[b];[0:v]trim=27:54,setpts=PTS-STARTPTS[c];[a][b][c]concat=n=3:v=1,eq=contrast=1.1:brightness=0.03,scale=426:240,fps=30[v]';
     ffmpeg(['-v', 'error', '-i', at('copy.mp4'), '-i', at('stranger.mp4'), '-filter_complex', parts, '-map', '[v]', '-c:v', 'libx265', '-x265-params', 'log-level=none', '-preset', 'ultrafast', '-crf', '28', '-y', at('edited.mkv')]);
     const { code, answer } = await trace('edited.mkv');
     expect([code, answer]).toEqual([0, expect.objectContaining({ verdict: 'accuse', viewer: VIEWER })]);
@@ -72,7 +72,9 @@ describe('nobody is accused', () => {
   test('by the original, re-encoded', async () => {
     pirate(at('film.mp4'), at('original.mp4'), [], ['-c:v', 'libx264', '-preset', 'veryfast', '-crf', '27']);
     const { code, answer } = await trace('original.mp4');
-    expect([code, answer['verdict'], answer['observed']]).toEqual([1, 'none', SECONDS]);
+    // Whether the best of a million comes near half the bound is chance, so `none` and `more` are both right.
+    expect([code, answer['verdict'] === 'accuse', answer['observed']]).toEqual([1, false, SECONDS]);
+    expect(answer['evidence']).toBeLessThan(answer['bound'] as number);
   });
 
   test('by another installation that packed the same film: its secret is not ours', async () => {
