@@ -263,7 +263,7 @@ export const createLiveEvent = async (options: {
     },
     async end() {
       if (endedAt !== undefined) return;
-      for (const track of tracks.values()) await track.window.finish(true);
+      await Promise.all([...tracks.values()].map((track) => track.close()));
       endedAt = (Math.max(-1, ...listed().map((track) => track.window.latest ?? -1)) + 1) as SegmentNumber;
       await save();
       for (const track of tracks.values()) track.window.close();

@@ -42,6 +42,8 @@ export type LiveTrack = {
   resume(source: SourceTrack): void;
   /** Takes `[styp] [prft] moof mdat`. Throws `ingest-out-of-order`, `media-*`, `key-unavailable`. */
   take(bytes: Uint8Array): Promise<Taken>;
+  /** Marks the last segment after what was taken so far; later chunks are refused. Otherwise a source still sending would open one more. */
+  close(): Promise<void>;
   describe(): VideoTrack | AudioTrack;
 };
 
@@ -66,6 +68,7 @@ export const createLiveTrack = (options: LiveTrackOptions): LiveTrack => {
   const { source, window, clock, segmentDuration } = options;
   const { media } = source;
   let sequence = 0;
+  let over = false;
   let sampleTicks = 0;
   let ended = false;
   let fresh = true;
@@ -165,7 +168,14 @@ export const createLiveTrack = (options: LiveTrackOptions): LiveTrack => {
       ended = false;
       fresh = true;
     },
+    close() {
+      over = true;
+      const turn = queue.then(() => window.finish(true));
+      queue = turn.catch(() => undefined);
+      return turn;
+    },
     take(bytes) {
+      if (over) return Promise.reject(new SealcastError('not-found', 'the event has ended'));
       const turn = queue.then(() => takeNow(bytes));
       queue = turn.catch(() => undefined);
       return turn;

@@ -237,6 +237,13 @@ describe('window', () => {
     expect(bytes).toHaveLength(before.length);
     expect(bytes.subarray(0, -3)).toEqual(segmentType(true));
   });
+  test('a segment that was finished at its boundary still becomes the last one', async () => {
+    const window = await open();
+    window.append(5 as SegmentNumber, part(5_000_000));
+    window.append(5 as SegmentNumber, part(5_500_000));
+    await window.finish(true);
+    expect((await window.segment(5))!.subarray(0, segmentType(true).length)).toEqual(segmentType(true));
+  });
   test('a new life takes the window and the open segment up', async () => {
     const store = createMemoryObjects();
     const first = await open(store);

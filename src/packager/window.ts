@@ -150,15 +150,18 @@ export const createRenditionWindow = async (options: {
     return writes;
   };
 
+  const markLast = (held: Held): void => {
+    const first = held.parts?.[0];
+    if (held.parts === undefined || first === undefined) return;
+    const marked = first.bytes.slice();
+    marked.set(segmentType(true));
+    held.parts[0] = { ...first, bytes: marked };
+  };
+
   const complete = (held: Held, last: boolean): void => {
     if (held.complete) return;
     held.complete = true;
-    if (last && held.parts?.[0] !== undefined) {
-      const first = held.parts[0];
-      const marked = first.bytes.slice();
-      marked.set(segmentType(true));
-      held.parts[0] = { ...first, bytes: marked };
-    }
+    if (last) markLast(held);
     measure(held);
     void write(held).then(() => {
       // Only what the store has may leave memory.
@@ -214,6 +217,11 @@ export const createRenditionWindow = async (options: {
     },
     async finish(last) {
       if (latest !== undefined && !latest.complete) complete(latest, last);
+      else if (latest !== undefined && last) {
+        // It was finished at its boundary, before anybody knew that it is the last.
+        markLast(latest);
+        if (latest.parts !== undefined) void write(latest);
+      }
       wake();
       await writes;
     },
