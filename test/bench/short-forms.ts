@@ -4,12 +4,21 @@
  *
  * Goals are not asserted here: this machine is shared, and a timed unit test is a coin. `sealcast bench NAME --full` judges
  * them and writes BENCHMARKS.md; a figure that misses its goal must carry the reason, here as there.
+ * Areas are files of their own, so that they run beside each other.
  */
-import { describe, expect, test } from 'vitest';
-import { benchNames, type BenchReport, runBench, writeSection } from '#cli/commands/bench.ts';
+import { expect, test } from 'vitest';
+import { type BenchReport, runBench, writeSection } from '#cli/commands/bench.ts';
 
-describe('short forms', () => {
-  test.each(benchNames())('%s', async (name) => {
+/** Which benchmarks belong to which test file; `areas.test.ts` checks that none is left out. */
+export const AREAS: { readonly serving: readonly string[]; readonly media: readonly string[]; readonly sequences: readonly string[] } = {
+  serving: ['edge', 'license', 'live', 'switching'],
+  media: ['cenc', 'pack', 'profiler', 'trace-video'],
+  sequences: ['inner-delivery', 'sequences', 'tracing'],
+};
+
+/** Declares one test per benchmark of an area. */
+export const testShortForms = (names: readonly string[]): void => {
+  test.each(names)('bench %s', async (name) => {
     const report: BenchReport = await runBench(name, { full: false, log: () => undefined });
     expect(report.figures.length).toBeGreaterThan(0);
     expect(report.conditions).toMatchObject({ form: 'short' });
@@ -20,5 +29,5 @@ describe('short forms', () => {
     }
     const page = writeSection(writeSection('', report), report);
     expect(page.match(new RegExp(`^## ${name}$`, 'gm'))).toHaveLength(1);
-  }, 120_000);
-});
+  }, 180_000);
+};
