@@ -76,7 +76,7 @@ const harness = {
   },
   /** A stock player with the recommended settings and a good token, but no session of ours: it has the entry key only. */
   async playWithoutKeys(options: { player: PlayerChoice; asset: string; token: string; kind: 'event' | 'title' }): Promise<void> {
-    const thief = { asset: options.asset, mediaToken: options.token, kind: options.kind, openedRange: { from: 0, to: 0 }, state: 'active', notice: undefined, end: undefined, playhead: () => undefined, now: () => Date.now() * 1000, keysBetween: async () => [], on: () => () => undefined, stop: async () => true };
+    const thief = { asset: options.asset, mediaToken: options.token, kind: options.kind, openedRange: { from: 0, to: 0 }, state: 'active', notice: undefined, end: undefined, playhead: () => undefined, playing: () => undefined, renewsAt: 0, groupLength: 0, now: () => Date.now() * 1000, keysBetween: async () => [], on: () => () => undefined, stop: async () => true };
     playback = await playProtected({ video, session: thief as unknown as Session, baseUrl: location.origin, player: options.player, library: library(options.player) } as PlayOptions);
     void video.play().catch(() => undefined);
   },
