@@ -12,6 +12,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { systemClock } from '#adapters/node/clock.ts';
 import { ensureTool } from '#adapters/node/setup.ts';
+import { prepareDashboard } from '#cli/dashboard-build.ts';
 import { openDevice, startSession } from '#client/index.ts';
 import { createBoxSplitter } from '#core/isobmff/box-splitter.ts';
 import { onlyTrackFragment, parseFragment } from '#core/isobmff/fragment.ts';
@@ -135,6 +136,8 @@ export const bench = {
   name: 'live',
   async run({ full, log }: { full: boolean; log(line: string): void }): Promise<{ figures: Figure[] }> {
     const seconds = full ? FULL_SECONDS : SHORT_SECONDS;
+    // The page of the full form is the built watch page.
+    if (full) await prepareDashboard(log);
     const data = await mkdtemp(join(tmpdir(), 'sealcast-bench-live-'));
     const noted = new Map<string, number>();
     const config = loadConfig(undefined, { ...DEMO_OVERRIDES, data, listen: { port: 0 }, edge: { cacheMemoryMegabytes: 64, cacheDiskMegabytes: 0 }, log: { level: 'error' } });
