@@ -6,6 +6,7 @@
  * `--key` every crypto period gets a random key; they are written to `DIR/keys.json`, readable by the owner only, because
  * without them nobody can ever play the folder.
  * `--variants M` makes M faintly different copies of every segment and keeps what `sealcast trace` needs in the data folder.
+ * A plain `pack` does not load the database that `--title` and `--variants` need.
  * Invariant: keys are never printed.
  */
 import { chmod, mkdir, readdir, writeFile } from 'node:fs/promises';
@@ -24,8 +25,6 @@ import type { CryptoPeriod, KeySchedule, Micros } from '#core/time.ts';
 import { packTitle } from '#packager/index.ts';
 import type { PackedTitle, TitleKeys } from '#packager/index.ts';
 import { loadConfig, type Config } from '#entry/config/index.ts';
-import { openLocalTitle } from '#entry/local-keys.ts';
-import { openLocalTracing } from '#entry/tracing.ts';
 import { startSchedule } from '#core/watermark/index.ts';
 import type { Patterns } from '#core/picture/index.ts';
 import type { AssetMarking, ContentKeySource, Log, PeriodKey } from '#ports';
@@ -137,6 +136,7 @@ const PLANNED_VIEWERS = 1_000_000;
 
 /** Packs with variants: marks from the title's secret, and the reference that a leak is compared with. */
 const packVariants = async (options: Omit<PackOptions, 'variants'>, alphabet: number, config: Config): Promise<PackedTitle> => {
+  const { openLocalTracing } = await import('#entry/tracing.ts');
   const tracing = await openLocalTracing(config);
   try {
     const variants = await tracing.tracer.patterns(options.asset, alphabet);
@@ -211,7 +211,7 @@ const command: CommandDef<typeof args> = defineCommand({
     await requireEmpty(given.output);
     const schedule: KeySchedule = { period: microsFromSeconds(period), periodsPerGroup: 1 };
     const config = (): Config => loadConfig(given.config, given.data === undefined ? {} : { data: given.data });
-    const own = given.title !== undefined && given.key === undefined && scheme !== 'none' ? await openLocalTitle({ config: config(), asset, scheme, schedule }) : undefined;
+    const own = given.title !== undefined && given.key === undefined && scheme !== 'none' ? await (await import('#entry/local-keys.ts')).openLocalTitle({ config: config(), asset, scheme, schedule }) : undefined;
     const random = scheme === 'none' || given.key !== undefined || own !== undefined ? undefined : createRandomKeys({ scheme, schedule });
     const keys: TitleKeys =
       own !== undefined ? { kind: 'source', source: own.source } : random !== undefined ? { kind: 'source', source: random } : scheme === 'none' || given.key === undefined ? { kind: 'none' } : fixedKey(given.key, scheme);
