@@ -3,7 +3,7 @@
  * The key server over HTTP: `/v1/keys/{asset}/...` with bearer service credentials.
  *
  * docs/wire/keys.md, "Service interface". Invariant: packager credentials open keying and content keys, licence-server ones
- * keying, grant keys, the entry key and imported keys, and neither opens the other's.
+ * keying, grant keys, the entry key, imported keys and mark keys, and neither opens the other's.
  */
 import { encodeBase64url } from '#core/bytes/base64url.ts';
 import { equalBytes } from '#core/bytes/equal.ts';
@@ -13,7 +13,7 @@ import { assetId, type AssetId } from '#core/ids.ts';
 import { jsonObject, membersOf } from '#core/license/shape.ts';
 import type { CryptoPeriod, GrantGroup } from '#core/time.ts';
 import { sha256 } from '#crypto/hmac.ts';
-import type { AssetKeying, ContentKeySource, GrantKeySource, Log } from '#ports';
+import type { AssetKeying, ContentKeySource, GrantKeySource, Log, MarkKeySource } from '#ports';
 
 /** What a service credential is for. */
 export type ServiceRole = 'packager' | 'license-server';
@@ -25,15 +25,17 @@ export const hashCredential = (token: string): string => encodeBase64url(sha256(
 
 const MAX_BODY = 1024;
 const HEADERS = { 'Cache-Control': 'no-store', 'X-Content-Type-Options': 'nosniff' };
-const PATH = /^\/v1\/keys\/([^/]+)(?:\/(content|grants|entry|imported))?$/;
-type What = 'keying' | 'content' | 'grants' | 'entry' | 'imported';
+const PATH = /^\/v1\/keys\/([^/]+)(?:\/(content|grants|entry|imported|marks))?$/;
+type What = 'keying' | 'content' | 'grants' | 'entry' | 'imported' | 'marks';
 
 const ALLOWED: Readonly<Record<ServiceRole, readonly What[]>> = {
   packager: ['keying', 'content'],
-  'license-server': ['keying', 'grants', 'entry', 'imported'],
+  'license-server': ['keying', 'grants', 'entry', 'imported', 'marks'],
 };
 
-type Sources = ContentKeySource & GrantKeySource;
+type Sources = ContentKeySource & GrantKeySource & Partial<MarkKeySource>;
+/** Routes with a body. */
+const POSTED: readonly What[] = ['content', 'grants', 'marks'];
 
 /** The `/v1/keys/` routes over the key server's ports; any other path is `not-found`. */
 export const createKeyServerHandler = (options: { sources: Sources; credentials: readonly ServiceCredential[]; log: Log }): ((request: Request) => Promise<Response>) => {
@@ -56,7 +58,7 @@ const routeOf = (request: Request): { asset: AssetId; what: What } => {
   const match = PATH.exec(new URL(request.url).pathname);
   if (match === null) throw new SealcastError('not-found', 'no such route of the key server');
   const what = (match[2] ?? 'keying') as What;
-  const method = what === 'content' || what === 'grants' ? 'POST' : 'GET';
+  const method = POSTED.includes(what) ? 'POST' : 'GET';
   if (request.method !== method) throw new SealcastError('method-not-allowed', `${what} takes ${method}`);
   return { asset: assetId(match[1]), what };
 };
@@ -104,6 +106,15 @@ const answer = async (sources: Sources, asset: AssetId, what: What, request: Req
       const [from, to] = [body.integer('from', 0, 2 ** 32), body.integer('to', 0, 2 ** 32)];
       const keys = await sources.grantKeys({ asset, from: from as GrantGroup, to: to as GrantGroup });
       return { keys: keys.map(({ group, key }) => ({ group, key: encodeBase64url(key) })) };
+    }
+    case 'marks': {
+      if (sources.markKeys === undefined) throw new SealcastError('key-unavailable', 'this key server has no mark secrets');
+      const body = membersOf(jsonObject(await readBody(request), 'body', 'bad-request'), 'body', 'bad-request', ['from', 'to']);
+      const [from, to] = [body.integer('from', 0, Number.MAX_SAFE_INTEGER), body.integer('to', 0, Number.MAX_SAFE_INTEGER)];
+      // A mark secret is made when it is first asked for: only for assets that exist.
+      await sources.keying(asset);
+      const { version, viewerKey, keys } = await sources.markKeys({ asset, from, to });
+      return { version, viewerKey: encodeBase64url(viewerKey), keys: keys.map(({ epoch, key }) => ({ epoch, key: encodeBase64url(key) })) };
     }
     case 'entry': {
       const { kid, key } = await sources.entryKey(asset);

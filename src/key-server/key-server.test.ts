@@ -9,6 +9,7 @@ import { createMemoryStores } from '#adapters/memory/index.ts';
 import { createSecretBox } from '#adapters/node/secret-box.ts';
 import type { AssetKeyRecord, AssetKeyStore, Clock, Fetch } from '#ports';
 import { hashCredential } from './handler.ts';
+import { createMarkKeys } from './mark-keys.ts';
 import { createKeyServer, type KeyServer, type KeyServerOptions } from './key-server.ts';
 
 const NOW = 1_800_000_000_000_000 as Micros;
@@ -171,6 +172,25 @@ describe('over HTTP', () => {
     await expect(packager.contentKeys({ asset: live, keyGroup: 'video', ...periods(nowPeriod + 100, nowPeriod + 101) })).rejects.toMatchObject({ code: 'key-unavailable' });
     await expect(packager.grantKeys({ asset: live, ...groups(0, 1) })).rejects.toMatchObject({ code: 'forbidden' });
     await expect(license.contentKeys({ asset: live, keyGroup: 'video', ...periods(0, 1) })).rejects.toMatchObject({ code: 'forbidden' });
+  });
+  it('mark keys reach licence servers that run apart, of known assets only, and no packager', async () => {
+    const marks = createMarkKeys({ secret: async (asset) => new Uint8Array(32).fill(asset.length) });
+    const marked = createKeyServer(options({ marks }));
+    await marked.createAsset({ asset: assetId('cup'), kind: 'event', scheme: 'cenc', mode: 'untimed', schedule });
+    const client = (credential: string) => createHttpKeys({ baseUrl: 'https://keys.example', credential, fetch: (request) => marked.handler(request) });
+    expect(await client('license-token').markKeys({ asset: assetId('cup'), from: 3, to: 9 })).toEqual(await marks.markKeys({ asset: assetId('cup'), from: 3, to: 9 }));
+    expect((await client('license-token').markKeys({ asset: assetId('cup'), from: 0, to: 0 })).keys).toEqual([]);
+    await expect(client('packager-token').markKeys({ asset: assetId('cup'), from: 0, to: 1 })).rejects.toMatchObject({ code: 'forbidden' });
+    await expect(client('license-token').markKeys({ asset: assetId('nobody'), from: 0, to: 1 })).rejects.toMatchObject({ code: 'not-found' });
+    await expect(client('license-token').markKeys({ asset: assetId('cup'), from: 0, to: 9999 })).rejects.toMatchObject({ code: 'bad-request' });
+    await expect(createHttpKeys({ baseUrl: 'https://keys.example', credential: 'license-token', fetch }).markKeys({ asset: live, from: 0, to: 1 })).rejects.toMatchObject({ code: 'key-unavailable' });
+  });
+  it('clients refuse mark keys of other epochs than asked for', async () => {
+    const key = encodeBase64url(new Uint8Array(32));
+    for (const answer of [{ version: 1, viewerKey: key, keys: [] }, { version: 1, viewerKey: key, keys: [{ epoch: 1, key }, { epoch: 0, key }] }, { version: 1, viewerKey: key.slice(4), keys: [{ epoch: 0, key }, { epoch: 1, key }] }]) {
+      const client = createHttpKeys({ baseUrl: 'https://keys.example', credential: 'x', fetch: async () => new Response(JSON.stringify(answer)) });
+      await expect(client.markKeys({ asset: live, from: 0, to: 2 })).rejects.toMatchObject({ code: 'key-unavailable' });
+    }
   });
   it('clients refuse answers that are not what was asked for', async () => {
     const key = encodeBase64url(new Uint8Array(32));

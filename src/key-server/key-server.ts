@@ -12,7 +12,7 @@ import type { AssetId, ContentKey, GrantKey, KeyGroup } from '#core/ids.ts';
 import { contentKey, grantKey, keyIdOf, type LadderHash } from '#core/keys/ladder.ts';
 import { type CryptoPeriod, type GrantGroup, groupOf } from '#core/time.ts';
 import { ladderHash } from '#crypto/ladder-hash.ts';
-import type { AssetKeying, AssetKeyRecord, AssetKeyStore, Clock, ContentKeySource, EventSink, GrantKeySource, Log, Metrics, PeriodKey, Random, SecretBox } from '#ports';
+import type { AssetKeying, AssetKeyRecord, AssetKeyStore, Clock, ContentKeySource, EventSink, GrantKeySource, Log, MarkKeySource, Metrics, PeriodKey, Random, SecretBox } from '#ports';
 import { createAssetKeys, keyingOf, type KeyToImport, type NewAsset } from './asset-keys.ts';
 import { createKeyServerHandler, type ServiceCredential } from './handler.ts';
 import { checkGroups, checkLead, checkRange } from './schedule-bounds.ts';
@@ -27,6 +27,8 @@ export type KeyServerOptions = {
   readonly credentials: readonly ServiceCredential[];
   /** RS[p] of timed events, 16 bytes. Without it timed events cannot be created. */
   readonly releaseSecret?: (asset: AssetId, period: CryptoPeriod) => Promise<Uint8Array>;
+  /** Mark keys, for licence servers that run apart; absent: nothing is marked. */
+  readonly marks?: MarkKeySource;
   /** Hashes of the key ladder; default: the portable ones. `#adapters/node/ladder-hash.ts` is faster. */
   readonly hash?: LadderHash;
   readonly log: Log;
@@ -161,6 +163,6 @@ export const createKeyServer = (options: KeyServerOptions): KeyServer => {
       log.info('fixed keys imported', { asset, keys: keys.length });
       events({ at: clock.now(), kind: 'keys.imported', severity: 'info', message: `${keys.length} fixed keys were imported for ${asset}.`, asset, data: { keys: keys.length } });
     },
-    handler: createKeyServerHandler({ sources, credentials: options.credentials, log }),
+    handler: createKeyServerHandler({ sources: { ...sources, ...options.marks }, credentials: options.credentials, log }),
   };
 };

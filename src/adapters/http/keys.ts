@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
- * The key server's two ports over HTTP, for packagers and licence servers that run apart from it.
+ * The key server's ports over HTTP, for packagers and licence servers that run apart from it.
  *
  * docs/wire/keys.md, "Service interface". Invariant: an answer is used only if every member has its type and every key its
  * size; errors name the route and carry neither credential nor body.
@@ -10,7 +10,7 @@ import type { AssetId, ContentKey, GrantKey, KeyId } from '#core/ids.ts';
 import { assetId } from '#core/ids.ts';
 import { jsonObject, type Members, membersOf } from '#core/license/shape.ts';
 import type { CryptoPeriod, GrantGroup, Micros } from '#core/time.ts';
-import type { AssetKeying, ContentKeySource, Fetch, GrantKeySource } from '#ports';
+import type { AssetKeying, ContentKeySource, Fetch, GrantKeySource, MarkKeySource } from '#ports';
 
 /** Where the key server is and who asks. */
 export type HttpKeysOptions = {
@@ -29,8 +29,8 @@ const MAX_INDEX = Number.MAX_SAFE_INTEGER;
 
 const isCode = (code: unknown): code is ErrorCode => typeof code === 'string' && Object.hasOwn(ERRORS, code);
 
-/** Both ports; which of their methods work depends on the credential. Throws the server's code, else `key-unavailable`. */
-export const createHttpKeys = (options: HttpKeysOptions): ContentKeySource & GrantKeySource => {
+/** All ports; which of their methods work depends on the credential. Throws the server's code, else `key-unavailable`. */
+export const createHttpKeys = (options: HttpKeysOptions): ContentKeySource & GrantKeySource & MarkKeySource => {
   const { baseUrl, credential, fetch = (request) => globalThis.fetch(request), timeout = 5000 } = options;
 
   const ask = async (asset: AssetId, what: string, body: object | undefined, required: readonly string[]): Promise<Members> => {
@@ -94,6 +94,14 @@ export const createHttpKeys = (options: HttpKeysOptions): ContentKeySource & Gra
         },
         ['kid', 'key', 'keyGroup', 'from', 'to'],
       ),
+
+    async markKeys({ asset, from, to }) {
+      const answer = await ask(asset, '/marks', { from, to }, ['version', 'viewerKey', 'keys']);
+      const found = await keys(answer, (item) => ({ epoch: item.integer('epoch', from, to - 1), key: item.bytes('key', 32) }), ['epoch', 'key']);
+      // Keys of other epochs, or too few, would have an edge refuse viewers it should serve.
+      if (found.length !== to - from || found.some(({ epoch }, index) => epoch !== from + index)) throw new SealcastError(CODE, 'key server answer to keys/{asset}/marks: keys of every epoch asked for, in order');
+      return { version: answer.integer('version', 0, 0xffff), viewerKey: answer.bytes('viewerKey', 32), keys: found };
+    },
   };
 };
 
