@@ -89,7 +89,7 @@ const follow = async (stage: Stage, noted: ReadonlyMap<string, number>, seconds:
 type Seen = { latencies: number[]; dropped: number; total: number };
 
 /** One page of the demo in real Chromium; samples glass-to-glass latency (DASH: the media clock is Unix time) once per second. */
-const browse = async (stage: Stage, seconds: number): Promise<Seen> => {
+const browse = async (stage: Stage, seconds: number, log: (line: string) => void): Promise<Seen> => {
   const { chromium } = await import('playwright-core');
   const tool = await ensureTool('chromium');
   if ('missing' in tool) throw new Error(`Chromium is missing; install it with: ${tool.missing}`);
@@ -101,14 +101,17 @@ const browse = async (stage: Stage, seconds: number): Promise<Seen> => {
     await page.waitForTimeout(WARM_UP_SECONDS * 1000);
     const first = await page.evaluate(() => document.querySelector('video')?.getVideoPlaybackQuality().droppedVideoFrames ?? 0);
     const latencies: number[] = [];
-    let quality = { dropped: 0, total: 0 };
-    for (const end = performance.now() + seconds * 1000; performance.now() < end; ) {
+    let quality = { dropped: first, total: 0 };
+    const start = performance.now();
+    while (performance.now() < start + seconds * 1000) {
       await page.waitForTimeout(1000);
       const sample = await page.evaluate(() => {
         const video = document.querySelector('video');
         const playback = video?.getVideoPlaybackQuality();
-        return { latency: Date.now() / 1000 - (video?.currentTime ?? 0), dropped: playback?.droppedVideoFrames ?? 0, total: playback?.totalVideoFrames ?? 0 };
+        return { latency: Date.now() / 1000 - (video?.currentTime ?? 0), dropped: playback?.droppedVideoFrames ?? 0, total: playback?.totalVideoFrames ?? 0, rate: video?.playbackRate ?? 1, height: video?.videoHeight ?? 0 };
       });
+      // What the player was doing then: a change of rendition or rate explains a drop, nothing of the kind points at the machine.
+      if (sample.dropped > quality.dropped) log(`  ${sample.dropped - quality.dropped} frames dropped at ${((performance.now() - start) / 1000).toFixed(0)} s: rate ${sample.rate}, ${sample.height} lines, ${sample.latency.toFixed(2)} s behind`);
       latencies.push(sample.latency);
       quality = sample;
     }
@@ -148,7 +151,7 @@ export const bench = {
       while (noted.size < 10) await new Promise((resolve) => setTimeout(resolve, 100));
       await new Promise((resolve) => setTimeout(resolve, WARM_UP_SECONDS * 1000));
       const memory = watchMemory();
-      const [edge, seen] = await Promise.all([follow(stage, noted, seconds), full ? browse(stage, seconds) : undefined]);
+      const [edge, seen] = await Promise.all([follow(stage, noted, seconds), full ? browse(stage, seconds, log) : undefined]);
       const { growth, last } = memory.stop();
       const p99 = quantile(edge.delays, 0.99);
       const figures: Figure[] = [
