@@ -19,15 +19,14 @@ import type { EdgeBundle } from '#core/edge-bundle/edge-bundle.ts';
 import { SealcastError } from '#core/errors.ts';
 import type { AssetId } from '#core/ids.ts';
 import { policyVersion, type PolicyVersion } from '#core/license/decide.ts';
-import { ENFORCEMENT_DEFAULTS } from '#core/policy/enforcement.ts';
 import { type Micros, microsFromSeconds } from '#core/time.ts';
 import { type BundleSource, createBundleClient, createEdge, type Edge } from '#edge/index.ts';
 import { createKeyServer, createMarkKeys, hashCredential, type KeyServer } from '#key-server/index.ts';
 import { createLicenseServer, type EntitlementKey, type LicenseServer } from '#license-server/index.ts';
 import { createPackager, type Packager } from '#packager/index.ts';
-import type { Clock, ContentKeySource, EventSink, GrantKeySource, Log, Random, SecretBox } from '#ports';
+import type { Clock, ContentKeySource, EventSink, GrantKeySource, Log, MarkKeySource, Random, SecretBox } from '#ports';
 import { createRenewal, flagsOfBundle, type Renewal, zonesOfBundle } from '#renewal/index.ts';
-import type { Config, Role } from './config/index.ts';
+import { type Config, enforcementPolicy, type Role } from './config/index.ts';
 import type { Counting } from './counting.ts';
 import { loadEntitlementCallback } from './entitlement-keys.ts';
 import { enrolledEdges, readCredential } from './peers.ts';
@@ -65,28 +64,34 @@ const missing = (role: Role, option: string): SealcastError =>
   new SealcastError('config-invalid', `role ${role} runs without its peer in this process; set ${option}`);
 
 /** The configured policy. */
-const termsOf = ({ config: { licensing, concurrency }, terms }: Pick<Parts, 'config' | 'terms'>): Partial<PolicyVersion> => ({
+const termsOf = ({ config: { licensing, concurrency, enforcement }, terms }: Pick<Parts, 'config' | 'terms'>): Partial<PolicyVersion> => ({
   mode: concurrency.mode,
   ...(concurrency.limit > 0 && { limit: concurrency.limit }),
-  ...(licensing.levels === 'adaptive' && { enforcement: ENFORCEMENT_DEFAULTS }),
+  ...(licensing.levels === 'adaptive' && { enforcement: enforcementPolicy(enforcement, licensing) }),
   interval: licensing.intervalSeconds * 1000,
   duration: licensing.durationSeconds * 1000,
   maxLiveGrant: licensing.maxLiveGrantSeconds * 1000,
+  emergencyFactor: concurrency.emergencyFactor,
+  emergencyCap: concurrency.emergencyMaxSeconds * 1000,
   ...terms,
 });
 
-const buildKeyServer = async ({ config, clock, random, log, metrics, events, stores, box, secrets }: Parts): Promise<KeyServer> => {
+/** Mark keys from the secrets of this process. */
+const ownMarkKeys = ({ secrets }: Parts): MarkKeySource => createMarkKeys({ secret: async (asset) => decodeBase64url(await secrets.text(`mark/${asset}`)) });
+
+const buildKeyServer = async (parts: Parts): Promise<KeyServer> => {
+  const { config, clock, random, log, metrics, events, stores, box, secrets } = parts;
   const own = await Promise.all((['packager', 'license-server'] as const).map(async (role) => ({ role, tokenHash: hashCredential(await secrets.text(`service/${role}`)) })));
-  return createKeyServer({ store: stores.assetKeys, box, random, clock, credentials: [...own, ...config.keyServer.credentials.map(({ role, sha256 }) => ({ role, tokenHash: sha256 }))], hash: nodeLadderHash, log, events, metrics });
+  return createKeyServer({ store: stores.assetKeys, box, random, clock, credentials: [...own, ...config.keyServer.credentials.map(({ role, sha256 }) => ({ role, tokenHash: sha256 }))], marks: ownMarkKeys(parts), hash: nodeLadderHash, log, events, metrics });
 };
 
-const remoteKeys = async (role: Role, { config }: Parts): Promise<ContentKeySource & GrantKeySource> => {
+const remoteKeys = async (role: Role, { config }: Parts): Promise<ContentKeySource & GrantKeySource & MarkKeySource> => {
   const { url, credentialFile } = config.keyServer;
   if (url === undefined || credentialFile === undefined) throw missing(role, 'keyServer.url and keyServer.credentialFile');
   return createHttpKeys({ baseUrl: url, credential: await readCredential(credentialFile) });
 };
 
-const buildLicenseServer = async (parts: Parts, keys: GrantKeySource): Promise<LicenseServer> => {
+const buildLicenseServer = async (parts: Parts, keys: GrantKeySource, marks: MarkKeySource): Promise<LicenseServer> => {
   const { config, clock, random, log, metrics, events, stores, box, counting } = parts;
   const { licensing } = config;
   const edges = await enrolledEdges(config.edges);
@@ -105,7 +110,7 @@ const buildLicenseServer = async (parts: Parts, keys: GrantKeySource): Promise<L
     collectionLimits: Object.fromEntries(config.concurrency.collections.map(({ name, limit }) => [name, limit])),
     record: counting.record,
     accounts: stores.accounts,
-    marking: { keys: createMarkKeys({ secret: async (asset) => decodeBase64url(await parts.secrets.text(`mark/${asset}`)) }), viewers: stores.viewerNumbers, catalogue: stores.catalogue },
+    marking: { keys: marks, viewers: stores.viewerNumbers, catalogue: stores.catalogue },
     uncounted: config.concurrency.uncounted,
     load: counting.load,
     zones: [config.zone, ...config.zones.filter(({ index }) => index !== config.zone.index)],
@@ -193,7 +198,11 @@ export const buildRoles = async (parts: Parts): Promise<Roles> => {
   const has = (role: Role): boolean => config.roles.includes(role);
   const keyServer = has('key-server') ? await buildKeyServer(parts) : undefined;
   const packager = has('packager') ? buildPackager(parts, keyServer ?? (await remoteKeys('packager', parts))) : undefined;
-  const licenseServer = has('license-server') ? await buildLicenseServer(parts, keyServer ?? (await remoteKeys('license-server', parts))) : undefined;
+  const licenseServer = !has('license-server')
+    ? undefined
+    : keyServer !== undefined
+      ? await buildLicenseServer(parts, keyServer, ownMarkKeys(parts))
+      : await remoteKeys('license-server', parts).then((remote) => buildLicenseServer(parts, remote, remote));
   const bundle = has('edge') || (has('renewal') && licenseServer === undefined) ? tapped(await bundleSource(parts, licenseServer)) : undefined;
   const edge = has('edge') && bundle !== undefined ? await buildEdge(parts, bundle.source, packager) : undefined;
   if (has('renewal') && licenseServer === undefined && edge === undefined) throw missing('renewal', 'roles: [renewal, edge], or run it beside the licence server');

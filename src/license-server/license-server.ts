@@ -6,7 +6,7 @@
  * Invariant: whatever ends a session reaches renewals and bundles of this process at once, and those of others by `refresh`.
  */
 import { SealcastError } from '#core/errors.ts';
-import { longestTerm, policyVersion } from '#core/license/decide.ts';
+import { endsRemembered, policyVersion } from '#core/license/decide.ts';
 import type { Micros, Millis } from '#core/time.ts';
 import { createAccounts } from './accounts.ts';
 import { createAdmission } from './admission.ts';
@@ -57,7 +57,7 @@ export const createLicenseServer = async (options: LicenseServerOptions): Promis
   const policy = policyVersion(options.policy);
   const secrets = await loadServerSecrets({ secrets: options.secrets, box, random });
   const masterSecrets = createMasterSecrets({ store: options.masterSecrets, box, random, clock, zones, epochLength: given.epochLength, overlap: given.epochOverlap, log, events });
-  const revocations = createRevocations({ store: sessions, keep: (2 * longestTerm(policy) * 1000 + REVOCATION_MARGIN) as Micros });
+  const revocations = createRevocations({ store: sessions, keep: (endsRemembered(policy) * 1000 + REVOCATION_MARGIN) as Micros });
   const marking = createMarking({ ...options.marking, timeShift, log });
   const bundles = createBundles({ edges: options.edges ?? (() => undefined), zones, masterSecrets, revocations, singleUse, marking, clock });
   const entitlements = await createEntitlements({ keys: options.entitlementKeys, singleUse, ...(options.entitlementCallback !== undefined && { callback: createEntitlementCallback({ ...options.entitlementCallback, clock, random, events, metrics }) }) });

@@ -13,7 +13,7 @@ import type { AccountId, AssetId, DeviceId, SessionId } from '#core/ids.ts';
 import { type LadderHash, renewalKey, sessionKey, stateKey } from '#core/keys/ladder.ts';
 import { openNodes } from '#core/keys/unlock.ts';
 import { type AnchorMove, anchorMove, isFirstRenewal } from '#core/license/anchor-move.ts';
-import { decide, type Decision, type PolicyVersion } from '#core/license/decide.ts';
+import { decide, type Decision, mediaTokenLife, type PolicyVersion } from '#core/license/decide.ts';
 import { openedRange, reachOf } from '#core/license/opened-range.ts';
 import { type EndReason, type Reason, reasonText } from '#core/license/reasons.ts';
 import { type DecodedRequest, decodeRequest, encodeAnswer, type RenewalAct, requestMac } from '#core/license/renewal-message.ts';
@@ -185,7 +185,7 @@ export const createRenewal = (options: RenewalOptions): Renewal => {
       key: zone.mediaTokenKey,
       kid: { epoch: zone.epoch, zone: zone.zone.index },
       hmac: hash.hmac,
-      claims: { session: state.sid, asset: state.asset, issuedAt: now, expiresAt: (now + 2 * state.duration * 1000) as Micros, ...(state.mark !== undefined && { mark: markClaimsOf(state.mark) }) },
+      claims: { session: state.sid, asset: state.asset, issuedAt: now, expiresAt: (now + mediaTokenLife(policy, state.duration) * 1000) as Micros, ...(state.mark !== undefined && { mark: markClaimsOf(state.mark) }) },
     });
 
   const tell = (asset: AssetId, session: SessionId, act: RenewalAct, reason: Reason, now: Micros): void => {

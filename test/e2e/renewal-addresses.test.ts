@@ -59,7 +59,7 @@ beforeAll(async () => {
     data: folder,
     listen: { host: '127.0.0.1', port: 0 },
     roles: ['key-server', 'license-server', 'renewal'],
-    licensing: { intervalSeconds: INTERVAL, durationSeconds: DURATION, horizonSeconds: 600 },
+    licensing: { levels: 'strict', intervalSeconds: INTERVAL, durationSeconds: DURATION, horizonSeconds: 600 },
     packager: { periodSeconds: 1, groupPeriods: 1 },
     log: { level: 'error', format: 'json' },
   });

@@ -77,7 +77,7 @@ beforeAll(async () => {
     const iat = Math.floor(Date.now() / 1000);
     return new SignJWT({ asset: EVENT }).setProtectedHeader({ alg: 'ES256', typ: 'entitlement+jwt', kid: 'backend' }).setIssuer('test').setAudience('sealcast').setSubject(account).setJti(randomBytes(12).toString('hex')).setIssuedAt(iat).setExpirationTime(iat + 200).sign(pair.privateKey);
   };
-  const terms = { intervalSeconds: 2, durationSeconds: 12, horizonSeconds: 600 };
+  const terms = { levels: 'strict', intervalSeconds: 2, durationSeconds: 12, horizonSeconds: 600 };
   const shared = { licensing: terms, keyEncryptionKey: { file: kek }, packager: { periodSeconds: 2, groupPeriods: 1 }, log: { level: 'warn', format: 'json' } };
   const configure = (name: Name, config: object): void => {
     mkdirSync(join(folder, `${name}-data`), { recursive: true });

@@ -82,7 +82,7 @@ beforeAll(async () => {
     return new SignJWT({ asset: EVENT }).setProtectedHeader({ alg: 'ES256', typ: 'entitlement+jwt', kid: 'backend' }).setIssuer('test').setAudience('sealcast').setSubject('anna').setJti(randomBytes(12).toString('hex')).setIssuedAt(iat).setExpirationTime(iat + 200).sign(pair.privateKey);
   };
 
-  const terms = { intervalSeconds: 2, durationSeconds: 6, horizonSeconds: 600 };
+  const terms = { levels: 'strict', intervalSeconds: 2, durationSeconds: 6, horizonSeconds: 600 };
   const shared = { licensing: terms, keyEncryptionKey: { file: kek }, packager: { periodSeconds: 2, titlePeriodSeconds: 2, groupPeriods: 1 }, log: { level: 'warn', format: 'json' } };
   const coreData = join(folder, 'core-data');
   mkdirSync(coreData);

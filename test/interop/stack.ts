@@ -75,7 +75,7 @@ export const startStack = async (): Promise<Stack> => {
   const config = loadConfig(undefined, {
     data: folder,
     listen: { host: '127.0.0.1', port: 0 },
-    licensing: { intervalSeconds: TERMS.intervalSeconds, durationSeconds: TERMS.durationSeconds, horizonSeconds: 600 },
+    licensing: { levels: 'strict', intervalSeconds: TERMS.intervalSeconds, durationSeconds: TERMS.durationSeconds, horizonSeconds: 600 },
     packager: { periodSeconds: TERMS.periodSeconds, titlePeriodSeconds: TERMS.periodSeconds, groupPeriods: TERMS.groupPeriods },
     log: { level: 'error', format: 'json' },
   });

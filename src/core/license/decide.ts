@@ -4,8 +4,8 @@
  *
  * Used by the licence server and by every renewal node, so that both answer alike, and replayable over recorded inputs (B069).
  * Levels and their moves are `#core/policy/enforcement.ts`, lengths of time `#core/policy/decide-terms.ts`.
- * Invariants: no I/O, no clock, no randomness; jitter comes from (session, issue time) and only ever shortens. An ended session
- * and a state older than two terms get nothing, emergency or not (B101, B104).
+ * Invariants: no I/O, no clock, no randomness; jitter comes from (session, issue time) and only ever shortens. An ended session and
+ * a state older than two terms, or than ends are remembered, get nothing, emergency or not (B101, B104).
  */
 import { SealcastError } from '#core/errors.ts';
 import type { AssetId, DeviceId, SessionId } from '#core/ids.ts';
@@ -71,6 +71,15 @@ export const longestTerm = (policy: PolicyVersion): number => {
   const relaxed = levelTerms({ level: 1, strict: policy, enforcement: policy.enforcement }).duration;
   return Math.max(policy.duration, emergency, relaxed);
 };
+
+/**
+ * How long, ms, everybody remembers that a session ended. Nothing that a session holds is good for longer, however long its content:
+ * no media token, and no state without a look at the session itself.
+ */
+export const endsRemembered = (policy: PolicyVersion): number => 2 * longestTerm(policy);
+
+/** Life, ms, of a media token given with a term: two terms, so that it outlives a late renewal. */
+export const mediaTokenLife = (policy: PolicyVersion, duration: number): number => Math.min(2 * duration, endsRemembered(policy));
 
 /** Everything that may ever matter to a decision. */
 export type DecideInput = {
@@ -173,7 +182,9 @@ export const decide = (input: DecideInput): Decision => {
     emergencyCap: policy.emergencyCap ?? EMERGENCY_CAP,
     cap: title.live ? policy.maxLiveGrant : Number.POSITIVE_INFINITY,
   });
-  const [act, reason]: [RenewalAct, Reason] = session.ended !== undefined ? ['end', session.ended] : late > 2 ? ['relicense', 'state-old'] : ['extend', 'none'];
+  // Of a session whose end may be forgotten by now, the licence server has to say whether it still runs.
+  const tooOld = late > 2 || (state !== undefined && now - state.issued > endsRemembered(policy) * 1000);
+  const [act, reason]: [RenewalAct, Reason] = session.ended !== undefined ? ['end', session.ended] : tooOld ? ['relicense', 'state-old'] : ['extend', 'none'];
   const limit = overrides.device?.limit ?? overrides.account?.limit ?? policy.limit;
   const note = (kind: string, applies: boolean): readonly DecisionEvent[] => (applies ? [{ kind, level: account.level }] : []);
   return {

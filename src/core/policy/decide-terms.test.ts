@@ -2,7 +2,7 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import type { AssetId, DeviceId, SessionId } from '../ids.ts';
-import { decide, type DecideInput, jittered, policyVersion } from '../license/decide.ts';
+import { decide, type DecideInput, endsRemembered, jittered, mediaTokenLife, policyVersion } from '../license/decide.ts';
 import type { EndReason } from '../license/reasons.ts';
 import type { RenewalState } from '../license/renewal-state.ts';
 import type { GrantGroup, Micros } from '../time.ts';
@@ -54,6 +54,18 @@ describe('levels', () => {
     const enforcement = { ...ENFORCEMENT_DEFAULTS, slack: 60_000_000 as Micros, lightShare: 0.25 };
     const policy = policyVersion({ enforcement, interval: 10_000, duration: 20_000 });
     expect([1, 2, 3].map((each) => decide(input({ policyVersion: policy, account: level(each as 1) })).duration)).toEqual([FILM + MINUTE, FILM / 4, 20_000]);
+  });
+  test('B051 a film longer than ends are remembered: its licence lasts as long, its tokens and its state do not', () => {
+    const TEN = 10 * HOUR;
+    const given = input({ title: { ...input().title, contentMillis: TEN } });
+    const { duration } = decide(given);
+    expect([duration, endsRemembered(POLICY), mediaTokenLife(POLICY, duration)]).toEqual([TEN + 30 * MINUTE, 9 * HOUR, 9 * HOUR]);
+    expect(mediaTokenLife(POLICY, 5 * MINUTE)).toBe(10 * MINUTE);
+    const state = { ...stateAfter(given), end: (TEN / 30_000) as GrantGroup };
+    const later = (millis: number): DecideInput => ({ ...renewal(given), state, now: (NOW + millis * 1000) as Micros });
+    expect(decide(later(9 * HOUR))).toMatchObject({ act: 'extend' });
+    // It may have been ended in the meantime, and nobody would know: the licence server has to say.
+    expect(decide(later(9 * HOUR + 1))).toMatchObject({ act: 'relicense', reason: 'state-old', grant: 0 });
   });
   test('B080 a node that knows only the state decides as the server that made the licence', () => {
     for (const each of [1, 2, 3] as const) {
@@ -134,7 +146,7 @@ describe('whatever the input', () => {
     fc.assert(fc.property(anyInput, ({ given, age, ended }) => {
       const next = renewal(given, { load: given.load, health: given.health }, age);
       const decision = decide({ ...next, session: { ...next.session, ...(ended !== undefined && { ended }) } });
-      const tooOld = age > 2 * (next.state as RenewalState).duration;
+      const tooOld = age > Math.min(2 * (next.state as RenewalState).duration, endsRemembered(POLICY));
       if (ended !== undefined) expect(decision).toMatchObject({ act: 'end', reason: ended, grant: 0 });
       else if (tooOld) expect(decision).toMatchObject({ act: 'relicense', grant: 0 });
       else expect(decision).toMatchObject({ act: 'extend', reason: 'none' });

@@ -6,7 +6,8 @@ import { join } from 'node:path';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { isSealcastError } from '#core/errors.ts';
-import { checkConfig, defaultYaml, loadConfig, problemLine, referenceMarkdown } from './index.ts';
+import { ENFORCEMENT_DEFAULTS } from '#core/policy/enforcement.ts';
+import { checkConfig, type Config, defaultYaml, enforcementPolicy, loadConfig, problemLine, referenceMarkdown } from './index.ts';
 import type { AnyOption } from './option.ts';
 import { SCHEMA } from './schema.ts';
 import { nearestName } from './validate.ts';
@@ -31,6 +32,19 @@ describe('defaults', () => {
     expect(config).not.toHaveProperty('adminListen');
     expect(config).not.toHaveProperty('publicUrl');
     expect(config.zones).toEqual([]);
+  });
+
+  it('B050: accounts start with detection only, unless a service asks for strict terms', () => {
+    expect(loadConfig(undefined).licensing.levels).toBe('adaptive');
+    expect(loadConfig(undefined, { licensing: { levels: 'strict' } }).licensing.levels).toBe('strict');
+  });
+
+  it('B063: every figure of the levels is an option, and by default the documented one', () => {
+    const { enforcement, licensing } = loadConfig(undefined);
+    expect(enforcementPolicy(enforcement, licensing)).toEqual(ENFORCEMENT_DEFAULTS);
+    const { config } = checkConfig('enforcement: { slackSeconds: 60, lightShare: 0.25, licenses: 9, devices: 3, windowSeconds: 600, lateShare: 0.9, relaxAfterSeconds: 86400 }') as { config: Config };
+    expect(enforcementPolicy(config.enforcement, config.licensing)).toMatchObject({ slack: 60_000_000, lightShare: 0.25, suppression: { licenses: 9, devices: 3, window: 600_000_000 }, lateRenewals: { share: 0.9 }, relaxAfter: 86_400_000_000 });
+    expect(problemsOf('enforcement: { lightShare: 2 }')[0]).toContain('enforcement.lightShare must be a number from 0.05 to 1');
   });
 
   it('are what the generated file says', () => {

@@ -5,6 +5,8 @@
  * Invariant: a `Config` was validated; units are in the names; it holds names of secrets' files, never a secret.
  */
 
+import type { EnforcementOptions } from './enforcement-options.ts';
+
 /** An address to listen on. */
 export type Listen = { readonly host: string; readonly port: number };
 /** A part of the service that this process runs. */
@@ -62,7 +64,10 @@ export type Config = {
     readonly uncounted: 'serve' | 'well-behaved' | 'refuse';
     readonly recordUrls: readonly string[];
     readonly recordTimeoutMillis: number;
+    readonly emergencyFactor: number;
+    readonly emergencyMaxSeconds: number;
   };
+  readonly enforcement: EnforcementOptions;
   readonly devices: { readonly unregistered: 'allow' | 'deny'; readonly max: number };
   readonly entitlements: { readonly keys: readonly EntitlementKey[]; readonly callback?: EntitlementCallbackAddress };
   readonly packager: {

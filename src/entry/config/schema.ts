@@ -7,6 +7,7 @@
  * Invariant: the defaults alone are a valid configuration of a single process on loopback.
  */
 import type { CollectionLimit, Config, EnrolledEdge, EntitlementCallbackAddress, EntitlementKey, Listen, ServiceCredential, WebhookAddress, Zone } from './config.ts';
+import { enforcementSection } from './enforcement-options.ts';
 import { flag, numeric, oneOf, path, publicJwk, type Section, someOf, text, texts, url, urls } from './option.ts';
 
 const HOST = /^(?:[A-Za-z0-9](?:[A-Za-z0-9.-]{0,253})|\[?[0-9A-Fa-f:.]{2,45}\]?)$/;
@@ -176,10 +177,10 @@ export const SCHEMA: Section<Config> = {
     },
     licensing: {
       is: 'section',
-      doc: 'Licences and their renewal. A session that may not continue opens nothing later than its last renewal plus `durationSeconds` plus one grant group.',
+      doc: 'Licences and their renewal. A session that may not continue opens nothing later than its last renewal plus the term of its level (level 3: `durationSeconds`) plus one grant group.',
       options: {
         intervalSeconds: numeric({
-          doc: 'A client renews this often.',
+          doc: 'A client renews this often: on enforcement level 3, and with `levels: strict` every client.',
           unit: 'seconds',
           tradeOff: 'Shorter: a stopped session stops sooner and concurrency is counted more exactly. Longer: fewer requests; 1,000,000 viewers at 180 s are 5,600 requests/s.',
           min: 1,
@@ -187,7 +188,7 @@ export const SCHEMA: Section<Config> = {
           default: 180,
         }),
         durationSeconds: numeric({
-          doc: 'What one licence or renewal opens, from the moment it is given. At least `intervalSeconds`.',
+          doc: 'What one licence or renewal opens, from the moment it is given: on enforcement level 3, and with `levels: strict` for everybody. At least `intervalSeconds`.',
           unit: 'seconds',
           tradeOff: 'The excess over the interval is how long an outage of the renewal service stays invisible; it is also how long a denied session goes on.',
           min: 2,
@@ -211,9 +212,9 @@ export const SCHEMA: Section<Config> = {
           default: 900,
         }),
         levels: oneOf(['strict', 'adaptive'], {
-          doc: 'Terms of accounts. `strict`: everybody has the terms above. `adaptive`: accounts start with licences as long as the content, move to half of it and to the terms above when they hold renewals back, and return after a quiet week.',
+          doc: 'Terms of accounts. `adaptive`: accounts start with licences as long as the content, move to half of it and to the terms above when they hold renewals back, and return after a quiet week; the figures are in `enforcement`. `strict`: everybody has the terms above.',
           tradeOff: '`adaptive` asks for fewer renewals and makes outages invisible to well-behaved accounts, which may keep a whole title; `strict` stops everybody within one term.',
-          default: 'strict',
+          default: 'adaptive',
         }),
         epochHours: numeric({
           doc: 'Life of a master secret; sessions started under it are renewed until it and its overlap end. Third-party runtimes want 6 or less.',
@@ -257,8 +258,17 @@ export const SCHEMA: Section<Config> = {
           max: 10_000,
           default: 250,
         }),
+        emergencyFactor: numeric({
+          doc: 'While the record cannot be reached, a renewal lasts so many times its normal term, at most `emergencyMaxSeconds` and never less than normal.',
+          tradeOff: 'Higher: longer outages pass unnoticed at level 3. Lower: who is over a limit meanwhile plays on for less.',
+          min: 1,
+          max: 100,
+          default: 3,
+        }),
+        emergencyMaxSeconds: numeric({ doc: 'Most that an emergency lengthens a term to.', unit: 'seconds', min: 1, max: 604_800, default: 1800 }),
       },
     },
+    enforcement: enforcementSection,
     devices: {
       is: 'section',
       doc: 'Which devices may play.',

@@ -25,7 +25,7 @@ import { createDemoIssuer, type DemoIssuer } from './issuer.ts';
 
 /** Terms of the demo; options given by the user win over them. */
 export const DEMO_OVERRIDES: ConfigOverrides = {
-  licensing: { intervalSeconds: 8, durationSeconds: 20, horizonSeconds: 1800 },
+  licensing: { levels: 'strict', intervalSeconds: 8, durationSeconds: 20, horizonSeconds: 1800 },
   packager: { periodSeconds: 2, titlePeriodSeconds: 2, groupPeriods: 3, windowSeconds: 60, latencySeconds: 1.5, maxBehindSeconds: 8 },
   log: { level: 'warn' },
 };
