@@ -13,9 +13,13 @@ import type { PolicyOverride } from '#core/policy/decide-terms.ts';
 import type { CryptoPeriod, GrantGroup, KeySchedule, Micros, Millis } from '#core/time.ts';
 import type { AccountStore, HeartbeatStore } from './ports/counting.ts';
 import type { ObjectStore } from './ports/media.ts';
+import type { LeakStore } from './ports/tracing.ts';
+import type { OutboxStore } from './ports/outbox.ts';
 
 export type * from './ports/counting.ts';
 export type * from './ports/media.ts';
+export type * from './ports/tracing.ts';
+export type * from './ports/outbox.ts';
 
 // ---- time, randomness, peers --------------------------------------------------------------------------------------
 
@@ -351,6 +355,8 @@ export type DurableStores = {
   readonly audit: AuditStore;
   readonly accounts: AccountStore;
   readonly viewerNumbers: ViewerNumberStore;
+  readonly leaks: LeakStore;
+  readonly outbox: OutboxStore;
 };
 
 /** Every store of one deployment. */

@@ -7,6 +7,8 @@ import { assetKeyStoreContract } from './asset-key-store-contract.ts';
 import { auditStoreContract } from './audit-store-contract.ts';
 import { catalogueStoreContract } from './catalogue-store-contract.ts';
 import { deviceStoreContract } from './device-store-contract.ts';
+import { outboxStoreContract } from './outbox-store-contract.ts';
+import { leakStoreContract } from './leak-store-contract.ts';
 import { masterSecretStoreContract, operatorStoreContract, secretStoreContract } from './secret-stores-contract.ts';
 import { sessionStoreContract } from './session-store-contract.ts';
 import { singleUseStoreContract } from './single-use-store-contract.ts';
@@ -23,6 +25,8 @@ export const durableStoresContract = (open: () => Promise<DurableStores>): void 
   describe('secrets', () => secretStoreContract(async () => (await open()).secrets));
   describe('operators', () => operatorStoreContract(async () => (await open()).operators));
   describe('accounts', () => accountStoreContract(async () => (await open()).accounts));
+  describe('outbox', () => outboxStoreContract(async () => (await open()).outbox));
   describe('viewer numbers', () => viewerNumberStoreContract(async () => (await open()).viewerNumbers));
+  describe('leaks', () => leakStoreContract(async () => (await open()).leaks));
   describe('audit', () => auditStoreContract(async () => (await open()).audit));
 };

@@ -9,12 +9,14 @@ import { createMemoryAccounts } from './accounts.ts';
 import { createMemoryConcurrency } from './concurrency.ts';
 import { createMemoryHeartbeats } from './heartbeats.ts';
 import { createMemoryAssetKeys, createMemoryMasterSecrets, createMemorySecrets } from './keys.ts';
+import { createMemoryLeaks } from './leaks.ts';
 import { createMemoryObjects } from './objects.ts';
 import { createMemoryAudit, createMemoryCatalogue, createMemoryOperators } from './operations.ts';
+import { createMemoryOutbox } from './outbox.ts';
 import { createMemoryViewerNumbers } from './viewer-numbers.ts';
 import { createMemoryDevices, createMemorySessions, createMemorySingleUse } from './viewers.ts';
 
-export { createMemoryConcurrency, createMemoryHeartbeats, createMemoryObjects };
+export { createMemoryConcurrency, createMemoryHeartbeats, createMemoryObjects, createMemoryOutbox };
 
 /** A fresh set of empty stores; nothing survives the process. */
 export const createMemoryStores = (): Stores => ({
@@ -29,6 +31,8 @@ export const createMemoryStores = (): Stores => ({
   audit: createMemoryAudit(),
   accounts: createMemoryAccounts(),
   viewerNumbers: createMemoryViewerNumbers(),
+  leaks: createMemoryLeaks(),
+  outbox: createMemoryOutbox(),
   heartbeats: createMemoryHeartbeats(),
   objects: createMemoryObjects(),
 });

@@ -8,7 +8,9 @@ import type { DurableStores } from '#ports';
 import { createSqliteAccounts } from './accounts.ts';
 import { openDatabase } from './database.ts';
 import { createSqliteAssetKeys, createSqliteMasterSecrets, createSqliteSecrets } from './keys.ts';
+import { createSqliteLeaks } from './leaks.ts';
 import { createSqliteAudit, createSqliteCatalogue, createSqliteOperators } from './operations.ts';
+import { createSqliteOutbox } from './outbox.ts';
 import { createSqliteViewerNumbers } from './viewer-numbers.ts';
 import { createSqliteDevices, createSqliteSessions, createSqliteSingleUse } from './viewers.ts';
 
@@ -40,6 +42,8 @@ export const createSqliteStores = (options: SqliteStoresOptions): SqliteStores =
     audit: createSqliteAudit(db),
     accounts: createSqliteAccounts(db),
     viewerNumbers: createSqliteViewerNumbers(db),
+    leaks: createSqliteLeaks(db),
+    outbox: createSqliteOutbox(db),
     close: () => db.close(),
   };
 };

@@ -73,4 +73,17 @@ export const MIGRATIONS: readonly string[] = [
   ) STRICT, WITHOUT ROWID;
   CREATE UNIQUE INDEX viewer_numbers_by_holder ON viewer_numbers(asset, account, device);
   `,
+  `
+  CREATE TABLE outbox (
+    seq INTEGER PRIMARY KEY AUTOINCREMENT, target TEXT NOT NULL, id TEXT NOT NULL, at INTEGER NOT NULL, body TEXT NOT NULL, UNIQUE (target, id)
+  ) STRICT;
+  `,
+  `
+  CREATE TABLE leaks (
+    leak TEXT PRIMARY KEY, record TEXT NOT NULL CHECK (json_valid(record)),
+    asset TEXT NOT NULL AS (record ->> 'asset'), account TEXT AS (record ->> 'account'), at INTEGER NOT NULL AS (record ->> 'at')
+  ) STRICT;
+  CREATE INDEX leaks_by_time ON leaks(at);
+  CREATE INDEX leaks_by_account ON leaks(account, at) WHERE account IS NOT NULL;
+  `,
 ];
