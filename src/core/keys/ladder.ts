@@ -93,6 +93,9 @@ export const zoneKey = (hash: LadderHash, masterSecret: Uint8Array, zone: string
 /** MTK[e,z], which signs the zone's media tokens. */
 export const mediaTokenKey = (hash: LadderHash, zone: Uint8Array): Uint8Array => hash.hmac(zone, msg('media-token'));
 
+/** RTK[e,z], which signs the zone's release tokens. */
+export const releaseTokenKey = (hash: LadderHash, zone: Uint8Array): Uint8Array => hash.hmac(zone, msg('release-token'));
+
 /** What a session's keys are bound to. */
 export type SessionBinding = {
   /** 18 bytes. */
