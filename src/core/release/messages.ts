@@ -9,6 +9,7 @@ import { SealcastError } from '#core/errors.ts';
 import { type AssetId, assetId } from '#core/ids.ts';
 import { jsonObject, type Members, membersOf } from '#core/license/shape.ts';
 import type { CryptoPeriod, Micros } from '#core/time.ts';
+import { REPORT_STEPS } from './delta-advice.ts';
 import { EDGE_INFO_MEMBERS, type EdgeInfo, encodeEdgeInfo, readEdgeInfo, readUrls } from './schedule.ts';
 
 /** WebSocket subprotocol. */
@@ -47,6 +48,8 @@ export type StatMessage = {
   readonly clock?: { readonly offset: number; readonly error: number };
   /** Share of the periods whose bytes were there at T_p, 0-1. */
   readonly held?: number;
+  /** Arrivals counted by `REPORT_STEPS` of `delta-advice.ts`. */
+  readonly steps?: readonly number[];
   /** δ in use. */
   readonly delta?: Micros;
   /** Arrival bounds of sampled periods, UTC. */
@@ -102,7 +105,12 @@ const triple = (value: unknown): { period: CryptoPeriod; earliest: Micros; lates
 const pair = (value: unknown): { segment: number; at: Micros } => (Array.isArray(value) && value.length === 2 ? { segment: period(value[0]), at: instant(value[1]) } : refuse('a segment is [number, at]'));
 
 const COUNTS = ['from', 'to', 'n', 'late', 'skipped', 'pulled'] as const;
-const STAT_EXTRAS = ['arrival', 'display', 'clock', 'held', 'delta', 'receipts', 'segments'] as const;
+const STAT_EXTRAS = ['arrival', 'display', 'clock', 'held', 'steps', 'delta', 'receipts', 'segments'] as const;
+
+const steps = (m: Members): readonly number[] => {
+  const counts = m.list('steps', REPORT_STEPS.length + 1).map((count) => (typeof count === 'number' && Number.isSafeInteger(count) && count >= 0 && count <= 100_000 ? count : refuse('steps are counts')));
+  return counts.length === REPORT_STEPS.length + 1 ? counts : refuse(`steps are ${REPORT_STEPS.length + 1} counts`);
+};
 
 const readStat = (m: Members): StatMessage => {
   const has = (name: string): boolean => m.value(name) !== undefined;
@@ -121,6 +129,7 @@ const readStat = (m: Members): StatMessage => {
     ...(has('display') && { display: spread(m.value('display'), 'p95') }),
     ...(clock !== undefined && { clock: { offset: clock.integer('offset', -MAX_PERIOD, MAX_PERIOD), error: clock.integer('error', 0, MAX_PERIOD) } }),
     ...(typeof held === 'number' && { held }),
+    ...(has('steps') && { steps: steps(m) }),
     ...(has('delta') && { delta: m.integer('delta', 0, 60_000_000) as Micros }),
     ...(has('receipts') && { receipts: m.list('receipts', MAX_RECEIPTS).map(triple) }),
     ...(has('segments') && { segments: m.list('segments', MAX_SEGMENTS).map(pair) }),
