@@ -2,12 +2,12 @@
 /**
  * What an alert is besides its line in the control room: a metric, a log line, and a signed POST to each of the operator's webhooks.
  *
- * Invariant: one event in, one of each out, in every process, also in those without a control room.
+ * Invariant: one event in, one of each out, in every process, also in those without a control room; roles do not log alerts themselves.
  */
 import { readFile } from 'node:fs/promises';
 import { SealcastError } from '#core/errors.ts';
 import { createWebhooks, parseWebhookSecret } from '#operations/index.ts';
-import type { Clock, EventSink, Log, Metrics, Random } from '#ports';
+import type { Clock, EventSink, Log, Metrics, OutboxStore, Random } from '#ports';
 import type { Config } from './config/index.ts';
 
 const secretOf = async (path: string): Promise<Uint8Array> => {
@@ -21,15 +21,16 @@ const secretOf = async (path: string): Promise<Uint8Array> => {
 };
 
 /** Reads the secrets; throws `config-invalid` naming the file. */
-export const openAlerts = async (options: { config: Config; clock: Clock; random: Random; log: Log; metrics: Metrics }): Promise<{ readonly take: EventSink; close(): void }> => {
-  const { config, clock, random, log, metrics } = options;
+export const openAlerts = async (options: { config: Config; outbox: OutboxStore; clock: Clock; random: Random; log: Log; metrics: Metrics }): Promise<{ readonly take: EventSink; close(): Promise<void> }> => {
+  const { config, outbox, clock, random, log, metrics } = options;
   const targets = await Promise.all(config.webhooks.map(async ({ url, secretFile }) => ({ url, secret: await secretOf(secretFile) })));
-  const webhooks = createWebhooks({ targets, fetch: (request) => fetch(request), clock, random, log, metrics });
+  const webhooks = await createWebhooks({ targets, outbox, fetch: (request) => fetch(request), clock, random, log, metrics });
   return {
     take(event) {
       if (event.severity !== 'alert') return;
       metrics.count('sealcast_alerts_total', 'Alerts raised, by kind.', { kind: event.kind });
-      log.warn(event.message, { alert: event.kind });
+      const { message, kind, asset, account, session, data } = event;
+      log.error(message, { alert: kind, ...(asset && { asset }), ...(account && { account }), ...(session && { session }), ...data });
       webhooks.take(event);
     },
     close: () => webhooks.close(),

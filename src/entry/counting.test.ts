@@ -4,11 +4,10 @@ import { createMemoryHeartbeats } from '#adapters/memory/index.ts';
 import { systemClock } from '#adapters/node/clock.ts';
 import type { AccountId, AssetId, DeviceId, SessionId } from '#core/ids.ts';
 import type { Micros } from '#core/time.ts';
-import type { Log, Metrics } from '#ports';
+import type { Metrics } from '#ports';
 import { loadConfig } from './config/index.ts';
 import { openCounting } from './counting.ts';
 
-const log: Log = { debug: () => undefined, info: () => undefined, warn: () => undefined, error: () => undefined };
 const metrics: Metrics = { count: () => undefined, gauge: () => undefined, observe: () => undefined };
 
 it('B008 B020 a restarted process counts the streams that its journal kept, and only those that still run', async () => {
@@ -19,7 +18,7 @@ it('B008 B020 a restarted process counts the streams that its journal kept, and 
   await beat(1, 240);
   await beat(2, 240);
   await beat(3, -1);
-  const counting = await openCounting({ config: loadConfig(undefined), heartbeats, clock: systemClock, log, events: () => undefined, metrics });
+  const counting = await openCounting({ config: loadConfig(undefined), heartbeats, clock: systemClock, events: () => undefined, metrics });
   try {
     expect(await counting.store.counts([{ account: 'a' as AccountId }, 'service'], now)).toEqual([2, 2]);
     expect(counting.load()).toEqual({ factor: 1, sheds: false });

@@ -8,7 +8,7 @@ import { createGuardedConcurrency } from '#adapters/guarded/concurrency.ts';
 import { createMemoryConcurrency } from '#adapters/memory/index.ts';
 import { createOverloadWatch } from '#adapters/node/overload.ts';
 import { openRedisConcurrency } from '#adapters/redis/index.ts';
-import type { Clock, ConcurrencyRecord, ConcurrencyStore, EventSink, HeartbeatStore, Log, Metrics } from '#ports';
+import type { Clock, ConcurrencyRecord, ConcurrencyStore, EventSink, HeartbeatStore, Metrics } from '#ports';
 import type { Config } from './config/index.ts';
 
 /** What counts. */
@@ -31,11 +31,11 @@ const openRecord = async ({ concurrency: { recordUrls, recordTimeoutMillis } }: 
 };
 
 /** Opens the configured record; one that cannot be reached is found by itself later. `wrap`: for demos that cut it off. */
-export const openCounting = async (options: { config: Config; heartbeats: HeartbeatStore; clock: Clock; log: Log; events: EventSink; metrics: Metrics; wrap?: (store: ConcurrencyStore) => ConcurrencyStore }): Promise<Counting> => {
-  const { config, heartbeats, clock, log, events, metrics, wrap = (store) => store } = options;
+export const openCounting = async (options: { config: Config; heartbeats: HeartbeatStore; clock: Clock; events: EventSink; metrics: Metrics; wrap?: (store: ConcurrencyStore) => ConcurrencyStore }): Promise<Counting> => {
+  const { config, heartbeats, clock, events, metrics, wrap = (store) => store } = options;
   const { store: opened, close } = await openRecord(config, heartbeats, clock);
   const store = wrap(opened);
-  const record = createGuardedConcurrency({ store, timeBudget: config.concurrency.recordTimeoutMillis, clock, log, events, metrics });
+  const record = createGuardedConcurrency({ store, timeBudget: config.concurrency.recordTimeoutMillis, clock, events, metrics });
   // Beside a packager the load is not made by renewals, and fewer of them would not end it.
   const overload = config.roles.includes('packager') ? undefined : createOverloadWatch({ clock, events, metrics });
   return {

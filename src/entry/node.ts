@@ -115,14 +115,15 @@ export const startPlatform = async (options: PlatformOptions): Promise<Platform>
     const extension = await options.extend?.({ stores, secrets, clock, random });
 
     const listeners = new Set<EventSink>();
-    let sink: EventSink = (event) => log.info(event.message, { kind: event.kind });
+    // Alerts are logged once, by `alerts.ts`.
+    let sink: EventSink = (event) => (event.severity === 'alert' ? undefined : log.info(event.message, { kind: event.kind }));
     const events: EventSink = (event) => {
       sink(event);
       for (const listener of listeners) listener(event);
     };
-    const counting = await openCounting({ config, heartbeats: stores.heartbeats, clock, log, events, metrics, ...(options.wrapRecord && { wrap: options.wrapRecord }) });
+    const counting = await openCounting({ config, heartbeats: stores.heartbeats, clock, events, metrics, ...(options.wrapRecord && { wrap: options.wrapRecord }) });
     closers.push(() => counting.close());
-    const alerts = await openAlerts({ config, clock, random, log, metrics });
+    const alerts = await openAlerts({ config, outbox: stores.outbox, clock, random, log, metrics });
     listeners.add(alerts.take);
     closers.push(() => alerts.close());
     const parts: Parts = { config, ...(options.terms && { terms: options.terms }), clock, random, log, metrics, events, stores, counting, box, secrets, entitlementKeys: [...(await loadEntitlementKeys(config.entitlements.keys)), ...(extension?.entitlementKeys ?? [])] };

@@ -3,15 +3,17 @@
  * Alerts to the operator's own systems: one signed POST per alert and address, repeated until it is taken.
  *
  * The form is that of Standard Webhooks 1.0 (headers `webhook-id`, `webhook-timestamp`, `webhook-signature`), so that ready-made
- * libraries verify it. Invariants: at least once while the process lives, in order per address, the same id at every try;
+ * libraries verify it. What waits is in the outbox too, so that a restart loses no alert; an outbox that cannot be written does not
+ * hold back an alert, which may be about just that. Invariants: at least once, in order per address, the same id at every try;
  * the queue is bounded and what it drops is counted; nobody waits for a webhook.
  */
 import { decodeBase64url, encodeBase64url } from '#core/bytes/base64url.ts';
 import { encodeUtf8 } from '#core/bytes/utf8.ts';
 import { SealcastError } from '#core/errors.ts';
-import type { Millis } from '#core/time.ts';
+import type { Micros, Millis } from '#core/time.ts';
 import { ladderHash } from '#crypto/ladder-hash.ts';
-import type { Clock, EventSink, Fetch, Log, Metrics, OperationalEvent, Random } from '#ports';
+import { sha256 } from '#crypto/hmac.ts';
+import type { Clock, EventSink, Fetch, Log, Metrics, OperationalEvent, OutboxStore, Random } from '#ports';
 
 /** Where alerts go; `secret` has 24-64 bytes. */
 export type WebhookTarget = { readonly url: string; readonly secret: Uint8Array };
@@ -19,6 +21,8 @@ export type WebhookTarget = { readonly url: string; readonly secret: Uint8Array 
 /** What `createWebhooks` is built from. */
 export type WebhookOptions = {
   readonly targets: readonly WebhookTarget[];
+  /** Keeps what waits over a restart. */
+  readonly outbox: OutboxStore;
   readonly fetch: Fetch;
   readonly clock: Clock;
   readonly random: Random;
@@ -32,7 +36,8 @@ export type Webhooks = {
   readonly take: EventSink;
   /** Alerts not yet taken by every address. */
   readonly waiting: () => number;
-  close(): void;
+  /** Gives up the tries under way; what waits stays in the outbox. Resolves once that is written. */
+  close(): Promise<void>;
 };
 
 /** Alerts waiting per address; the oldest are dropped beyond it. */
@@ -51,6 +56,9 @@ const base64 = (bytes: Uint8Array): string => {
 /** `v1,<base64 of HMAC-SHA256 over id.timestamp.body>`. */
 export const webhookSignature = (secret: Uint8Array, id: string, timestamp: number, body: string): string => `v1,${base64(ladderHash.hmac(secret, encodeUtf8(`${id}.${timestamp}.${body}`)))}`;
 
+/** Under which name the outbox knows an address: its hash, since it may hold a secret of the receiver's. */
+export const webhookTarget = (url: string): string => encodeBase64url(sha256(encodeUtf8(url)));
+
 /** A secret as its file holds it: base64 or base64url, with or without `whsec_`. Throws `config-invalid` naming `where`. */
 export const parseWebhookSecret = (text: string, where: string): Uint8Array => {
   const coded = text.trim().replace(/^whsec_/, '').replaceAll('+', '-').replaceAll('/', '_').replace(/=+$/, '');
@@ -68,17 +76,32 @@ const bodyOf = (id: string, { at, kind, severity, message, asset, account, sessi
   JSON.stringify({ type: kind, timestamp: new Date(at / 1000).toISOString(), id, severity, message, ...(asset && { asset }), ...(account && { account }), ...(session && { session }), data: data ?? {} });
 
 type Delivery = Omit<Webhooks, 'take'> & { readonly push: (alert: Waiting) => void };
-type Waiting = { readonly id: string; readonly at: number; readonly body: string };
+type Waiting = { readonly id: string; readonly at: Micros; readonly body: string };
 
-const deliverTo = (target: WebhookTarget, options: Omit<WebhookOptions, 'targets'>): Delivery => {
-  const { fetch, clock, random, log, metrics } = options;
-  const queue: Waiting[] = [];
+const deliverTo = (target: WebhookTarget, kept: readonly Waiting[], options: Omit<WebhookOptions, 'targets'>): Delivery => {
+  const { outbox, fetch, clock, random, log, metrics } = options;
+  const queue: Waiting[] = [...kept];
+  const name = webhookTarget(target.url);
   const host = new URL(target.url).host;
   const count = (outcome: 'delivered' | 'failed' | 'dropped'): void => metrics.count('sealcast_webhook_deliveries_total', 'Alerts to webhooks, by outcome of each try.', { outcome });
   let busy = false;
   let closed = false;
   let failures = 0;
   let cancel = (): void => undefined;
+  let written: Promise<unknown> = Promise.resolve();
+  let outboxFails = false;
+
+  /** One change after the other, so that what was taken is never written after it was removed. */
+  const write = (change: () => Promise<unknown>): void => {
+    written = written.then(change).then(
+      () => void (outboxFails = false),
+      () => {
+        if (!outboxFails) log.warn('the outbox of alerts cannot be written; they go out, but would not survive a restart', { host });
+        outboxFails = true;
+      },
+    );
+  };
+  const forget = ({ id }: Waiting): void => write(() => outbox.remove(name, id));
 
   const post = async ({ id, body }: Waiting): Promise<boolean> => {
     const timestamp = Math.floor(clock.now() / 1_000_000);
@@ -114,6 +137,7 @@ const deliverTo = (target: WebhookTarget, options: Omit<WebhookOptions, 'targets
     if (given) count('dropped');
     // The queue may have dropped it meanwhile.
     if ((taken || given) && queue[0] === alert) queue.shift();
+    if (taken || given) forget(alert);
     if (taken) {
       failures = 0;
       void next();
@@ -126,9 +150,11 @@ const deliverTo = (target: WebhookTarget, options: Omit<WebhookOptions, 'targets
       void next();
     });
   };
+  void next();
   return {
     push(alert) {
       queue.push(alert);
+      write(() => outbox.push({ target: name, ...alert }, QUEUE));
       if (queue.length > QUEUE) {
         queue.splice(busy ? 1 : 0, 1);
         count('dropped');
@@ -140,13 +166,25 @@ const deliverTo = (target: WebhookTarget, options: Omit<WebhookOptions, 'targets
     close() {
       closed = true;
       cancel();
+      return written.then(() => undefined);
     },
   };
 };
 
-/** Starts with nothing to deliver; `close` gives up what is waiting. */
-export const createWebhooks = ({ targets, ...options }: WebhookOptions): Webhooks => {
-  const deliveries = targets.map((target) => deliverTo(target, options));
+/** What an earlier process could not deliver, without what is no news any more. Nothing, if the outbox cannot be read. */
+const keptFor = async ({ url }: WebhookTarget, { outbox, clock, log }: Pick<WebhookOptions, 'outbox' | 'clock' | 'log'>): Promise<readonly Waiting[]> => {
+  try {
+    await outbox.prune((clock.now() - STALE) as Micros);
+    return (await outbox.list(webhookTarget(url), QUEUE)).map(({ id, at, body }) => ({ id, at, body }));
+  } catch {
+    log.warn('the outbox of alerts cannot be read', { host: new URL(url).host });
+    return [];
+  }
+};
+
+/** Starts with what the outbox kept. */
+export const createWebhooks = async ({ targets, ...options }: WebhookOptions): Promise<Webhooks> => {
+  const deliveries = await Promise.all(targets.map(async (target) => deliverTo(target, await keptFor(target, options), options)));
   return {
     take(event) {
       if (event.severity !== 'alert' || deliveries.length === 0) return;
@@ -155,8 +193,8 @@ export const createWebhooks = ({ targets, ...options }: WebhookOptions): Webhook
       for (const delivery of deliveries) delivery.push(alert);
     },
     waiting: () => deliveries.reduce((sum, delivery) => sum + delivery.waiting(), 0),
-    close() {
-      for (const delivery of deliveries) delivery.close();
+    async close() {
+      await Promise.all(deliveries.map((delivery) => delivery.close()));
     },
   };
 };

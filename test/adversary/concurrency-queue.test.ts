@@ -64,12 +64,11 @@ describe('the heartbeat queue', () => {
 
   it('B105 two regions that lost each other both renew; what was ended in one is ended in both once they meet again', async () => {
     const { world } = stage;
-    const quiet = { debug: () => undefined, info: () => undefined, warn: () => undefined, error: () => undefined };
     const metrics = { count: () => undefined, gauge: () => undefined, observe: () => undefined };
     let reaches = true;
     // The other region's way to the record.
     const far = new Proxy(stage.store, { get: (target, name: keyof typeof stage.store) => (reaches ? target[name] : () => Promise.reject(new Error('partition'))) });
-    const other: ConcurrencyRecord = createGuardedConcurrency({ store: far, breaker: { failuresInRow: 1 }, clock: world.clock, log: quiet, events: () => undefined, metrics });
+    const other: ConcurrencyRecord = createGuardedConcurrency({ store: far, breaker: { failuresInRow: 1 }, clock: world.clock, events: () => undefined, metrics });
     const abroad = () => world.renewalNode({ record: other, flags: () => undefined });
     const [here, there, endedHere, endedThere] = [await start(stage), await start(stage), await start(stage), await start(stage)];
     await stage.pass(10, undefined, 10);

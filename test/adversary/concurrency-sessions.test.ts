@@ -34,7 +34,7 @@ const install = async (options: Partial<LicenseServerOptions> & { mode?: Concurr
   });
   const clock = manualClock();
   let told: OperationalEvent[] = [];
-  const record = createGuardedConcurrency({ store: faulty, clock, log: { debug: () => undefined, info: () => undefined, warn: () => undefined, error: () => undefined }, metrics: { count: () => undefined, gauge: () => undefined, observe: () => undefined }, events: (event) => void told.push(event) });
+  const record = createGuardedConcurrency({ store: faulty, clock, metrics: { count: () => undefined, gauge: () => undefined, observe: () => undefined }, events: (event) => void told.push(event) });
   const world = await createWorld({
     clock,
     record,

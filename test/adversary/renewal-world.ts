@@ -61,7 +61,7 @@ export const createRenewalWorld = async (changes: Partial<LicenseServerOptions> 
   const record = new Proxy({} as ConcurrencyRecord, { get: (_, name: keyof ConcurrencyRecord) => guarded.record?.[name] });
   const world = await createWorld({ record, renewUrls: NODES.map((host) => `https://${host}/v1/renew`), ...changes });
   const { clock } = world;
-  guarded.record = createGuardedConcurrency({ store, clock, log: { debug: () => undefined, info: () => undefined, warn: () => undefined, error: () => undefined }, events: (event) => void world.told.push(event), metrics: { count: () => undefined, gauge: () => undefined, observe: () => undefined } });
+  guarded.record = createGuardedConcurrency({ store, clock, events: (event) => void world.told.push(event), metrics: { count: () => undefined, gauge: () => undefined, observe: () => undefined } });
   const node = (): Renewal => world.renewalNode({ record, accounts: world.licenses.accounts });
   const hosts = new Map<string, Host>([[LICENSES, world.licenses.handler], ...NODES.map((host): [string, Host] => [host, node().handler])]);
   const seen: string[] = [];

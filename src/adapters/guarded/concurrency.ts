@@ -9,7 +9,7 @@
 import type { SessionId } from '#core/ids.ts';
 import { type Breaker, BREAKER_DEFAULTS, type BreakerPolicy, closedBreaker, outcome, probing } from '#core/policy/breaker.ts';
 import type { Micros, Millis } from '#core/time.ts';
-import type { Clock, ConcurrencyRecord, ConcurrencyStore, EventSink, GatheredHeartbeat, Log, Metrics, SessionFlag, StreamRenewal } from '#ports';
+import type { Clock, ConcurrencyRecord, ConcurrencyStore, EventSink, GatheredHeartbeat, Metrics, SessionFlag, StreamRenewal } from '#ports';
 
 /** What the record is guarded with. */
 export type GuardedConcurrencyOptions = {
@@ -20,7 +20,6 @@ export type GuardedConcurrencyOptions = {
   /** Heartbeats gathered, and flags remembered; 100,000 unless told. The oldest are dropped beyond it. */
   readonly most?: number;
   readonly clock: Clock;
-  readonly log: Log;
   readonly events: EventSink;
   readonly metrics: Metrics;
 };
@@ -44,7 +43,7 @@ const remember = <Value>(map: Map<SessionId, Value>, session: SessionId, value: 
 
 /** Closed, until calls fail. */
 export const createGuardedConcurrency = (options: GuardedConcurrencyOptions): GuardedConcurrency => {
-  const { store, timeBudget = 250, most = 100_000, clock, log, events, metrics } = options;
+  const { store, timeBudget = 250, most = 100_000, clock, events, metrics } = options;
   const policy: BreakerPolicy = { ...BREAKER_DEFAULTS, ...options.breaker };
   const gathered = new Map<SessionId, GatheredHeartbeat>();
   const flags = new Map<SessionId, SessionFlag>();
@@ -69,16 +68,13 @@ export const createGuardedConcurrency = (options: GuardedConcurrencyOptions): Gu
 
   const enter = ({ since, cause }: Extract<Breaker, { mode: 'open' }>): void => {
     renewals = 0;
-    metrics.count('sealcast_concurrency_emergencies_total', 'Times that renewals went on without the concurrency record.', { cause });
     metrics.gauge(GAUGE, GAUGE_HELP, 1);
-    log.error('the concurrency record cannot be reached; renewals go on without it', { cause });
     events({ at: since, kind: 'concurrency.emergency', severity: 'alert', message: 'The concurrency record cannot be reached. Every valid licence is renewed, for longer, until it is back.', data: { cause } });
     scheduleProbe();
   };
   const leave = (since: Micros, written: number): void => {
     const now = clock.now();
     metrics.gauge(GAUGE, GAUGE_HELP, 0);
-    log.warn('the concurrency record is back', { renewals, written });
     events({ at: now, kind: 'concurrency.recovered', severity: 'alert', message: `The concurrency record is back; ${renewals} renewals were granted without it.`, data: { renewals, written, seconds: Math.round((now - since) / 1_000_000) } });
   };
 
