@@ -7,6 +7,7 @@
  * Adapters throw SealcastError('store-unavailable') when their engine cannot be reached, and nothing else on purpose.
  * Counting streams and media have files of their own (`ports/counting.ts`, `ports/media.ts`), re-exported here.
  */
+import type { AssetDelivery } from '#core/edge-bundle/delivery-plan.ts';
 import type { MarkPlan } from '#core/edge-bundle/mark-plan.ts';
 import type { AccountId, AssetId, ContentKey, DeviceId, GrantKey, KeyGroup, KeyId, ProtectionScheme, ReleaseMode, SessionId } from '#core/ids.ts';
 import type { PolicyOverride } from '#core/policy/decide-terms.ts';
@@ -196,10 +197,20 @@ export type AssetMarking = Pick<MarkPlan, 'sequencing' | 'representations' | 'na
   readonly segment: Micros;
   /** Titles: how many segments there are. */
   readonly segments?: number;
+  /** Which viewers of an edge share variants; absent: none. */
+  readonly delivery?: AssetDelivery;
+  /** Marks lie in the one copy there is and are switched on by edges: slots of a segment. Absent: variants. */
+  readonly inBand?: { readonly slots: number };
 };
 
+/** Key server → packager: what marks inside the bitstream are chosen and sealed with. Throws `not-found` as below. */
+export interface MarkBoxKeySource {
+  /** MEK of box key epochs [from, to), at most 4,096, and the key that chooses places; 32 bytes each. */
+  boxKeys(request: { asset: AssetId; from: number; to: number }): Promise<{ readonly choiceKey: Uint8Array; readonly keys: readonly { readonly epoch: number; readonly key: Uint8Array }[] }>;
+}
+
 /** Key server → licence server: what edges choose variants with. Throws `not-found` for assets without a mark secret. */
-export interface MarkKeySource {
+export interface MarkKeySource extends MarkBoxKeySource {
   /** Mark keys of epochs [from, to), at most 4,096, and the key that closes viewer numbers into `wmid`. */
   markKeys(request: { asset: AssetId; from: number; to: number }): Promise<{ readonly version: number; readonly viewerKey: Uint8Array; readonly keys: readonly { readonly epoch: number; readonly key: Uint8Array }[] }>;
 }
@@ -208,6 +219,11 @@ export interface MarkKeySource {
 export interface ViewerNumberStore {
   /** The number of a viewer, given now if it has none yet. Atomic: no two viewers of an asset share one. */
   give(viewer: { readonly asset: AssetId; readonly account: AccountId; readonly device: DeviceId }): Promise<number>;
+  /**
+   * The number of a viewer, given now from `first`..`first`+`count`-1 if it has none yet: the lowest after those given
+   * there. Undefined where the range is full. An asset's numbers come from ranges or from `give`, never from both.
+   */
+  giveWithin(viewer: { readonly asset: AssetId; readonly account: AccountId; readonly device: DeviceId }, range: { readonly first: number; readonly count: number }): Promise<number | undefined>;
   /** Whose number it is. */
   whose(asset: AssetId, number: number): Promise<{ readonly account: AccountId; readonly device: DeviceId } | undefined>;
   /** How many numbers of an asset were given: the population a tracer searches. */

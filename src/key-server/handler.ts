@@ -25,17 +25,17 @@ export const hashCredential = (token: string): string => encodeBase64url(sha256(
 
 const MAX_BODY = 1024;
 const HEADERS = { 'Cache-Control': 'no-store', 'X-Content-Type-Options': 'nosniff' };
-const PATH = /^\/v1\/keys\/([^/]+)(?:\/(content|grants|entry|imported|marks))?$/;
-type What = 'keying' | 'content' | 'grants' | 'entry' | 'imported' | 'marks';
+const PATH = /^\/v1\/keys\/([^/]+)(?:\/(content|grants|entry|imported|marks|boxes))?$/;
+type What = 'keying' | 'content' | 'grants' | 'entry' | 'imported' | 'marks' | 'boxes';
 
 const ALLOWED: Readonly<Record<ServiceRole, readonly What[]>> = {
-  packager: ['keying', 'content'],
-  'license-server': ['keying', 'grants', 'entry', 'imported', 'marks'],
+  packager: ['keying', 'content', 'boxes'],
+  'license-server': ['keying', 'grants', 'entry', 'imported', 'marks', 'boxes'],
 };
 
 type Sources = ContentKeySource & GrantKeySource & Partial<MarkKeySource>;
 /** Routes with a body. */
-const POSTED: readonly What[] = ['content', 'grants', 'marks'];
+const POSTED: readonly What[] = ['content', 'grants', 'marks', 'boxes'];
 
 /** The `/v1/keys/` routes over the key server's ports; any other path is `not-found`. */
 export const createKeyServerHandler = (options: { sources: Sources; credentials: readonly ServiceCredential[]; log: Log }): ((request: Request) => Promise<Response>) => {
@@ -115,6 +115,14 @@ const answer = async (sources: Sources, asset: AssetId, what: What, request: Req
       await sources.keying(asset);
       const { version, viewerKey, keys } = await sources.markKeys({ asset, from, to });
       return { version, viewerKey: encodeBase64url(viewerKey), keys: keys.map(({ epoch, key }) => ({ epoch, key: encodeBase64url(key) })) };
+    }
+    case 'boxes': {
+      if (sources.boxKeys === undefined) throw new SealcastError('key-unavailable', 'this key server has no mark secrets');
+      const body = membersOf(jsonObject(await readBody(request), 'body', 'bad-request'), 'body', 'bad-request', ['from', 'to']);
+      const [from, to] = [body.integer('from', 0, 2 ** 32), body.integer('to', 0, 2 ** 32)];
+      await sources.keying(asset);
+      const { choiceKey, keys } = await sources.boxKeys({ asset, from, to });
+      return { choiceKey: encodeBase64url(choiceKey), keys: keys.map(({ epoch, key }) => ({ epoch, key: encodeBase64url(key) })) };
     }
     case 'entry': {
       const { kid, key } = await sources.entryKey(asset);

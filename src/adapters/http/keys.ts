@@ -102,6 +102,13 @@ export const createHttpKeys = (options: HttpKeysOptions): ContentKeySource & Gra
       if (found.length !== to - from || found.some(({ epoch }, index) => epoch !== from + index)) throw new SealcastError(CODE, 'key server answer to keys/{asset}/marks: keys of every epoch asked for, in order');
       return { version: answer.integer('version', 0, 0xffff), viewerKey: answer.bytes('viewerKey', 32), keys: found };
     },
+
+    async boxKeys({ asset, from, to }) {
+      const answer = await ask(asset, '/boxes', { from, to }, ['choiceKey', 'keys']);
+      const found = await keys(answer, (item) => ({ epoch: item.integer('epoch', from, to - 1), key: item.bytes('key', 32) }), ['epoch', 'key']);
+      if (found.length !== to - from || found.some(({ epoch }, index) => epoch !== from + index)) throw new SealcastError(CODE, 'key server answer to keys/{asset}/boxes: keys of every epoch asked for, in order');
+      return { choiceKey: answer.bytes('choiceKey', 32), keys: found };
+    },
   };
 };
 

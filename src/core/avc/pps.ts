@@ -7,7 +7,8 @@
 import { SealcastError } from '#core/errors.ts';
 import { BitReader } from '#core/bytes/bit-reader.ts';
 import { NAL_PPS, unescapeNal } from './nal.ts';
-import { bounded, skipScalingLists } from './sps.ts';
+import { readScalingLists, type ScalingLists } from './scaling-lists.ts';
+import { bounded } from './sps.ts';
 import type { SequenceParameters } from './sps.ts';
 
 /** Fields of a PPS under readable names; counts and QPs without the "minus" of their syntax elements. */
@@ -36,6 +37,8 @@ export type PictureParameters = {
   readonly redundantPicCntPresent: boolean;
   readonly transform8x8: boolean;
   readonly scalingMatrix: boolean;
+  /** Present where `scalingMatrix` is. */
+  readonly scalingLists?: ScalingLists;
 };
 
 /** pps and sps ids of a PPS NAL unit, readable before its SPS is known. */
@@ -67,11 +70,12 @@ export const parsePps = (nal: Uint8Array, sps: SequenceParameters): PictureParam
   const redundantPicCntPresent = r.flag();
   let transform8x8 = false;
   let scalingMatrix = false;
+  let scalingLists: ScalingLists | undefined;
   let secondChromaQpOffset = chromaQpOffset;
   if (r.moreRbspData()) {
     transform8x8 = r.flag();
     scalingMatrix = r.flag();
-    if (scalingMatrix) skipScalingLists(r, 6 + (transform8x8 ? (sps.chromaFormat === 3 ? 6 : 2) : 0));
+    if (scalingMatrix) scalingLists = readScalingLists(r, 6 + (transform8x8 ? (sps.chromaFormat === 3 ? 6 : 2) : 0));
     secondChromaQpOffset = r.se();
   }
   return {
@@ -94,6 +98,7 @@ export const parsePps = (nal: Uint8Array, sps: SequenceParameters): PictureParam
     redundantPicCntPresent,
     transform8x8,
     scalingMatrix,
+    ...(scalingLists === undefined ? {} : { scalingLists }),
   };
 };
 

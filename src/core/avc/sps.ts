@@ -7,6 +7,7 @@
 import { SealcastError } from '#core/errors.ts';
 import { BitReader } from '#core/bytes/bit-reader.ts';
 import { NAL_SPS, unescapeNal } from './nal.ts';
+import { readScalingLists, type ScalingLists } from './scaling-lists.ts';
 
 /** Fields of an SPS under readable names; counts and depths without the "minus" of their syntax elements. */
 export type SequenceParameters = {
@@ -24,6 +25,8 @@ export type SequenceParameters = {
   readonly bitDepthChroma: number;
   readonly losslessBypass: boolean;
   readonly scalingMatrix: boolean;
+  /** Present where `scalingMatrix` is. */
+  readonly scalingLists?: ScalingLists;
   readonly frameNumBits: number;
   readonly pocType: number;
   /** Only for pocType 0, else 0. */
@@ -85,7 +88,7 @@ export const parseSps = (nal: Uint8Array): SequenceParameters => {
   const constraints = r.bits(8);
   const level = r.bits(8);
   const id = bounded(r.ue(), 31, 'seq_parameter_set_id');
-  const high = HIGH_PROFILES.has(profile)
+  const high: HighFields = HIGH_PROFILES.has(profile)
     ? highFields(r)
     : { chromaFormat: 1, separateColourPlanes: false, bitDepthLuma: 8, bitDepthChroma: 8, losslessBypass: false, scalingMatrix: false };
   const frameNumBits = 4 + bounded(r.ue(), 12, 'log2_max_frame_num_minus4');
@@ -151,7 +154,7 @@ export const bounded = (value: number, max: number, name: string): number => {
   return value;
 };
 
-type HighFields = Pick<SequenceParameters, 'chromaFormat' | 'separateColourPlanes' | 'bitDepthLuma' | 'bitDepthChroma' | 'losslessBypass' | 'scalingMatrix'>;
+type HighFields = Pick<SequenceParameters, 'chromaFormat' | 'separateColourPlanes' | 'bitDepthLuma' | 'bitDepthChroma' | 'losslessBypass' | 'scalingMatrix' | 'scalingLists'>;
 
 const highFields = (r: BitReader): HighFields => {
   const chromaFormat = bounded(r.ue(), 3, 'chroma_format_idc');
@@ -160,22 +163,8 @@ const highFields = (r: BitReader): HighFields => {
   const bitDepthChroma = 8 + bounded(r.ue(), 6, 'bit_depth_chroma_minus8');
   const losslessBypass = r.flag();
   const scalingMatrix = r.flag();
-  if (scalingMatrix) skipScalingLists(r, chromaFormat === 3 ? 12 : 8);
-  return { chromaFormat, separateColourPlanes, bitDepthLuma, bitDepthChroma, losslessBypass, scalingMatrix };
-};
-
-/** Scaling lists change the reconstruction only, not the syntax: they are read and dropped (clause 7.3.2.1.1.1). */
-export const skipScalingLists = (r: BitReader, lists: number): void => {
-  for (let i = 0; i < lists; i++) {
-    if (!r.flag()) continue;
-    const size = i < 6 ? 16 : 64;
-    let last = 8;
-    let next = 8;
-    for (let j = 0; j < size && next !== 0; j++) {
-      next = (((last + r.se()) % 256) + 256) % 256;
-      if (next !== 0) last = next;
-    }
-  }
+  const scalingLists = scalingMatrix ? readScalingLists(r, chromaFormat === 3 ? 12 : 8) : undefined;
+  return { chromaFormat, separateColourPlanes, bitDepthLuma, bitDepthChroma, losslessBypass, scalingMatrix, ...(scalingLists === undefined ? {} : { scalingLists }) };
 };
 
 const parseVui = (r: BitReader): VideoUsability => {

@@ -8,6 +8,8 @@
 import { decodeBase64url, encodeBase64url } from '#core/bytes/base64url.ts';
 import { SealcastError } from '#core/errors.ts';
 import { type AssetId, assetId, isRepresentationId } from '#core/ids.ts';
+import { type DeliveryPlan, parseDeliveryPlan } from '#core/edge-bundle/delivery-plan.ts';
+import { MAX_SLOTS } from '#core/mark/index.ts';
 import { isJsonObject, type JsonObject } from '#core/token/strict-json.ts';
 import { type EpochSchedule, MAX_ALPHABET, MIN_ALPHABET, type Position, requireSchedule } from '#core/watermark/index.ts';
 
@@ -27,6 +29,10 @@ export type MarkPlan = {
   readonly book: 'aligned' | 'adaptive' | 'biased-uniform' | 'biased-dirichlet' | 'biased-alternate';
   /** Of `aligned` and `biased` books. */
   readonly schedule: EpochSchedule;
+  /** Which viewers of an edge share variants; absent: none, everybody has a sequence of his own. */
+  readonly delivery?: DeliveryPlan;
+  /** Marks lie in the one copy there is: slots of a segment, and MEK by box key epoch, 32 bytes. Absent: variants. */
+  readonly inBand?: { readonly slots: number; readonly boxKeys: readonly { readonly epoch: number; readonly key: Uint8Array }[] };
   /** Mark keys by epoch, 32 bytes. */
   readonly keys: readonly { readonly epoch: number; readonly key: Uint8Array }[];
   /** Keys that open `wmid` by `wmkeyver`, 32 bytes. */
@@ -57,6 +63,18 @@ const key = (value: unknown, name: string): Uint8Array => {
   return bytes?.length === 32 ? bytes : broken(`${name} must be base64url of 32 bytes`);
 };
 
+const parseInBand = (item: JsonObject): NonNullable<MarkPlan['inBand']> => {
+  const slots = uint(item['slots'], 'inBand.slots', MAX_SLOTS);
+  if (slots < 1) broken(`inBand.slots must be 1-${MAX_SLOTS}`);
+  return {
+    slots,
+    boxKeys: list(item['boxKeys'], 'inBand.boxKeys', MAX_KEYS).map((entry) => {
+      const held = object(entry, 'inBand.boxKeys[]');
+      return { epoch: uint(held['epoch'], 'inBand.boxKeys[].epoch', 2 ** 32 - 1), key: key(held['key'], 'inBand.boxKeys[].key') };
+    }),
+  };
+};
+
 /** One element of `marks`. Throws SealcastError('key-unavailable' | 'bad-request') naming the rule it breaks, never a value. */
 export const parseMarkPlan = (value: unknown): MarkPlan => {
   const item = object(value, 'element');
@@ -72,6 +90,10 @@ export const parseMarkPlan = (value: unknown): MarkPlan => {
     return { from: uint(from, 'schedule[].from') as Position, length: uint(length, 'schedule[].length', 64) };
   });
   if (book !== 'adaptive') requireSchedule(schedule, alphabet);
+  const frame = { alphabet, epoch: book === 'aligned' && schedule.length === 1 ? schedule[0]?.length : undefined, biased: book.startsWith('biased') };
+  const delivery = item['delivery'] === undefined ? undefined : parseDeliveryPlan(item['delivery'], frame, broken);
+  const inBand = item['inBand'] === undefined ? undefined : parseInBand(object(item['inBand'], 'inBand'));
+  if (inBand !== undefined && (alphabet !== 2 || item['pace'] !== 'number')) broken('inBand needs alphabet 2 and pace number');
   const keys = list(item['keys'], 'keys', MAX_KEYS).map((entry) => {
     const held = object(entry, 'keys[]');
     return { epoch: uint(held['epoch'], 'keys[].epoch'), key: key(held['key'], 'keys[].key') };
@@ -89,6 +111,8 @@ export const parseMarkPlan = (value: unknown): MarkPlan => {
     alphabet,
     book,
     schedule,
+    ...(delivery !== undefined && { delivery }),
+    ...(inBand !== undefined && { inBand }),
     keys,
     viewerKeys,
   };
@@ -97,6 +121,7 @@ export const parseMarkPlan = (value: unknown): MarkPlan => {
 /** The element as JSON; holds secrets. */
 export const encodeMarkPlan = (plan: MarkPlan): JsonObject => ({
   ...plan,
+  ...(plan.inBand !== undefined && { inBand: { slots: plan.inBand.slots, boxKeys: plan.inBand.boxKeys.map((item) => ({ epoch: item.epoch, key: encodeBase64url(item.key) })) } }),
   keys: plan.keys.map((item) => ({ epoch: item.epoch, key: encodeBase64url(item.key) })),
   viewerKeys: plan.viewerKeys.map((item) => ({ version: item.version, key: encodeBase64url(item.key) })),
 });
