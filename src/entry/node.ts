@@ -138,7 +138,7 @@ export const startPlatform = async (options: PlatformOptions): Promise<Platform>
     await titles?.recover();
     closers.push(() => titles?.stop());
     const actions = keyServer && licenseServer
-      ? createOperatorActions({ catalogue: stores.catalogue, sessions: stores.sessions, keyServer, licenseServer, ...(packager && { packager }), ...(titles && { addTitle: titles.add }), schedules: schedulesOf(config.packager), ingestBase: () => url, clock, random })
+      ? createOperatorActions({ catalogue: stores.catalogue, sessions: stores.sessions, devices: stores.devices, keyServer, licenseServer, ...(packager && { packager }), ...(titles && { addTitle: titles.add }), schedules: schedulesOf(config.packager), ingestBase: () => url, clock, random })
       : undefined;
     const hosts = [...config.hosts, 'localhost', '127.0.0.1', '[::1]', ...(config.publicUrl === undefined ? [] : [new URL(config.publicUrl).hostname])];
     const operations = config.roles.includes('operations') && actions
@@ -228,7 +228,7 @@ const handlersOf = (roles: Roles, operations: Operations | undefined, others: Ha
   const { edge, packager, licenseServer, renewal, keyServer } = roles;
   return {
     ...others,
-    ...(edge && { media: (request) => edge.handler(request) }),
+    ...(edge && { media: (request, peer) => edge.handler(request, peer) }),
     ...(packager && { ingest: packager.ingestHandler }),
     ...(licenseServer && { licenses: licenseServer.handler }),
     ...(renewal && { renewals: renewal.handler }),

@@ -11,10 +11,11 @@ const NOW = 1_800_000_000_000_000 as Micros;
 
 describe('an event with variants', () => {
   it('is listed with its marking, from which edges get keys of the epochs around now', async () => {
-    const { catalogue, sessions } = createMemoryStores();
+    const { catalogue, sessions, devices } = createMemoryStores();
     const actions = createOperatorActions({
       catalogue,
       sessions,
+      devices,
       keyServer: { createAsset: async () => ({}) as never, keying: async () => ({}) as never },
       licenseServer: {} as never,
       schedules: schedulesOf({ periodSeconds: 2, titlePeriodSeconds: 30, groupPeriods: 3, segmentSeconds: 2 }),
@@ -29,7 +30,7 @@ describe('an event with variants', () => {
 
     const marking = createMarking({ keys: createMarkKeys({ secret: async () => new Uint8Array(32) }), catalogue, timeShift: microsFromSeconds(30), log: { debug: () => undefined, info: () => undefined, warn: () => undefined, error: () => undefined } });
     await marking.refresh(NOW);
-    const [plan, ...more] = marking.plans();
+    const [plan, ...more] = marking.plans('edge-1');
     expect(more).toEqual([]);
     const current = Math.floor(NOW / microsFromSeconds(2) / (entry.marking?.schedule[0]?.length ?? 1));
     expect(plan?.keys.map(({ epoch }) => epoch)).toContain(current);

@@ -16,12 +16,13 @@ import type { KeyServer } from '#key-server/index.ts';
 import type { LicenseServer } from '#license-server/index.ts';
 import type { OperationsActions } from '#operations/index.ts';
 import type { Packager } from '#packager/index.ts';
-import type { AssetMarking, CatalogueStore, Clock, Random, SessionStore } from '#ports';
+import type { AssetMarking, CatalogueEntry, CatalogueStore, Clock, DeviceStore, Random, SessionStore } from '#ports';
 
 /** The roles and stores that operator actions work on. */
 export type ActionParts = {
   readonly catalogue: CatalogueStore;
   readonly sessions: SessionStore;
+  readonly devices: Pick<DeviceStore, 'setPolicy'>;
   readonly keyServer: Pick<KeyServer, 'createAsset' | 'keying'>;
   readonly licenseServer: Pick<LicenseServer, 'endSession' | 'endAccount' | 'revokeDevice' | 'accounts'>;
   readonly packager?: Pick<Packager, 'endEvent'>;
@@ -60,7 +61,7 @@ const markingOf = ({ variants, representations }: { readonly variants: number; r
 
 /** The actions of this process; `addTitle` is absent where nothing packs. */
 export const createOperatorActions = (parts: ActionParts): OperationsActions => {
-  const { catalogue, sessions, keyServer, licenseServer, packager, clock, random } = parts;
+  const { catalogue, sessions, devices, keyServer, licenseServer, packager, clock, random } = parts;
   /** Keys without a catalogue entry are what a crash between the two leaves behind; the same request then goes on from there. */
   const createKeys = async (asset: AssetId, scheme: 'cenc' | 'cbcs'): Promise<void> => {
     try {
@@ -104,6 +105,24 @@ export const createOperatorActions = (parts: ActionParts): OperationsActions => 
     async setOverride(account, override) {
       await licenseServer.accounts.setOverride(account, override);
     },
+    async endForLeak(account, asset) {
+      const running = await sessions.list({ account, asset, live: true, limit: 500 });
+      const ended = await Promise.all(running.map(async ({ session }) => ((await licenseServer.endSession(session, 'leak')) ? [session] : [])));
+      return ended.flat();
+    },
+    async raiseForLeak(account, leak) {
+      await licenseServer.accounts.accuse(account, leak);
+    },
+    endAccountForLeak: (account) => licenseServer.endAccount(account, 'leak'),
+    async setLicensing(asset, licensing) {
+      const known = await catalogue.get(asset);
+      if (known === undefined) throw new SealcastError('not-found', `there is no event or title ${asset}`);
+      const { collection: _collection, policy: _policy, ...rest } = known;
+      const entry: CatalogueEntry = { ...rest, ...licensing };
+      await catalogue.update(entry);
+      return entry;
+    },
+    setDevicePolicy: (device, policy) => devices.setPolicy(device, policy),
     revokeDevice: (device) => licenseServer.revokeDevice(device),
   };
 };

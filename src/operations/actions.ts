@@ -35,6 +35,15 @@ export type OperationsActions = {
   readonly setLevel?: (account: AccountId, level: EnforcementLevel, operator: string) => Promise<void>;
   /** Undefined removes what was set. */
   readonly setOverride?: (account: AccountId, override: PolicyOverride | undefined) => Promise<void>;
+  /** Ends what an account watches of an asset because of a leak; answers which sessions that were. Absent as `setLevel` is. */
+  readonly endForLeak?: (account: AccountId, asset: AssetId) => Promise<readonly SessionId[]>;
+  /** Moves an account to level 3 because of a leak, or ends all it watches; answers how many sessions ended. */
+  readonly raiseForLeak?: (account: AccountId, leak: string) => Promise<void>;
+  readonly endAccountForLeak?: (account: AccountId) => Promise<number>;
+  /** Collection and licensing of an event or title, in place of what was set before; absent members are removed. Absent where no licence server runs. */
+  readonly setLicensing?: (asset: AssetId, licensing: Pick<CatalogueEntry, 'collection' | 'policy'>) => Promise<CatalogueEntry>;
+  /** Undefined removes what was set; false if the device is unknown. */
+  readonly setDevicePolicy?: (device: DeviceId, policy: PolicyOverride | undefined) => Promise<boolean>;
   /** False if unknown or revoked before. */
   readonly revokeDevice: (device: DeviceId) => Promise<boolean>;
 };

@@ -19,6 +19,10 @@ export type AssetView = {
   /** Titles: length in microseconds. */
   readonly duration?: number;
   readonly clearKey: 'off' | 'detect';
+  /** What it is part of, for limits and counts. */
+  readonly collection?: string;
+  /** Its licensing in place of the service's. */
+  readonly policy?: OverrideView;
   /** Sessions with an unexpired licence. */
   readonly liveSessions: number;
 };
@@ -47,7 +51,7 @@ export type SessionView = {
   readonly expiresAt?: number;
 };
 /** A registered device; its public keys stay in the store. */
-export type DeviceView = { readonly device: string; readonly account: string; readonly name: string; readonly registeredAt: number; readonly revokedAt?: number };
+export type DeviceView = { readonly device: string; readonly account: string; readonly name: string; readonly registeredAt: number; readonly revokedAt?: number; /** Licensing on it in place of its account's. */ readonly policy?: OverrideView };
 /** One line of GET /v1/accounts, counted over the newest 1,000 sessions. */
 export type AccountSummary = { readonly account: string; readonly live: number; readonly sessions: number; readonly lastStartedAt: number };
 /** 1 detection only, 2 light, 3 strict. */
@@ -72,6 +76,8 @@ export type StandingView = {
 };
 /** GET /v1/accounts/{id}: newest sessions first. */
 export type AccountView = { readonly account: string; readonly sessions: readonly SessionView[]; readonly devices: readonly DeviceView[]; readonly standing: StandingView };
+/** PUT /v1/events/{id}/licensing and /v1/titles/{id}/licensing: what is absent is removed. PUT /v1/devices/{id}/policy takes an override itself. */
+export type LicensingRequest = { readonly collection?: string; readonly policy?: OverrideView; readonly note?: string };
 /** POST /v1/accounts/{id}/level. */
 export type SetLevelRequest = { readonly level: LevelView; readonly note?: string };
 
@@ -125,6 +131,44 @@ export type WhatIfView = {
   readonly events: number;
   readonly moved: readonly { readonly account: string; readonly before: LevelView; readonly after: LevelView; readonly changes: readonly LevelChangeView[] }[];
 };
+
+/** What was done about a leak; `automatic`: nobody was asked. */
+export type LeakActionView = { readonly at: number; readonly action: 'end-sessions' | 'raise-level' | 'end-account' | 'dismiss'; readonly by: string; readonly automatic: boolean; readonly sessions?: number; readonly note?: string };
+/** GET /v1/leaks: accusations with their evidence, newest first. Evidence and bound in nats. */
+export type LeakView = {
+  readonly leak: string;
+  readonly asset: string;
+  readonly at: number;
+  readonly reportedBy: string;
+  readonly source?: string;
+  readonly viewer: number;
+  /** Absent: no session was given this number. */
+  readonly account?: string;
+  readonly device?: string;
+  readonly evidence: number;
+  readonly bound: number;
+  readonly eps: number;
+  readonly viewers: number;
+  readonly falseAccusation: number;
+  readonly observed: number;
+  readonly erased: number;
+  readonly errorRates: { readonly symbols: number; readonly erasures: number };
+  readonly coalition: { readonly share: number; readonly size: number };
+  readonly runnerUp: { readonly viewer: number; readonly evidence: number } | null;
+  /** The service came to the verdict itself, from the observation. */
+  readonly replayed: boolean;
+  readonly growth: readonly { readonly position: number; readonly evidence: number }[];
+  readonly sessions: readonly string[];
+  readonly carriers: readonly { readonly edge: string; readonly session: string; readonly prefix: string; readonly agent: string; readonly bytes: number; readonly from: number; readonly to: number }[];
+  readonly signs: { readonly shared: boolean; readonly networks: number; readonly clients: number };
+  readonly actions: readonly LeakActionView[];
+};
+/** POST /v1/leaks: what `sealcast trace --json` printed, and the observation file it rests on. */
+export type AccuseRequest = { readonly report: Readonly<Record<string, unknown>>; readonly observation?: string };
+/** POST /v1/leaks/{id}/decide. */
+export type DecideLeakRequest = { readonly action: LeakActionView['action']; readonly note?: string };
+/** GET /v1/viewers/{asset}?viewer=N: how many numbers were given, N of a trace, and whose number it is. */
+export type ViewersView = { readonly asset: string; readonly given: number; readonly viewers: number; readonly viewer?: number; readonly account?: string | null; readonly device?: string | null };
 
 /** One entry of the audit log; `hash` chains it to the entry before. */
 export type AuditView = {

@@ -14,7 +14,7 @@ import type { OperationsActions } from '#operations/actions.ts';
 import type { AccountView, AuditPage, FeedLine, Figures, Summary } from '#operations/api.ts';
 import { createOperations } from '#operations/operations.ts';
 import type { OperationsOptions } from '#operations/options.ts';
-import type { AuditEntry, Clock, Metrics, Stores } from '#ports';
+import type { CatalogueEntry, AuditEntry, Clock, Metrics, Stores } from '#ports';
 import { heartbeatAccount } from '#core/license/session-id.ts';
 import { ladderHash } from '#crypto/ladder-hash.ts';
 
@@ -87,6 +87,12 @@ const setUp = (overrides: Partial<OperationsOptions> = {}) => {
     async setOverride(account, override) {
       calls.push(`setOverride ${account} ${JSON.stringify(override) ?? 'none'}`);
     },
+    async setLicensing(asset, licensing) {
+      const entry = { ...(await stores.catalogue.get(asset) as CatalogueEntry), ...licensing };
+      await stores.catalogue.update(entry);
+      return entry;
+    },
+    setDevicePolicy: (device, policy) => stores.devices.setPolicy(device, policy),
     revokeDevice: (device) => stores.devices.revoke(device, clock.now()),
   };
   const operations = createOperations({
@@ -150,6 +156,16 @@ const ENDPOINTS: readonly (readonly [method: string, path: string, body: unknown
   ['POST', '/v1/policy/what-if', { licenses: 3 }, 'view', 200],
   ['POST', `/v1/accounts/${encodeURIComponent(ACCOUNT)}/level`, { level: 3 }, 'operate', 200],
   ['POST', `/v1/accounts/${encodeURIComponent(ACCOUNT)}/override`, { limit: 3, mode: 'deny-new' }, 'operate', 200],
+  ['PUT', '/v1/events/cup/licensing', { collection: 'sport', policy: { limit: 2 } }, 'operate', 200],
+  ['PUT', '/v1/events/film/licensing', {}, 'operate', 404],
+  ['PUT', '/v1/titles/film/licensing', { collection: 'Not One' }, 'operate', 400],
+  ['PUT', '/v1/titles/film/licensing', { policy: { interval: 60_000, duration: 60_000 } }, 'operate', 400],
+  ['PUT', '/v1/titles/film/licensing', { policy: { limits: 2 } }, 'operate', 400],
+  ['PUT', '/v1/titles/film/licensing', { collection: 'films', policy: { interval: 60_000, duration: 120_000 } }, 'operate', 200],
+  ['PUT', `/v1/devices/${DEVICE}/policy`, { mode: 'deny-new', limit: 1 }, 'operate', 200],
+  ['PUT', `/v1/devices/${DEVICE}/policy`, {}, 'operate', 400],
+  ['PUT', `/v1/devices/${'B'.repeat(43)}/policy`, { limit: 1 }, 'operate', 404],
+  ['DELETE', `/v1/devices/${DEVICE}/policy`, undefined, 'operate', 200],
   ['GET', '/v1/audit', undefined, 'view', 200],
   ['GET', '/v1/operations/stream', undefined, 'view', 200],
   ['GET', '/v1/operations/summary', undefined, 'view', 200],

@@ -15,6 +15,9 @@ import { isAllowedHost } from '#operations/hosts.ts';
 import { createOperatorGate } from '#operations/operator-gate.ts';
 import type { OperationsOptions } from '#operations/options.ts';
 import { createConditions } from '#operations/conditions.ts';
+import { leakRoutes } from '#operations/leak-routes.ts';
+import { createLeakDesk, type LeakDesk } from '#operations/leaks.ts';
+import { licensingRoutes } from '#operations/licensing-routes.ts';
 import { policyRoutes } from '#operations/policy-routes.ts';
 import { type Route, findRoute } from '#operations/route.ts';
 import { operatorRoutes } from '#operations/routes.ts';
@@ -31,6 +34,8 @@ export type Operations = {
   readonly owns: (path: string) => boolean;
   /** Where every part reports what an operator would want to know. */
   readonly events: EventSink;
+  /** Takes what an edge knows of sessions that were ended because of a leak. */
+  readonly carried: LeakDesk['carried'];
   /** Token of the first operator, answered once at first start, to be printed; undefined ever after. */
   readonly firstStartToken: () => Promise<string | undefined>;
   /** Adds an operator; answers the token once. */
@@ -58,7 +63,9 @@ export const createOperations = (options: OperationsOptions): Operations => {
   const streams = createFeedStreams(feed);
   const audited = createAudited({ audit: options.audit, clock, events: feed.events });
   const context = { ...options, feed, streams, audited, startedAt: clock.now() };
-  const routes = [...operatorRoutes(context), ...policyRoutes(context, createConditions(feed))];
+  const { leaks, viewerNumbers } = options;
+  const desk = createLeakDesk({ leaks, viewerNumbers, actions: options.actions, judge: options.judge, automatic: options.onAccusation ?? 'end-sessions', audited, clock, log, events: feed.events });
+  const routes = [...operatorRoutes(context), ...policyRoutes(context, createConditions(feed)), ...licensingRoutes(context), ...leakRoutes({ desk, leaks, viewerNumbers })];
 
   const admit = async (request: Request, role: OperatorRole, address: string): ReturnType<typeof gate.admit> => {
     const answer = await gate.admit(request, role, address);
@@ -97,10 +104,12 @@ export const createOperations = (options: OperationsOptions): Operations => {
 
   return {
     events: feed.events,
+    carried: desk.carried,
     firstStartToken: gate.firstStartToken,
     issueToken: gate.issue,
     owns: (path) => OPEN_PATHS.includes(path) || findRoute(routes, path) !== undefined,
     close() {
+      desk.close();
       streams.close();
       feed.close();
     },

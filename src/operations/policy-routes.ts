@@ -5,7 +5,6 @@
  * Checklist B064, B065, B069, B070. Invariant: whatever changes an account is audited and needs role `operate`; asking
  * "what if" changes nothing and needs only `view`.
  */
-import { SealcastError } from '#core/errors.ts';
 import { type AccountId, accountId } from '#core/ids.ts';
 import { DEFAULT_POLICY } from '#core/license/decide.ts';
 import { ENFORCEMENT_DEFAULTS } from '#core/policy/enforcement.ts';
@@ -14,22 +13,15 @@ import { json, number, oneOf, readBody, text } from '#operations/answers.ts';
 import type { LevelsView, StandingView, StateView } from '#operations/api.ts';
 import { concurrencyView } from '#operations/concurrency.ts';
 import type { Conditions } from '#operations/conditions.ts';
+import { checkedOverride, OVERRIDE_RULES } from '#operations/override.ts';
 import { operate, type Route, route, type RouteContext, view } from '#operations/route.ts';
 import { accountNames, answerWhatIf, hashOf, standingView } from '#operations/standing.ts';
 
 /** Sessions whose accounts are known by name. */
 const NAMED = 1000;
-const WEEK_MILLIS = 7 * 24 * 3600 * 1000;
 const YEAR_SECONDS = 366 * 24 * 3600;
 
 const LEVEL_RULES = { level: oneOf([1, 2, 3], true), note: text(0, 200, false) };
-const OVERRIDE_RULES = {
-  interval: number(100, WEEK_MILLIS, 'milliseconds'),
-  duration: number(101, WEEK_MILLIS, 'milliseconds'),
-  limit: number(0, 100_000, 'streams'),
-  mode: oneOf(['detection-only', 'deny-new', 'terminate-oldest']),
-  note: text(0, 200, false),
-};
 const WHAT_IF_RULES = {
   licenses: number(1, 1000, 'licences'),
   devices: number(1, 1000, 'devices'),
@@ -92,10 +84,8 @@ export const policyRoutes = (context: RouteContext, conditions: Conditions): rea
         const { setOverride } = actions;
         if (setOverride === undefined) throw unavailable('setting overrides', 'the licence server');
         const { note = '', ...override } = await readBody(request, OVERRIDE_RULES);
-        const { interval, duration } = override;
-        if (interval !== undefined && duration !== undefined && duration <= interval) throw new SealcastError('bad-request', 'duration must be longer than interval, or playback stops between renewals');
-        const empty = Object.keys(override).length === 0;
-        await audited(operator, 'account.override', account, { ...override, ...(empty && { removed: true }), note }, () => setOverride(account, empty ? undefined : override));
+        const checked = checkedOverride(override);
+        await audited(operator, 'account.override', account, { ...checked, ...(checked === undefined && { removed: true }), note }, () => setOverride(account, checked));
         return json({ account, standing: await standing(account) });
       }),
     }),

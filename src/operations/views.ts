@@ -21,6 +21,8 @@ export const assetView = (entry: CatalogueEntry, liveSessions: number): AssetVie
   ...(entry.endedAt === undefined ? {} : { endedAt: entry.endedAt }),
   ...(entry.duration === undefined ? {} : { duration: entry.duration }),
   clearKey: entry.clearKey,
+  ...(entry.collection === undefined ? {} : { collection: entry.collection }),
+  ...(entry.policy === undefined ? {} : { policy: entry.policy }),
   liveSessions,
 });
 
@@ -31,6 +33,7 @@ export const deviceView = (record: DeviceRecord): DeviceView => ({
   name: record.name,
   registeredAt: record.registeredAt,
   ...(record.revokedAt === undefined ? {} : { revokedAt: record.revokedAt }),
+  ...(record.policy === undefined ? {} : { policy: record.policy }),
 });
 
 /** `heartbeats` are the unexpired ones. */

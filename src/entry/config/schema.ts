@@ -53,7 +53,7 @@ const entitlementKeySection: Section<EntitlementKey> = {
     }),
     jwk: publicJwk({ doc: 'The public key itself (ES256, EdDSA).' }),
     jwkFile: path({ doc: 'File with the public key as JSON (ES256, EdDSA).', example: './backend-public.json' }),
-    secretFile: path({ doc: 'File with the shared secret, at least 32 bytes, base64url (HS256).' }),
+    secretFile: path({ doc: 'File with the shared secret (HS256): its bytes as they are, at least 32, without line ends at its end.' }),
   },
 };
 
@@ -96,7 +96,7 @@ const entitlementCallbackSection: Section<EntitlementCallbackAddress> = {
   required: ['url', 'secretFile'],
   options: {
     url: url({ doc: 'Where questions are posted.', tradeOff: 'Starts wait for it, running sessions do not: a signed entitlement needs no such address.', example: 'https://shop.example.com/may-watch' }),
-    secretFile: path({ doc: 'File with the secret that signs the questions, at least 32 bytes.', example: '/run/secrets/sealcast-callback' }),
+    secretFile: path({ doc: 'File with the secret that signs the questions: its bytes as they are, at least 32, without line ends at its end.', example: '/run/secrets/sealcast-callback' }),
     timeoutMillis: numeric({ doc: 'How long a start waits for the answer. Five failures in a row, and starts are refused at once until it answers again.', unit: 'milliseconds', min: 10, max: 10_000, default: 300 }),
   },
 };
@@ -451,7 +451,7 @@ export const SCHEMA: Section<Config> = {
     },
     webhooks: {
       is: 'list',
-      doc: 'Where each alert (one that the control room shows in red) is posted, signed in the form of Standard Webhooks and repeated until it is taken. Up to 1000 alerts wait per address, for at most a day, and none survives a restart.',
+      doc: 'Where each alert (one that the control room shows in red) is posted, signed in the form of Standard Webhooks and repeated until it is taken. Up to 1000 alerts wait per address, for at most a day, also over restarts.',
       item: webhookSection,
       example: [{ url: 'https://ops.example.com/hooks/sealcast', secretFile: '/run/secrets/sealcast-webhook' }],
     },
