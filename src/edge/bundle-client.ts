@@ -38,10 +38,10 @@ export const createBundleClient = (options: {
     return { sign, agree };
   };
 
-  return async ({ version, wait, signal }) => {
+  return async ({ version, wait, signal, traffic, carriers }) => {
     const { sign, agree } = await (imported ??= importKeys());
     const iat = Math.floor(clock.now() / 1_000_000);
-    const request = await new SignJWT({ edge, iat, jti: encodeBase64url(random.bytes(16)) })
+    const request = await new SignJWT({ edge, iat, jti: encodeBase64url(random.bytes(16)), ...(traffic !== undefined && { traffic }), ...(carriers !== undefined && { carriers }) })
       .setProtectedHeader({ alg: 'ES256', typ: EDGE_REQUEST_TYPE })
       .sign(sign);
     const url = `${server}/v1/edges/${encodeURIComponent(edge)}/bundle?version=${version}&wait=${Math.floor(wait / 1000)}`;

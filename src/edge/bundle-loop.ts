@@ -6,15 +6,17 @@
  * Invariant: a bundle is replaced by a newer one only, and only as a whole.
  */
 import type { EdgeBundle } from '#core/edge-bundle/edge-bundle.ts';
+import type { EdgeCarrier } from '#core/edge-bundle/edge-carriers.ts';
+import type { EdgeTraffic } from '#core/edge-bundle/edge-traffic.ts';
 import type { Micros, Millis } from '#core/time.ts';
 import { createKeyRing, type KeyRing } from '#edge/key-ring.ts';
 import type { Clock, Log, Random } from '#ports';
 
 /**
  * Answers a bundle whose version differs from `version` (0: none yet) at once, else waits up to `wait` for one; undefined
- * if there was none. In process this is the licence server's function, remotely `createBundleClient`.
+ * if there was none. `traffic`: what this edge fetched of marked assets since it started. `carriers`: what it knows of sessions that ended because of a leak. In process this is the licence server's function, remotely `createBundleClient`.
  */
-export type BundleSource = (request: { readonly version: number; readonly wait: Millis; readonly signal: AbortSignal }) => Promise<EdgeBundle | undefined>;
+export type BundleSource = (request: { readonly version: number; readonly wait: Millis; readonly signal: AbortSignal; readonly traffic?: readonly EdgeTraffic[]; readonly carriers?: readonly EdgeCarrier[] }) => Promise<EdgeBundle | undefined>;
 
 /** The holder of the newest bundle. */
 export type BundleLoop = {
@@ -28,6 +30,8 @@ export type BundleLoop = {
 
 /** The longest a server may hold a request (docs/wire). */
 export const LONGEST_WAIT: Millis = 25_000 as Millis;
+/** An edge that serves marked assets asks again this soon, so that operators see what it fetches. */
+const REPORT_EVERY = 5000;
 const FIRST_PAUSE = 250;
 const LONGEST_PAUSE = 10_000;
 
@@ -37,6 +41,10 @@ export const createBundleLoop = (options: {
   clock: Clock;
   random: Random;
   log: Log;
+  /** What to report with each question; one that has changed is reported soon. */
+  traffic?: () => readonly EdgeTraffic[];
+  /** What is to be told of sessions that ended because of a leak. */
+  carriers?: { next(): readonly EdgeCarrier[]; told(count: number): void };
   onUpdate: (ring: KeyRing, bundle: EdgeBundle) => void;
   onLost: (reason: string) => void;
 }): BundleLoop => {
@@ -46,7 +54,10 @@ export const createBundleLoop = (options: {
   let failures = 0;
 
   const ask = async (wait: Millis, signal: AbortSignal): Promise<void> => {
-    const bundle = await source({ version: held?.bundle.version ?? 0, wait, signal });
+    const traffic = options.traffic?.() ?? [];
+    const carriers = options.carriers?.next() ?? [];
+    const bundle = await source({ version: held?.bundle.version ?? 0, wait: traffic.length > 0 ? (Math.min(wait, REPORT_EVERY) as Millis) : wait, signal, ...(traffic.length > 0 && { traffic }), ...(carriers.length > 0 && { carriers }) });
+    options.carriers?.told(carriers.length);
     // Two requests may cross: what is older than what is held is dropped.
     if (bundle === undefined || (held !== undefined && bundle.issuedAt < held.bundle.issuedAt)) return;
     held = { bundle, ring: createKeyRing(bundle, held) };

@@ -7,7 +7,9 @@
  * Invariant: no byte of media leaves without a verified, unrevoked token for its asset, and no store is read on the way.
  */
 import type { EdgeBundle } from '#core/edge-bundle/edge-bundle.ts';
+import type { EdgeTraffic } from '#core/edge-bundle/edge-traffic.ts';
 import type { ErrorCode } from '#core/errors.ts';
+import type { SessionId } from '#core/ids.ts';
 import type { Millis } from '#core/time.ts';
 import { type Authorization, carriedToken, createAuthorizer, TOKEN_MEMBERS } from '#edge/authorize.ts';
 import { type BundleSource, createBundleLoop } from '#edge/bundle-loop.ts';
@@ -20,6 +22,10 @@ import { createPullThrough, type KeepAlive } from '#edge/pull-through.ts';
 import { createResponder, type Disguise, type Wish } from '#edge/respond.ts';
 import { createSwitching, type Switched } from '#edge/switching.ts';
 import { createTally } from '#edge/tally.ts';
+import { createCarrierReports } from '#edge/carrier-reports.ts';
+import { askedBytes, countBytes, whileRunning } from '#edge/session-bytes.ts';
+import { createSessionTraffic, type OpenAnswer } from '#edge/session-traffic.ts';
+import { createVariantTraffic } from '#edge/variant-traffic.ts';
 import type { Clock, EventSink, Fetch, Log, Metrics, ObjectStore, Random, ResponseFactory } from '#ports';
 
 /** What an edge is made of. Sizes are bytes. */
@@ -55,7 +61,7 @@ export type EdgeOptions = {
 };
 
 /** What a runtime may hand along with a request. */
-export type EdgeContext = { readonly waitUntil?: KeepAlive };
+export type EdgeContext = { readonly waitUntil?: KeepAlive; /** The client's address, as the runtime knows it. */ readonly address?: string; /** The answer to this request, so that it can be cut when its session ends. */ readonly open?: OpenAnswer };
 
 /** The edge role. */
 export type Edge = {
@@ -73,9 +79,14 @@ export type Edge = {
   renewalKeys(): readonly RenewalKey[];
   /** The current keys and revocation list, for roles mounted beside the edge; undefined without a valid bundle. */
   keys(): KeyRing | undefined;
+  /** What was fetched of marked assets since the start; the newest assets only. */
+  traffic(): readonly EdgeTraffic[];
   /** For health pages and tests. */
   stats(): { readonly cachedBytes: number; readonly cachedObjects: number; readonly arrivingBytes: number; readonly diskBytes: number; readonly rememberedTokens: number };
 };
+
+/** Whose answer it is, and whether its connection can be cut. */
+type Viewer = { readonly session: SessionId | undefined; readonly cuttable: boolean };
 
 const MEGABYTE = 1024 * 1024;
 
@@ -94,6 +105,7 @@ export const createEdge = (options: EdgeOptions): Edge => {
   const { clock, log, metrics, events, cache = {} } = options;
   const memory = createMemoryTier(cache.memoryBytes ?? 256 * MEGABYTE);
   const disk: DiskTier | undefined = cache.disk && createDiskTier({ store: cache.disk.store, budget: cache.disk.bytes, log });
+  const traffic = createVariantTraffic(metrics);
   const objects = createPullThrough({
     origin: createOrigin({ fetch: options.origin, base: options.originBase, authorization: options.originAuthorization }),
     memory,
@@ -103,6 +115,7 @@ export const createEdge = (options: EdgeOptions): Edge => {
     maxObjectBytes: cache.maxObjectBytes ?? 64 * MEGABYTE,
     maxArrivingBytes: cache.maxArrivingBytes ?? 256 * MEGABYTE,
     idleTimeout: options.originIdleTimeout ?? (20_000 as Millis),
+    onFetched: traffic.fetched,
     onOrigin: (outcome, seconds) => {
       metrics.observe('sealcast_edge_origin_seconds', 'Time until the origin began to answer.', seconds, { outcome });
     },
@@ -111,6 +124,8 @@ export const createEdge = (options: EdgeOptions): Edge => {
   const authorizer = createAuthorizer({ remembered: options.rememberedTokens ?? 100_000 });
   const responder = createResponder(options.respond ?? plainResponse);
   const tally = createTally(metrics);
+  const sessions = createSessionTraffic();
+  const carriers = createCarrierReports(sessions);
   let flushing: (() => void) | undefined;
 
   const bundle = createBundleLoop({
@@ -118,7 +133,11 @@ export const createEdge = (options: EdgeOptions): Edge => {
     clock,
     random: options.random,
     log,
+    traffic: traffic.report,
+    carriers,
     onUpdate: (ring: KeyRing, { revokedSessions }: EdgeBundle) => {
+      const cut = carriers.ended(revokedSessions);
+      if (cut > 0) metrics.count('sealcast_edge_cut_answers_total', 'Answers broken off because their session ended.', {}, cut);
       metrics.gauge('sealcast_edge_bundle_version', 'Version of the bundle in use.', ring.version);
       metrics.gauge('sealcast_edge_revoked_sessions', 'Sessions on the revocation list.', revokedSessions.length);
       events({
@@ -140,15 +159,18 @@ export const createEdge = (options: EdgeOptions): Edge => {
   };
 
   /** From wherever it is; the rarer half of the media path. */
-  const fetchObject = async (kind: string, key: string, wish: Wish, keepAlive: KeepAlive, disguise?: Disguise): Promise<Response> => {
-    const answer = await objects.open(key, keepAlive);
+  const fetchObject = async (kind: string, key: string, wish: Wish, keepAlive: KeepAlive, viewer: Viewer, disguise?: Disguise): Promise<Response> => {
+    const found = await objects.open(key, keepAlive);
     const now = clock.now();
-    if (answer.kind === 'refused') return counted(kind, 'origin', responder.refusal(answer.code, answer.detail, now, wish.head));
+    if (found.kind === 'refused') return counted(kind, 'origin', responder.refusal(found.code, found.detail, now, wish.head));
+    const { session } = viewer;
+    const answer = session === undefined || viewer.cuttable ? found : whileRunning(found, () => bundle.current(clock.now())?.isRevoked(session, clock.now()) !== true);
+    if (session !== undefined && !wish.head) countBytes(answer, (bytes) => sessions.sent(session, bytes));
     return counted(kind, answer.source, responder.object(answer, wish, now, disguise));
   };
 
   /** Answers at once what is in memory: a promise per step would be a good part of what a cached segment costs. */
-  const answer = (request: Request, keepAlive: KeepAlive): Response | Promise<Response> => {
+  const answer = (request: Request, keepAlive: KeepAlive, context: EdgeContext | undefined): Response | Promise<Response> => {
     const now = clock.now();
     const { method } = request;
     const refuse = (code: ErrorCode, detail: string): Response => counted('refusal', code, responder.refusal(code, detail, now, method === 'HEAD'));
@@ -168,26 +190,36 @@ export const createEdge = (options: EdgeOptions): Edge => {
     const token = carriedToken({ path: address.pathToken, query: address.query, header: headers.get('authorization'), accessToken: headers.get('cta-common-access-token') });
     const verdict = authorizer.authorize({ token, asset: address.asset, keys, now, address: () => addressWithoutToken(request.url, address.pathToken, TOKEN_MEMBERS) });
 
-    const serve = (wish: Wish, key: string, disguise?: Disguise): Response | Promise<Response> => {
+    const serve = (wish: Wish, key: string, viewer: Viewer, disguise?: Disguise): Response | Promise<Response> => {
       const object = objects.peek(key, now);
-      if (object === undefined) return fetchObject(address.kind, key, wish, keepAlive, disguise);
+      if (object === undefined) return fetchObject(address.kind, key, wish, keepAlive, viewer, disguise);
+      if (viewer.session !== undefined && !wish.head) sessions.sent(viewer.session, askedBytes(object.body.length, wish));
       return counted(address.kind, 'memory', responder.object({ kind: 'stored', source: 'memory', object }, wish, now, disguise));
     };
     const answerAs = (decided: Authorization): Response | Promise<Response> => {
       if (!decided.ok) return refuse(decided.code, decided.detail);
       const wish = wishOf(request);
+      const { session } = decided.claims;
+      if (session !== undefined) sessions.opened(session, context?.address ?? '', headers.get('user-agent') ?? '', context?.open, now);
+      const viewer: Viewer = { session, cuttable: context?.open !== undefined };
       const marks = keys.markSwitch(address.asset);
       const switched = marks && switching({ address, claims: decided.claims, marks, range: wish.range, now, keepAlive });
-      if (switched === undefined) return serve(wish, address.key);
-      const finish = (found: Switched): Response | Promise<Response> => (found.ok ? serve(wish, found.key, found.disguise) : refuse(found.code, found.detail));
+      if (switched === undefined) return serve(wish, address.key, viewer);
+      const finish = (found: Switched): Response | Promise<Response> => (found.ok ? serve(wish, found.key, viewer, found.disguise) : refuse(found.code, found.detail));
       return switched instanceof Promise ? switched.then(finish) : finish(switched);
     };
-    return verdict instanceof Promise ? verdict.then(answerAs) : answerAs(verdict);
+    if (!(verdict instanceof Promise)) return answerAs(verdict);
+    return verdict.then((decided) => {
+      // While a signature was checked the session may have been ended.
+      const session = decided.ok ? decided.claims.session : undefined;
+      return session !== undefined && bundle.current(now)?.isRevoked(session, now) === true ? refuse('session-ended', 'the session of this media token was ended') : answerAs(decided);
+    });
   };
 
   const flushLater = (): void => {
     flushing = clock.after(1000 as Millis, () => {
       tally.flush();
+      sessions.sweep(clock.now());
       metrics.gauge('sealcast_edge_cache_bytes', 'Bytes of whole objects in memory.', memory.bytes);
       metrics.gauge('sealcast_edge_arriving_bytes', 'Bytes of objects on their way from the origin.', objects.arriving);
       flushLater();
@@ -196,7 +228,7 @@ export const createEdge = (options: EdgeOptions): Edge => {
 
   return {
     handler: (request, context) => {
-      const response = answer(request, context?.waitUntil ?? noKeepAlive);
+      const response = answer(request, context?.waitUntil ?? noKeepAlive, context);
       return response instanceof Promise ? response : Promise.resolve(response);
     },
     start: () => {
@@ -217,6 +249,7 @@ export const createEdge = (options: EdgeOptions): Edge => {
     },
     renewalKeys: () => bundle.current(clock.now())?.renewalKeys() ?? [],
     keys: () => bundle.current(clock.now()),
+    traffic: traffic.report,
     stats: () => ({
       cachedBytes: memory.bytes,
       cachedObjects: memory.count,

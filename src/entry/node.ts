@@ -25,6 +25,7 @@ import type { Config } from './config/index.ts';
 import { createDashboardReader, dashboardFolder } from './dashboard-files.ts';
 import { loadEntitlementKeys } from './entitlement-keys.ts';
 import { createFigureSource } from './figures.ts';
+import { createJudge } from './judge.ts';
 import { createOperatorActions, schedulesOf } from './operator-actions.ts';
 import { guardedOrigin, readCredential } from './peers.ts';
 import { type Counting, openCounting } from './counting.ts';
@@ -126,7 +127,9 @@ export const startPlatform = async (options: PlatformOptions): Promise<Platform>
     const alerts = await openAlerts({ config, outbox: stores.outbox, clock, random, log, metrics });
     listeners.add(alerts.take);
     closers.push(() => alerts.close());
-    const parts: Parts = { config, ...(options.terms && { terms: options.terms }), clock, random, log, metrics, events, stores, counting, box, secrets, entitlementKeys: [...(await loadEntitlementKeys(config.entitlements.keys)), ...(extension?.entitlementKeys ?? [])] };
+    // Edges may speak before the role that listens is there; then nothing was ended yet either.
+    let operationsOf = (): Operations | undefined => undefined;
+    const parts: Parts = { config, ...(options.terms && { terms: options.terms }), clock, random, log, metrics, events, stores, counting, box, secrets, onCarriers: (edge, rows) => void operationsOf()?.carried(edge, rows).catch((error: unknown) => log.warn('what an edge told could not be kept', { edge, error: error instanceof Error ? error.name : typeof error })), entitlementKeys: [...(await loadEntitlementKeys(config.entitlements.keys)), ...(extension?.entitlementKeys ?? [])] };
     const roles = await buildRoles(parts);
     closers.push(() => roles.licenseServer?.close(), () => roles.packager?.stop(), () => roles.edge?.stop());
     listeners.add(liveMarker(stores, log));
@@ -142,8 +145,9 @@ export const startPlatform = async (options: PlatformOptions): Promise<Platform>
       : undefined;
     const hosts = [...config.hosts, 'localhost', '127.0.0.1', '[::1]', ...(config.publicUrl === undefined ? [] : [new URL(config.publicUrl).hostname])];
     const operations = config.roles.includes('operations') && actions
-      ? createOperations({ ...stores, clock, random, log, metrics, exposition: () => metrics.render(), metricsPublic: config.metrics.public, allowedHosts: hosts, figures: createFigureSource(metrics, () => sentBytes()), readiness: readinessOf(roles, stores), actions, concurrency: counting.store, emergency: () => counting.record.emergency, load: counting.load, ...(licenseServer && { policy: licenseServer.policy }) })
+      ? createOperations({ ...stores, clock, random, log, metrics, exposition: () => metrics.render(), metricsPublic: config.metrics.public, allowedHosts: hosts, figures: createFigureSource(metrics, () => sentBytes()), readiness: readinessOf(roles, stores), actions, concurrency: counting.store, emergency: () => counting.record.emergency, load: counting.load, judge: createJudge({ secrets: stores.secrets, box }), onAccusation: config.tracing.onAccusation, ...(licenseServer && { policy: licenseServer.policy }) })
       : undefined;
+    operationsOf = () => operations;
     if (operations !== undefined) {
       sink = operations.events;
       closers.push(() => operations.close());

@@ -22,7 +22,7 @@ import { policyVersion, type PolicyVersion } from '#core/license/decide.ts';
 import { type Micros, microsFromSeconds } from '#core/time.ts';
 import { type BundleSource, createBundleClient, createEdge, type Edge } from '#edge/index.ts';
 import { createKeyServer, createMarkKeys, hashCredential, type KeyServer } from '#key-server/index.ts';
-import { createLicenseServer, type EntitlementKey, type LicenseServer } from '#license-server/index.ts';
+import { createLicenseServer, type EntitlementKey, type LicenseServer, type LicenseServerOptions } from '#license-server/index.ts';
 import { createPackager, type Packager } from '#packager/index.ts';
 import type { Clock, ContentKeySource, EventSink, GrantKeySource, Log, MarkKeySource, Random, SecretBox } from '#ports';
 import { createRenewal, flagsOfBundle, type Renewal, zonesOfBundle } from '#renewal/index.ts';
@@ -47,6 +47,8 @@ export type Parts = {
   readonly counting: Counting;
   readonly box: SecretBox;
   readonly secrets: OwnSecrets;
+  /** Hears what edges know of sessions that ended because of a leak. */
+  readonly onCarriers: NonNullable<LicenseServerOptions['onCarriers']>;
   /** Beside the configured ones, e.g. the demo issuer's. */
   readonly entitlementKeys: readonly EntitlementKey[];
 };
@@ -124,6 +126,7 @@ const buildLicenseServer = async (parts: Parts, keys: GrantKeySource, marks: Mar
     // Whatever manifests still list must be licensable.
     timeShift: microsFromSeconds(config.packager.windowSeconds),
     epochLength: microsFromSeconds(licensing.epochHours * 3600),
+    onCarriers: parts.onCarriers,
     random, clock, log, events, metrics,
   });
 };

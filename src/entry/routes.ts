@@ -7,8 +7,8 @@
  */
 import { problemOf, SealcastError } from '#core/errors.ts';
 
-/** A Web-standard handler that also learns the peer's address. */
-export type PeerHandler = (request: Request, peer: { readonly address: string }) => Promise<Response>;
+/** A Web-standard handler that also learns the peer's address and, behind a server, can cut its answer. */
+export type PeerHandler = (request: Request, peer: { readonly address: string; readonly open?: { readonly done: boolean; cut(): void } }) => Promise<Response>;
 
 /** Who answers what; an absent handler's paths are not found. */
 export type Handlers = {

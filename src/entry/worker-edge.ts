@@ -85,6 +85,6 @@ export default {
     edge ??= createWorkerEdge(env);
     if (!edge.readiness().ready) await refresh(edge);
     else if (workerClock.monotonic() - askedAt >= REFRESH_MILLIS) context.waitUntil(refresh(edge));
-    return edge.handler(request, { waitUntil: (work) => context.waitUntil(work) });
+    return edge.handler(request, { waitUntil: (work) => context.waitUntil(work), address: request.headers.get('cf-connecting-ip') ?? '' });
   },
 };

@@ -32,6 +32,8 @@ export type Accounts = {
   renewed(account: AccountId, session: SessionId, position: Micros, at: Micros): void;
   /** An operator's decision, by account id. */
   setLevel(account: AccountId, level: EnforcementLevel, operator: string): Promise<Standing>;
+  /** A leak traced to the account, by account id; `evidence` names it. Moves the account to level 3. */
+  accuse(account: AccountId, evidence: string): Promise<Standing>;
   /** Undefined removes what was set. */
   setOverride(account: AccountId, override: PolicyOverride | undefined): Promise<Standing>;
   /** Takes in what was observed so far. */
@@ -118,11 +120,6 @@ export const createAccounts = (options: { store: AccountStore; enforcement: Enfo
   };
   const observe = (account: AccountId, event: AccountEvent): void => {
     const list = waiting.get(account);
-    if (event.kind === 'leak') {
-      waiting.delete(account);
-      takeIn(account, [...(list ?? []), event]).catch(() => log.warn('an account could not be updated', { cause: 'leak' }));
-      return;
-    }
     // Without levels there is nothing to move.
     if (options.enforcement === undefined) return;
     if (list === undefined) remember(waiting, account, [event]);
@@ -153,6 +150,7 @@ export const createAccounts = (options: { store: AccountStore; enforcement: Enfo
       remember(positions, session, position);
       observe(account, { kind: 'renewal', at, session, ...(before !== undefined && { advanced: Math.max(0, position - before) as Micros }) });
     },
+    accuse: (account, evidence) => takeIn(hashed(account), [{ kind: 'leak', at: clock.now(), evidence }]),
     setLevel: (account, to, operator) => takeIn(hashed(account), [{ kind: 'operator', at: clock.now(), level: to, operator }]),
     async setOverride(account, override) {
       const id = hashed(account);

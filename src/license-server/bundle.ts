@@ -7,6 +7,8 @@
  */
 import { SealcastError } from '#core/errors.ts';
 import { type EdgeBundle, encodeEdgeBundle } from '#core/edge-bundle/edge-bundle.ts';
+import { type EdgeCarrier, parseEdgeCarriers } from '#core/edge-bundle/edge-carriers.ts';
+import { type EdgeTraffic, parseEdgeTraffic } from '#core/edge-bundle/edge-traffic.ts';
 import { membersOf } from '#core/license/shape.ts';
 import type { Micros, Millis } from '#core/time.ts';
 import { importVerifyKey, sealTo, verifyJws } from '#crypto/jose.ts';
@@ -23,6 +25,8 @@ const REISSUE = 60_000_000;
 /** Edges' clocks may be behind ours: keys are valid there a little earlier. */
 const CLOCK_MARGIN = 60_000_000;
 const REQUEST_AGE = 60_000_000;
+/** A signed request with a traffic report. */
+const MAX_REQUEST = 16_384;
 
 type Wait = { readonly version: number; readonly wait: Millis; readonly signal: AbortSignal };
 
@@ -45,9 +49,11 @@ export const createBundles = (options: {
   revocations: Revocations;
   singleUse: SingleUseStore;
   marking: Pick<Marking, 'revision' | 'plans'>;
+  onCarriers?: ((edge: string, carriers: readonly EdgeCarrier[]) => void) | undefined;
+  onTraffic?: ((edge: string, traffic: readonly EdgeTraffic[]) => void) | undefined;
   clock: Clock;
 }): Bundles => {
-  const { edges, zones, masterSecrets, revocations, singleUse, marking, clock } = options;
+  const { edges, zones, masterSecrets, revocations, singleUse, marking, onTraffic, onCarriers, clock } = options;
   let version = 0;
   let issuedAt = 0 as Micros;
   let content = '';
@@ -69,7 +75,7 @@ export const createBundles = (options: {
     const zone = zones.find((item) => item.index === index);
     if (zone === undefined) throw new SealcastError('config-invalid', `edge ${edge}: no zone of index ${index}`);
     const now = clock.now();
-    const marks = marking.plans();
+    const marks = marking.plans(edge);
     return {
       version,
       issuedAt,
@@ -130,17 +136,19 @@ export const createBundles = (options: {
   };
 
   const authenticate = async (id: string, request: Request): Promise<EnrolledEdge> => {
-    const token = /^Bearer ([A-Za-z0-9_.-]{1,2048})$/.exec(request.headers.get('authorization') ?? '')?.[1];
+    const token = /^Bearer ([A-Za-z0-9_.-]{1,16384})$/.exec(request.headers.get('authorization') ?? '')?.[1];
     if (token === undefined) throw new SealcastError('token-missing', 'a request signed by the edge is required');
     const edge = await edges(id);
-    const payload = edge === undefined ? undefined : await verifyJws(token, { typ: 'edge-request+jwt', key: await importVerifyKey(edge.sign), maxLength: 2048 });
+    const payload = edge === undefined ? undefined : await verifyJws(token, { typ: 'edge-request+jwt', key: await importVerifyKey(edge.sign), maxLength: MAX_REQUEST });
     if (edge === undefined || payload === undefined) throw new SealcastError('credential-invalid', 'the request is not signed by an enrolled edge of this name');
-    const claims = membersOf(payload, 'edge request', 'credential-invalid', ['edge', 'iat', 'jti']);
+    const claims = membersOf(payload, 'edge request', 'credential-invalid', ['edge', 'iat', 'jti'], ['traffic', 'carriers']);
     const now = clock.now();
     if (claims.value('edge') !== id) throw new SealcastError('credential-invalid', 'the request was signed for another edge');
     if (Math.abs(claims.integer('iat', 0, 2 ** 42) * 1_000_000 - now) > REQUEST_AGE) throw new SealcastError('credential-invalid', 'the request was signed more than 60 s from now');
     const use = `edge:${id}:${claims.text('jti', { most: 128 })}`;
     if (!(await singleUse.claim(use, (now + 2 * REQUEST_AGE) as Micros, now))) throw new SealcastError('credential-invalid', 'the request was used before');
+    if (claims.value('carriers') !== undefined) onCarriers?.(id, parseEdgeCarriers(claims.value('carriers')));
+    if (claims.value('traffic') !== undefined) onTraffic?.(id, parseEdgeTraffic(claims.value('traffic')));
     return edge;
   };
 

@@ -52,7 +52,8 @@ export const createEndings = (options: {
     const known = await sessions.get(session);
     if (known !== undefined) {
       const account = heartbeatAccount(ladderHash, known.account);
-      accounts.observe(account, reason === 'leak' ? { kind: 'leak', at: now, evidence: session } : { kind: 'stop', at: now, session });
+      // A leak ends sessions by itself; the account's level is somebody's decision (`Accounts.accuse`).
+      accounts.observe(account, { kind: 'stop', at: now, session });
       await record?.flag(account, session, { reason, ...(by !== undefined && { by }) }, revocations.keptUntil(now));
     }
     await heartbeats.remove(session);

@@ -59,7 +59,7 @@ export const createLicenseServer = async (options: LicenseServerOptions): Promis
   const masterSecrets = createMasterSecrets({ store: options.masterSecrets, box, random, clock, zones, epochLength: given.epochLength, overlap: given.epochOverlap, log, events });
   const revocations = createRevocations({ store: sessions, keep: (endsRemembered(policy) * 1000 + REVOCATION_MARGIN) as Micros });
   const marking = createMarking({ ...options.marking, timeShift, log });
-  const bundles = createBundles({ edges: options.edges ?? (() => undefined), zones, masterSecrets, revocations, singleUse, marking, clock });
+  const bundles = createBundles({ edges: options.edges ?? (() => undefined), zones, masterSecrets, revocations, singleUse, marking, onTraffic: options.onTraffic, onCarriers: options.onCarriers, clock });
   const entitlements = await createEntitlements({ keys: options.entitlementKeys, singleUse, ...(options.entitlementCallback !== undefined && { callback: createEntitlementCallback({ ...options.entitlementCallback, clock, random, events, metrics }) }) });
   const { record } = options;
   const load = options.load ?? (() => ({ factor: 1, sheds: false }));
@@ -137,7 +137,10 @@ export const createLicenseServer = async (options: LicenseServerOptions): Promis
     zoneKeys: masterSecrets.find,
     flags: revocations.reason,
     policy,
-    bundleSource: (edge) => (request) => bundles.next(edge, request),
+    bundleSource: (edge) => (request) => {
+      if (request.carriers !== undefined) options.onCarriers?.(edge.edge, request.carriers);
+      return bundles.next(edge, request);
+    },
     accounts,
     refresh,
     close() {

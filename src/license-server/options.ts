@@ -2,6 +2,8 @@
 /** What a licence server is built from, and what others may ask of it. Types only. */
 import type { AccountId, DeviceId, SessionId } from '#core/ids.ts';
 import type { EdgeBundle } from '#core/edge-bundle/edge-bundle.ts';
+import type { EdgeCarrier } from '#core/edge-bundle/edge-carriers.ts';
+import type { EdgeTraffic } from '#core/edge-bundle/edge-traffic.ts';
 import type { LadderHash } from '#core/keys/ladder.ts';
 import type { PolicyVersion } from '#core/license/decide.ts';
 import type { PublicJwk } from '#core/license/public-jwk.ts';
@@ -83,7 +85,11 @@ export type LicenseServerOptions = {
   /** How overloaded this process is: a factor on periods, and whether new sessions are turned away. Default: never. */
   readonly load?: () => { readonly factor: number; readonly sheds: boolean };
   /** Marked assets: their keys, viewer numbers and the catalogue that says how they are marked. Absent: nothing is marked. */
-  readonly marking?: { readonly keys: MarkKeySource; readonly viewers: ViewerNumberStore; readonly catalogue: Pick<CatalogueStore, 'list'> };
+  readonly marking?: { readonly keys: MarkKeySource; readonly viewers: ViewerNumberStore; readonly catalogue: Pick<CatalogueStore, 'list'> & Partial<Pick<CatalogueStore, 'get' | 'update'>> };
+  /** Hears what edges know of sessions that ended because of a leak. */
+  readonly onCarriers?: (edge: string, carriers: readonly EdgeCarrier[]) => void;
+  /** Hears what edges in other processes say they fetched of marked assets: totals since their start. */
+  readonly onTraffic?: (edge: string, traffic: readonly EdgeTraffic[]) => void;
   /** Pause between two looks at what other licence servers changed. Default 1 s. */
   readonly refreshEvery?: Millis;
   /** Hashes of the key ladder; default: the portable ones. `#adapters/node/ladder-hash.ts` is faster. */
@@ -113,7 +119,7 @@ export type LicenseServer = {
   readonly flags: (session: SessionId, device: DeviceId) => EndReason | undefined;
   readonly policy: PolicyVersion;
   /** Bundles for an edge in this process; the edge's own long-poll without HTTP. */
-  bundleSource(edge: Pick<EnrolledEdge, 'edge' | 'zone' | 'renews'>): (request: { readonly version: number; readonly wait: Millis; readonly signal: AbortSignal }) => Promise<EdgeBundle | undefined>;
+  bundleSource(edge: Pick<EnrolledEdge, 'edge' | 'zone' | 'renews'>): (request: { readonly version: number; readonly wait: Millis; readonly signal: AbortSignal; readonly carriers?: readonly EdgeCarrier[] }) => Promise<EdgeBundle | undefined>;
   /** Where accounts stand, for renewal nodes in this process and for operators. */
   readonly accounts: Accounts;
   /** Takes over what other licence servers changed and rotates master secrets that are due; also runs by itself. */

@@ -5,7 +5,7 @@
  * Invariant: nothing here may be cached, and a body with an unknown member, a wrong type or a duplicate name is refused whole.
  */
 import { ERRORS, SealcastError, problemOf } from '#core/errors.ts';
-import { parseStrictObject } from '#core/token/strict-json.ts';
+import { isJsonObject, type JsonObject, parseStrictObject } from '#core/token/strict-json.ts';
 
 const BODY_LIMIT = 64 * 1024;
 const COMMON = { 'Cache-Control': 'no-store', 'X-Content-Type-Options': 'nosniff', 'Referrer-Policy': 'no-referrer' };
@@ -25,7 +25,7 @@ export const problem = (error: unknown, headers: Readonly<Record<string, string>
   });
 };
 
-const textOf = async (request: Request): Promise<string> => {
+const textOf = async (request: Request, limit: number): Promise<string> => {
   const reader = request.body?.getReader();
   if (reader === undefined) return '';
   const decoder = new TextDecoder('utf-8', { fatal: true });
@@ -36,7 +36,7 @@ const textOf = async (request: Request): Promise<string> => {
       const { done, value } = await reader.read();
       if (done) return text + decoder.decode();
       length += value.length;
-      if (length > BODY_LIMIT) throw new SealcastError('payload-too-large', `body must be at most ${BODY_LIMIT} bytes`);
+      if (length > limit) throw new SealcastError('payload-too-large', `body must be at most ${limit} bytes`);
       text += decoder.decode(value, { stream: true });
     }
   } catch (error) {
@@ -63,6 +63,10 @@ export const oneOf = <const T extends string | number>(values: readonly T[], req
   rule: `one of ${values.join(', ')}`,
   test: (value): value is T => values.includes(value as T),
 });
+/** A member that holds a JSON object, whose members its reader checks. */
+export const object: MemberRule<JsonObject> = { required: true, rule: 'an object', test: isJsonObject };
+/** A member that holds a document of at most `most` UTF-16 units, whose reader checks it. */
+export const document = (most: number): MemberRule<string> => ({ required: false, rule: `text of at most ${most} characters`, test: (value): value is string => typeof value === 'string' && value.length <= most });
 /** A member that holds a number of `least` to `most`, whole unless `fraction` is allowed. */
 export const number = (least: number, most: number, unit: string, fraction = false): MemberRule<number> => ({
   required: false,
@@ -74,8 +78,8 @@ export const number = (least: number, most: number, unit: string, fraction = fal
  * Reads a JSON object whose members are exactly those of `rules`. The content type is required: a form of another site cannot send it unasked.
  * An absent body counts as `{}` where nothing is required. Throws `bad-request`, `unsupported-media-type`, `payload-too-large`.
  */
-export const readBody = async <R extends Rules>(request: Request, rules: R): Promise<Body<R>> => {
-  const source = await textOf(request);
+export const readBody = async <R extends Rules>(request: Request, rules: R, limit: number = BODY_LIMIT): Promise<Body<R>> => {
+  const source = await textOf(request, limit);
   const entries = Object.entries(rules);
   if (source === '' && entries.every(([, rule]) => !rule.required)) return {} as Body<R>;
   const type = request.headers.get('content-type') ?? '';

@@ -5,7 +5,8 @@
  * Invariant: types only; whatever has a default says so.
  */
 import type { PolicyVersion } from '#core/license/decide.ts';
-import type { AccountStore, AuditStore, CatalogueStore, Clock, ConcurrencyRecord, ConcurrencyStore, DeviceStore, HeartbeatStore, Log, Metrics, OperatorStore, Random, SessionStore } from '#ports';
+import type { AccountStore, AuditStore, CatalogueStore, Clock, ConcurrencyRecord, ConcurrencyStore, DeviceStore, HeartbeatStore, LeakStore, Log, Metrics, OperatorStore, Random, SessionStore, ViewerNumberStore } from '#ports';
+import type { AutomaticAction, Judge } from '#operations/leaks.ts';
 import type { OperationsActions } from '#operations/actions.ts';
 import type { FigureSource } from '#operations/feed.ts';
 import type { ReadinessCheck } from '#operations/health.ts';
@@ -29,6 +30,13 @@ export type OperationsOptions = {
   readonly load?: () => { readonly factor: number; readonly sheds: boolean };
   /** The terms in force; default: the service's defaults. */
   readonly policy?: PolicyVersion;
+  /** Accusations, and whose viewer numbers they name. */
+  readonly leaks: LeakStore;
+  readonly viewerNumbers: Pick<ViewerNumberStore, 'whose' | 'count'>;
+  /** Comes to a verdict of its own from an observation; absent or undefined where the mark secret is not. */
+  readonly judge?: Judge;
+  /** What an accusation does by itself. Default `end-sessions`. */
+  readonly onAccusation?: AutomaticAction;
   readonly clock: Clock;
   readonly random: Random;
   readonly log: Log;

@@ -320,11 +320,14 @@ describe('levels', () => {
     expect((await made.world.stores.accounts.get(HASHED))?.override).toEqual({ interval: 60_000 });
   });
 
-  it('B203 a leak moves the account to level 3', async () => {
+  it('B203 a leak that was decided on moves the account to level 3', async () => {
     const made = await install({ levels: true });
     const viewer = await made.world.start(device(0), FILM);
     await made.world.licenses.endSession(viewer.sid, 'leak');
     await settle();
+    // Ending the copy's sessions needs evidence only; the account's level is a decision of its own.
+    expect(await made.world.licenses.accounts.standing(HASHED)).toMatchObject({ level: 1 });
+    await made.world.licenses.accounts.accuse(ACCOUNT, 'leak-1');
     expect(await made.world.licenses.accounts.standing(HASHED)).toMatchObject({ level: 3 });
   });
 });

@@ -13,10 +13,20 @@ import type { Duplex } from 'node:stream';
 import { ERRORS, problemOf, SealcastError } from '#core/errors.ts';
 import type { Millis } from '#core/time.ts';
 import type { Log } from '#ports';
+import { createDirectConnections, type DirectConnections, type DirectRoute } from '#adapters/node/http-direct.ts';
 import { toRequest, writeResponse } from '#adapters/node/http-message.ts';
 
 /** A role's handler, or the router over several. `peer.address` is the socket's, whatever X-Forwarded-For says. */
-export type ServerHandler = (request: Request, peer: { readonly address: string }) => Response | Promise<Response>;
+export type ServerHandler = (request: Request, peer: Peer) => Response | Promise<Response>;
+/** Who asks, and the answer that is being written. */
+export type Peer = { readonly address: string; readonly open: OpenAnswer };
+/** An answer while it is written. */
+export type OpenAnswer = {
+  /** True once all of it was handed to the network, or the client is gone. */
+  readonly done: boolean;
+  /** Ends the connection at once; what the client has not received is lost. */
+  cut(): void;
+};
 
 /** Where to listen and what to accept. */
 export type ServeOptions = {
@@ -32,6 +42,8 @@ export type ServeOptions = {
   readonly maxHeaderBytes?: number;
   /** How long an idle connection is kept. Default 65 s: longer than load balancers keep theirs. */
   readonly keepAlive?: Millis;
+  /** Routes with a short way of their own; `handler` answers them too, with the same bytes. */
+  readonly direct?: readonly DirectRoute[];
   /** Takes an upgrade request (WebSocket); false refuses it, which closes the connection with 404. */
   readonly onUpgrade?: (request: IncomingMessage, socket: Duplex, head: Buffer) => boolean;
 };
@@ -55,6 +67,27 @@ const problem = (error: unknown, status: number): Response => {
   const document = { ...problemOf(error), status };
   return new Response(JSON.stringify(document), { status, headers: { 'content-type': 'application/problem+json', 'cache-control': 'no-store' } });
 };
+
+/** One per request: a class, because it is made for each of them. */
+class AnswerInWriting implements OpenAnswer {
+  readonly #answer: ServerResponse;
+  constructor(answer: ServerResponse) {
+    this.#answer = answer;
+  }
+  get done(): boolean {
+    return this.#answer.writableFinished || this.#answer.destroyed;
+  }
+  cut(): void {
+    const { socket } = this.#answer;
+    if (socket === null || socket.destroyed) return;
+    try {
+      // A reset takes back what waits in the kernel, too.
+      socket.resetAndDestroy();
+    } catch {
+      socket.destroy();
+    }
+  }
+}
 
 /** Aborts when the client goes away before it has its answer. */
 const abortedWith = (message: IncomingMessage, answer: ServerResponse): AbortSignal => {
@@ -88,7 +121,7 @@ export const serve = async (handler: ServerHandler, options: ServeOptions): Prom
     const request = toRequest(message, { scheme, maxUrl, signal, goOn });
     if ('status' in request) return write(problem(new SealcastError('bad-request', request.detail), request.status));
     // Settled promises and plain answers take the same short way; a fault is answered once and logged once.
-    new Promise<Response>((resolve) => resolve(handler(request, { address: message.socket.remoteAddress ?? '' })))
+    new Promise<Response>((resolve) => resolve(handler(request, { address: message.socket.remoteAddress ?? '', open: new AnswerInWriting(answer) })))
       .catch((error: unknown) => fault(message, error))
       .then(write)
       .catch((error: unknown) => {
@@ -123,6 +156,28 @@ export const serve = async (handler: ServerHandler, options: ServeOptions): Prom
     socket.end('HTTP/1.1 404 Not Found\r\nConnection: close\r\nContent-Length: 0\r\n\r\n');
   });
 
+  const takeDirectly = (routes: readonly DirectRoute[]): DirectConnections => {
+    // node:http keeps its own way of taking a connection as a listener; connections reach it when the short way is not theirs.
+    const event = tls === undefined ? 'connection' : 'secureConnection';
+    const listeners = server.listeners(event);
+    const [ownWay] = listeners;
+    const direct = createDirectConnections({
+      routes,
+      handOver: (socket) => void ownWay?.call(server, socket),
+      fault: (path, error) => {
+        log.error('handler fault', { method: 'POST', path, reason: error instanceof Error ? (error.stack ?? error.message) : String(error) });
+        const bytes = new TextEncoder().encode(JSON.stringify(problemOf(error)));
+        return { status: problemOf(error).status, headers: [['content-type', 'application/problem+json'], ['cache-control', 'no-store'], ['content-length', String(bytes.length)]], bytes };
+      },
+      keepAlive: settings.keepAliveTimeout as Millis,
+      firstRequest: settings.headersTimeout as Millis,
+    });
+    server.off(event, ownWay as () => void);
+    server.on(event, direct.take);
+    return direct;
+  };
+  const direct = options.direct === undefined || options.direct.length === 0 ? undefined : takeDirectly(options.direct);
+
   await new Promise<void>((resolve, reject) => {
     server.once('error', reject);
     server.listen(options.port, options.host, () => {
@@ -136,13 +191,21 @@ export const serve = async (handler: ServerHandler, options: ServeOptions): Prom
 
   const shutDown = (limit: Millis): Promise<void> =>
     new Promise((resolve) => {
-      const timer = setTimeout(() => server.closeAllConnections(), limit);
+      const timer = setTimeout(() => {
+        server.closeAllConnections();
+        direct?.destroy();
+      }, limit);
       server.close(() => {
         clearTimeout(timer);
         resolve();
       });
       server.closeIdleConnections();
+      direct?.close();
     });
+  const disconnect = (): void => {
+    server.closeAllConnections();
+    direct?.destroy();
+  };
 
-  return { port, url: `${scheme}://${host}:${port}`, close: (limit = DEFAULT_DRAIN) => (closing ??= shutDown(limit)), disconnect: () => server.closeAllConnections(), sentBytes: () => [...connections].reduce((sum, socket) => sum + socket.bytesWritten, closedBytes) };
+  return { port, url: `${scheme}://${host}:${port}`, close: (limit = DEFAULT_DRAIN) => (closing ??= shutDown(limit)), disconnect, sentBytes: () => [...connections].reduce((sum, socket) => sum + socket.bytesWritten, closedBytes) };
 };

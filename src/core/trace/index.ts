@@ -13,6 +13,7 @@
  * every reading. docs/guide/sequences.md; file format in docs/wire/observation.md.
  * Invariant: synchronous, no I/O, no clock, no randomness.
  */
+export { MAX_GROWTH, parseAccusation, replayWithGrowth, type Accusation, type Growth } from './accusation.ts';
 export { createAdaptiveTracer, decodeWindow, type AdaptiveTracerOptions } from './adaptive.ts';
 export { createAlignedTracer, type AlignedTracerOptions } from './aligned.ts';
 export { createMixtureTracer, type MixtureTracerOptions } from './biased.ts';
@@ -33,4 +34,6 @@ export {
 } from './observation.ts';
 export { createBook, createTracer, replay, runTrace } from './replay.ts';
 export type { ReportOptions, TraceReport, Tracer } from './report.ts';
+export { createPrefixTracer, type PrefixTracerOptions } from './prefix.ts';
+export { createSwitchedTracer, type SwitchedTracerOptions } from './switched.ts';
 export { createTwoPhaseTracer, type TwoPhaseOptions, type TwoPhaseReport, type TwoPhaseTracer, type ViewerRange } from './two-phase.ts';

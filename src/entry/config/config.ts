@@ -6,6 +6,7 @@
  */
 
 import type { EnforcementOptions } from './enforcement-options.ts';
+import type { TracingOptions } from './tracing-options.ts';
 
 /** An address to listen on. */
 export type Listen = { readonly host: string; readonly port: number };
@@ -93,6 +94,7 @@ export type Config = {
   };
   readonly log: { readonly level: 'debug' | 'info' | 'warn' | 'error'; readonly format: 'auto' | 'json' | 'text' };
   readonly metrics: { readonly public: boolean };
+  readonly tracing: TracingOptions;
   readonly webhooks: readonly WebhookAddress[];
 };
 

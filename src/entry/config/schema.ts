@@ -8,6 +8,7 @@
  */
 import type { CollectionLimit, Config, EnrolledEdge, EntitlementCallbackAddress, EntitlementKey, Listen, ServiceCredential, WebhookAddress, Zone } from './config.ts';
 import { enforcementSection } from './enforcement-options.ts';
+import { tracingSection } from './tracing-options.ts';
 import { flag, numeric, oneOf, path, publicJwk, type Section, someOf, text, texts, url, urls } from './option.ts';
 
 const HOST = /^(?:[A-Za-z0-9](?:[A-Za-z0-9.-]{0,253})|\[?[0-9A-Fa-f:.]{2,45}\]?)$/;
@@ -449,6 +450,7 @@ export const SCHEMA: Section<Config> = {
         }),
       },
     },
+    tracing: tracingSection,
     webhooks: {
       is: 'list',
       doc: 'Where each alert (one that the control room shows in red) is posted, signed in the form of Standard Webhooks and repeated until it is taken. Up to 1000 alerts wait per address, for at most a day, also over restarts.',
