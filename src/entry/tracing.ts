@@ -22,10 +22,11 @@ import type { CryptoPeriod } from '#core/time.ts';
 import { createBook } from '#core/trace/index.ts';
 import { markKeys, type CodeBook } from '#core/watermark/index.ts';
 import { hmacSha256 } from '#crypto/hmac.ts';
-import { createKeyServer } from '#key-server/index.ts';
+import { createKeyServer, createMarkKeys } from '#key-server/index.ts';
+import { createMarkReferences, type MarkReferences } from '#packager/index.ts';
 import { sealAuditEntry } from '#operations/index.ts';
 import { createReferenceStore, createTracer, type Reference, type Tracer } from '#tracer/index.ts';
-import type { Log } from '#ports';
+import type { Log, MarkBoxKeySource } from '#ports';
 import type { Config } from './config/index.ts';
 import { createOwnSecrets } from './secrets.ts';
 
@@ -38,6 +39,10 @@ export type LocalTracing = {
   reference(asset: AssetId): Promise<Reference | undefined>;
   /** The code book of a reference, with its keys. */
   book(reference: Reference): Promise<CodeBook>;
+  /** Keys of marks inside the bitstream. */
+  readonly boxKeys: MarkBoxKeySource;
+  /** Where originals of marked renditions go. */
+  references(asset: AssetId): MarkReferences;
   /** Content keys of a title that the key server in the data folder has; undefined if it has none. */
   keysOf(reference: Reference): Promise<KeyLookup | undefined>;
   /** Writes to the audit log who used the mark keys for what. */
@@ -57,8 +62,11 @@ export const openLocalTracing = async (config: Config): Promise<LocalTracing> =>
     metrics: { count: () => undefined, gauge: () => undefined, observe: () => undefined },
   });
   const markSecret = async (asset: AssetId): Promise<Uint8Array> => decodeBase64url(await secrets.text(`mark/${asset}`));
-  const references = createReferenceStore(createFileObjectStore({ root: join(config.data, 'tracing') }));
+  const folder = createFileObjectStore({ root: join(config.data, 'tracing') });
+  const references = createReferenceStore(folder);
   return {
+    boxKeys: createMarkKeys({ secret: markSecret }),
+    references: (asset) => createMarkReferences(folder, asset),
     tracer: createTracer({ references, markSecret, tool: createFfmpegTool(), frames: createFfmpegFrames() }),
     reference: (asset) => references.read(asset),
     book: async (reference) => createBook(reference.book, reference.alphabet, markKeys(hmacSha256, await markSecret(reference.asset))),

@@ -69,6 +69,8 @@ export type MarkProfilerOptions = {
 /** Mean squared error that a picture's own places may add if all were on, and those of a segment together. */
 const PICTURE_ENERGY = 0.12;
 const SEGMENT_ENERGY = 1;
+/** Slots of two seconds, which SEGMENT_ENERGY is for. */
+const ENERGY_SLOTS = 16;
 /** Side of a cell in macroblocks, and pictures between two uses of it. */
 const CELL = 3;
 const REST = 4;
@@ -162,7 +164,7 @@ export const createMarkProfiler = (options: MarkProfilerOptions): MarkProfiler =
       const cell = Math.floor(Math.floor(mb / widthInMbs) / CELL) * columns + Math.floor((mb % widthInMbs) / CELL);
       if (picture - (cells[cell] as number) < REST) continue;
       const added = energy[at] as number;
-      if (pictureEnergy + added > PICTURE_ENERGY * samples || into.energy + added > SEGMENT_ENERGY * samples) continue;
+      if (pictureEnergy + added > PICTURE_ENERGY * samples || into.energy + added > SEGMENT_ENERGY * samples * (slots / ENERGY_SLOTS)) continue;
       const replacement = replacementOf(nal, slice, row);
       if (typeof replacement === 'string') continue;
       const { offset, mask } = replacement;

@@ -19,6 +19,7 @@ import type { ObjectStore } from '#ports';
 import { clockSegments, cutPoints, titleSegments } from './cut.ts';
 import type { Segmenter } from './cut.ts';
 import type { ChunkProtection } from './protection.ts';
+import type { TrackMarker } from './mark-track.ts';
 import { describeTrack, sourceTrack } from './source-track.ts';
 import type { SourceTrack } from './source-track.ts';
 import { segmentType } from './window.ts';
@@ -61,6 +62,8 @@ export const packTrack = async (options: {
   /** Longest segment before `SparseKeyFrames`. */
   longestSegment: Micros;
   protect(source: SourceTrack): ChunkProtection;
+  /** Marks inside the bitstream of this track. */
+  mark?(source: SourceTrack): Promise<TrackMarker>;
   onProgress(time: Micros, bytes: number): void;
 }): Promise<PackedTrack> => {
   const { store, path, segmentDuration } = options;
@@ -71,6 +74,7 @@ export const packTrack = async (options: {
   let source: SourceTrack | undefined;
   let clearHeader: Uint8Array = new Uint8Array(0);
   let guard: ChunkProtection | undefined;
+  let marker: TrackMarker | undefined;
   let segmentOf: Segmenter = clockSegments(segmentDuration);
   let shift = 0n;
   let sequence = 0;
@@ -78,7 +82,7 @@ export const packTrack = async (options: {
   let bytes = 0;
   let peak = 0;
   let start: bigint | undefined;
-  let open: { number: number; ticks: number; parts: Uint8Array[] } | undefined;
+  let open: { number: number; ticks: number; parts: Uint8Array[]; boxes: number } | undefined;
 
   const put = async (name: string, body: Uint8Array): Promise<void> => {
     while (writes.size >= WRITES) await Promise.race(writes);
@@ -93,8 +97,10 @@ export const packTrack = async (options: {
   const close = async (last: boolean): Promise<void> => {
     if (open === undefined || source === undefined) return;
     const body = concatBytes(segmentType(last), ...open.parts);
-    peak = Math.max(peak, (body.length * 8 * source.media.timescale) / Math.max(1, open.ticks));
-    bytes += body.length;
+    // Edges strip the mark boxes: what manifests say is what players get.
+    const served = body.length - open.boxes;
+    peak = Math.max(peak, (served * 8 * source.media.timescale) / Math.max(1, open.ticks));
+    bytes += served;
     durations.push(open.ticks);
     await put(`${segments}${durations.length - 1}.m4s`, body);
     open = undefined;
@@ -103,6 +109,7 @@ export const packTrack = async (options: {
     source = sourceTrack(init);
     clearHeader = init;
     guard = options.protect(source);
+    marker = await options.mark?.(source);
     shift = -ticksFromMicros(options.offset, source.media.timescale);
     segmentOf = source.media.kind === 'video' ? titleSegments(segmentDuration) : clockSegments(segmentDuration);
     if (options.variant?.first !== false) await put('init.mp4', guard.init(init));
@@ -116,7 +123,7 @@ export const packTrack = async (options: {
     sampleTicks ||= run.samples[0]?.duration ?? 0;
     for (const cut of cutPoints(run, { timescale: media.timescale, shift, segmentOf, period: options.period }, first)) {
       if (open !== undefined && open.number !== cut.segment) await close(false);
-      open ??= { number: cut.segment, ticks: 0, parts: [] };
+      open ??= { number: cut.segment, ticks: 0, parts: [], boxes: 0 };
       start ??= cut.decodeTime;
       sequence += 1;
       const clear = writeFragment({
@@ -125,7 +132,15 @@ export const packTrack = async (options: {
         baseMediaDecodeTime: cut.decodeTime,
         samples: samplesToWrite(fragment, run.samples, cut.from, cut.to),
       });
-      open.parts.push(...(await guard.chunk(clear, cut.to - cut.from, cut.period)));
+      const nominal = (segmentDuration * media.timescale) / 1_000_000;
+      const profiled = marker?.profile(clear, { segment: durations.length, from: open.ticks / nominal, to: (open.ticks + cut.duration) / nominal });
+      const chunkParts = await guard.chunk(clear, cut.to - cut.from, cut.period);
+      if (profiled !== undefined) {
+        const box = await profiled.box(chunkParts);
+        open.boxes += box.length;
+        open.parts.push(box);
+      }
+      open.parts.push(...chunkParts);
       open.ticks += cut.duration;
       if (media.kind === 'video' && (open.ticks * 1_000_000) / media.timescale > options.longestSegment) throw new SparseKeyFrames();
       options.onProgress(microsFromTicks((cut.decodeTime + BigInt(cut.duration)) as MediaTicks, media.timescale), piece.length);
@@ -137,7 +152,7 @@ export const packTrack = async (options: {
   }
   splitter.end();
   await close(true);
-  await Promise.all(writes);
+  await Promise.all([...writes, marker?.finish()]);
   const media = source?.media;
   if (media === undefined || start === undefined) throw new SealcastError('media-malformed', `track ${options.id} has no samples`);
   const ticks = durations.reduce((sum, value) => sum + value, 0);

@@ -11,12 +11,14 @@ import { SealcastError } from '#core/errors.ts';
 import type { AssetId, ContentKey, KeyId, ProtectionScheme } from '#core/ids.ts';
 import { titleMpd } from '#core/manifest/dash.ts';
 import { multivariantPlaylist, titlePlaylist } from '#core/manifest/hls.ts';
+import { slotsOf } from '#core/mark/index.ts';
 import type { Protection, TextTrack, TitleTrack } from '#core/manifest/presentation.ts';
 import type { Micros, Millis } from '#core/time.ts';
 import { HEIGHT, WIDTH, type Patterns } from '#core/picture/index.ts';
 import type { Clock, ContentKeySource, Log, ObjectStore, Random, VariantMarks, VideoTool } from '#ports';
 import { createInitialisationVectors } from './initialisation-vectors.ts';
 import { createKeyRing } from './key-ring.ts';
+import { createTrackMarker, type MarkSettings } from './mark-track.ts';
 import { createChunkProtection, noProtection } from './protection.ts';
 import type { ChunkProtection } from './protection.ts';
 import type { SourceTrack } from './source-track.ts';
@@ -53,6 +55,8 @@ export type PackTitleOptions = {
   readonly heights?: readonly number[];
   /** Makes a variant of all video for each pattern; edges choose among them per viewer and segment. */
   readonly variants?: Patterns;
+  /** Marks inside the bitstream of all video, for edges to switch on per viewer. Excludes `variants`. */
+  readonly marks?: Omit<MarkSettings, 'asset' | 'random' | 'slots'>;
   /** Pads the variants of a segment to one length. Default false: sizes differ by what the coder made of the marks. */
   readonly equalSize?: boolean;
   /** Called after every chunk. `total` is unknown for some containers. */
@@ -75,6 +79,8 @@ export type PackedTitle = {
     readonly copied: boolean;
     /** Variants of every segment; `bytes` counts them all. */
     readonly variants?: number;
+    /** Slots of every segment, where marks lie inside the bitstream. */
+    readonly slots?: number;
   }[];
   readonly bytes: number;
 };
@@ -174,6 +180,7 @@ const packPlan = async (options: PackTitleOptions, plan: TitlePlan, guard: Guard
       ? undefined
       : { alphabet: options.variants.alphabet, width: WIDTH, height: HEIGHT, every: segmentDuration, picture: options.variants.picture };
   const conversion = tool.toCmaf({ file, tracks: plan.media.map((track) => track.conversion), fragment: segmentDuration, ...(marks === undefined ? {} : { marks }), signal });
+  const slots = slotsOf(segmentDuration);
   let done = 0 as Micros;
   let bytes = 0;
   const longestSegment = (plan.copiesVideo ? Math.max(segmentDuration * STRETCH, LONGEST) : segmentDuration * STRETCH) as Micros;
@@ -191,6 +198,7 @@ const packPlan = async (options: PackTitleOptions, plan: TitlePlan, guard: Guard
       period: guard.period,
       longestSegment,
       protect: (source) => guard.protect(track, source),
+      ...(options.marks === undefined || track.conversion.kind !== 'video' ? {} : { mark: (source: SourceTrack) => createTrackMarker({ ...(options.marks as NonNullable<typeof options.marks>), asset, random: options.random, slots }, track.id, source.media, source.init) }),
       onProgress(time, size) {
         done = Math.max(done, time) as Micros;
         bytes += size;
@@ -227,6 +235,7 @@ const packPlan = async (options: PackTitleOptions, plan: TitlePlan, guard: Guard
         bytes: item.bytes,
         copied: item.copied,
         ...(item.variants === undefined ? {} : { variants: item.variants }),
+        ...(options.marks === undefined || item.track.kind !== 'video' ? {} : { slots }),
       })),
       ...texts.map((track) => ({ id: track.id, kind: 'text', codec: 'wvtt', language: track.language, segments: 1, bytes: 0, copied: true })),
     ],

@@ -5,7 +5,7 @@
  * `--title` takes the keys from the platform's data folder, so that its licences open what is packed. Without it and without
  * `--key` every crypto period gets a random key; they are written to `DIR/keys.json`, readable by the owner only, because
  * without them nobody can ever play the folder.
- * `--variants M` makes M faintly different copies of every segment and keeps what `sealcast trace` needs in the data folder.
+ * `--mark` puts marks inside the bitstream, which edges switch on per viewer; `--variants M` makes M faintly different copies of every segment and keeps what `sealcast trace` needs in the data folder.
  * A plain `pack` does not load the database that `--title` and `--variants` need.
  * Invariant: keys are never printed.
  */
@@ -23,11 +23,12 @@ import type { AssetId, ContentKey, KeyGroup, KeyId, ProtectionScheme } from '#co
 import { groupOf, microsFromSeconds, secondsFromMicros } from '#core/time.ts';
 import type { CryptoPeriod, KeySchedule, Micros } from '#core/time.ts';
 import { packTitle } from '#packager/index.ts';
-import type { PackedTitle, TitleKeys } from '#packager/index.ts';
+import type { PackedTitle, PackTitleOptions, TitleKeys } from '#packager/index.ts';
 import { loadConfig, type Config } from '#entry/config/index.ts';
 import { startSchedule } from '#core/watermark/index.ts';
 import type { Patterns } from '#core/picture/index.ts';
 import type { AssetMarking, ContentKeySource, Log, PeriodKey } from '#ports';
+import { capacityLines, inBandMarking, packWithMarks, type RenditionCapacity } from '../marking.ts';
 import { EXIT, type ExitCode, jsonArg, numberOption, printJson, say, usageError } from '../command.ts';
 
 /** What `pack` does, for callers that bring their own keys. */
@@ -42,6 +43,8 @@ export type PackOptions = {
   readonly variants?: Patterns;
   /** Pad the variants of a segment to one length. */
   readonly equalSize?: boolean;
+  /** Marks inside the bitstream. */
+  readonly marks?: NonNullable<PackTitleOptions['marks']>;
   readonly onProgress?: (fraction: number | undefined) => void;
   readonly log?: Log;
 };
@@ -65,6 +68,7 @@ export const packFile = async (options: PackOptions): Promise<PackedTitle> => {
     log: options.log ?? silent,
     segmentDuration: microsFromSeconds(options.segment),
     ...(options.variants === undefined ? {} : { variants: options.variants, equalSize: options.equalSize === true }),
+    ...(options.marks === undefined ? {} : { marks: options.marks }),
     onProgress: ({ done, total }) => options.onProgress?.(total === undefined ? undefined : Math.min(1, done / total)),
   });
 };
@@ -175,6 +179,7 @@ const args: {
   readonly segment: Text & { readonly default: string };
   readonly period: Text & { readonly default: string };
   readonly key: Text;
+  readonly mark: { readonly type: 'boolean'; readonly description: string; readonly default: false };
   readonly variants: Text;
   readonly 'equal-size': { readonly type: 'boolean'; readonly description: string; readonly default: false };
   readonly title: Text;
@@ -188,11 +193,12 @@ const args: {
   segment: { type: 'string', default: '4', valueHint: 'SECONDS', description: 'segment length; copied video keeps its own key frames' },
   period: { type: 'string', default: '30', valueHint: 'SECONDS', description: 'crypto period: a new content key this often (not with --key)' },
   key: { type: 'string', valueHint: 'KIDHEX:KEYHEX', description: 'one fixed key for the whole title' },
+  mark: { type: 'boolean', default: false, description: 'put marks inside the bitstream: edges switch them on per viewer, so that a leaked copy can be traced' },
   variants: { type: 'string', valueHint: 'M', description: 'make M marked variants (2-5) of the video, so that a leaked copy can be traced' },
   'equal-size': { type: 'boolean', default: false, description: 'pad the variants of a segment to one length, so that sizes tell nothing' },
   title: { type: 'string', valueHint: 'ID', description: 'title of the platform whose keys are used; made if it is new' },
-  config: { type: 'string', valueHint: 'FILE', description: 'configuration of the platform, for --title and --variants' },
-  data: { type: 'string', valueHint: 'DIR', description: 'data folder of the platform, for --title and --variants (default ./sealcast-data)' },
+  config: { type: 'string', valueHint: 'FILE', description: 'configuration of the platform, for --title, --mark and --variants' },
+  data: { type: 'string', valueHint: 'DIR', description: 'data folder of the platform, for --title, --mark and --variants (default ./sealcast-data)' },
   ...jsonArg,
 };
 
@@ -204,6 +210,7 @@ const command: CommandDef<typeof args> = defineCommand({
     const segment = numberOption('segment', given.segment, { min: 0.5, max: 30 }) ?? 4;
     const variants = numberOption('variants', given.variants, { min: 2, max: 5 });
     if (variants !== undefined && !Number.isInteger(variants)) throw usageError('--variants must be a whole number from 2 to 5');
+    if (given.mark && variants !== undefined) throw usageError('--mark and --variants exclude each other: marks are in one copy, or in several');
     const period = numberOption('period', given.period, { min: 0.1, max: 86_400 }) ?? 30;
     if (given.title !== undefined && !isAssetId(given.title)) throw usageError('--title must be 1-40 characters of a-z, 0-9 and -');
     if (given.key !== undefined && scheme === 'none') throw usageError('--key and --scheme none exclude each other');
@@ -217,11 +224,16 @@ const command: CommandDef<typeof args> = defineCommand({
       own !== undefined ? { kind: 'source', source: own.source } : random !== undefined ? { kind: 'source', source: random } : scheme === 'none' || given.key === undefined ? { kind: 'none' } : fixedKey(given.key, scheme);
     const began = performance.now();
     const options: PackOptions = { input: given.input, output: given.output, asset, keys, segment, equalSize: given['equal-size'], onProgress: progressLine(given.json) };
-    const packed = await (variants === undefined ? packFile(options) : packVariants(options, variants, config())).catch((error: unknown) => {
+    const segmentMicros = microsFromSeconds(segment);
+    const packing = given.mark
+      ? packWithMarks({ asset, segment: segmentMicros, config: config() }, (marks) => packFile({ ...options, marks }))
+      : (variants === undefined ? packFile(options) : packVariants(options, variants, config())).then((packed) => ({ packed, capacity: undefined }));
+    const { packed, capacity } = await packing.catch((error: unknown) => {
       own?.close();
       throw error;
     });
-    await own?.register(basename(given.input), packed.duration, variants === undefined ? undefined : markingOf(packed, variants, microsFromSeconds(segment)));
+    const marking = given.mark ? inBandMarking(packed, segmentMicros) : variants === undefined ? undefined : markingOf(packed, variants, segmentMicros);
+    await own?.register(basename(given.input), packed.duration, marking);
     own?.close();
     const seconds = (performance.now() - began) / 1000;
     if (process.stderr.isTTY && !given.json) process.stderr.write('\r');
@@ -245,18 +257,19 @@ const command: CommandDef<typeof args> = defineCommand({
       await chmod(file, 0o600);
       say(`warning: the random content keys are in ${file}; keep the file, and never publish it with the folder`);
     }
-    report(packed, seconds, given.json);
+    report(packed, seconds, given.json, capacity);
     return EXIT.done;
   },
 });
 export default command;
 
-const report = (packed: PackedTitle, seconds: number, json: boolean): void => {
+const report = (packed: PackedTitle, seconds: number, json: boolean, capacity: readonly RenditionCapacity[] | undefined): void => {
   const duration = secondsFromMicros(packed.duration);
   if (json) {
-    printJson({ ok: true, asset: packed.asset, scheme: packed.scheme, duration, bytes: packed.bytes, seconds: Number(seconds.toFixed(3)), tracks: packed.tracks });
+    printJson({ ok: true, asset: packed.asset, scheme: packed.scheme, duration, bytes: packed.bytes, seconds: Number(seconds.toFixed(3)), tracks: packed.tracks, ...(capacity !== undefined && { marks: capacity }) });
     return;
   }
   process.stdout.write(`${packed.asset}: ${duration.toFixed(1)} s, ${packed.scheme}, ${(packed.bytes / 1e6).toFixed(1)} MB in ${seconds.toFixed(1)} s\n`);
   for (const track of packed.tracks) process.stdout.write(`  ${track.id}  ${track.codec}  ${track.language}  ${track.segments} segments${track.variants === undefined ? '' : ` x ${track.variants} variants`}${track.copied ? '' : '  (coded again)'}\n`);
+  for (const line of capacityLines(capacity ?? [])) process.stdout.write(`${line}\n`);
 };

@@ -13,6 +13,11 @@ export const MAX_SLOTS = 128;
 /** Longest mask in bytes. */
 export const MAX_MASK = 4;
 
+/** Slots for each second of media. */
+export const SLOTS_PER_SECOND = 8;
+/** Slots of a segment of this nominal length in microseconds: the same in every rendition. */
+export const slotsOf = (segmentMicros: number): number => Math.min(MAX_SLOTS, Math.max(1, Math.round((segmentMicros * SLOTS_PER_SECOND) / 1_000_000)));
+
 /** The polarity groups of a slot. */
 export type MarkGroup = 0 | 1;
 
