@@ -27,7 +27,9 @@ export type JwsType =
   | 'device-proof+jwt'
   | 'stop+jwt'
   | 'license+jwt'
-  | 'edge-request+jwt';
+  | 'edge-request+jwt'
+  | 'release-schedule+jwt'
+  | 'release-grant+jwt';
 
 /** Compact JWS of a JSON payload. */
 export const signJws = (payload: object, options: { typ: JwsType; key: JwsKey; kid?: string }): Promise<string> =>
@@ -62,6 +64,13 @@ export const verifyJws = async (token: string, options: VerifyOptions): Promise<
 
 /** A public P-256 key for checking ES256 signatures. Throws if the point is not on the curve. */
 export const importVerifyKey = async (jwk: PublicJwk): Promise<JwsKey> => ({ alg: 'ES256', key: (await importJWK({ ...jwk }, 'ES256')) as CryptoKey });
+
+/** A JWK, public or private, as key of exactly this algorithm. Throws for a key of another kind. */
+export const importJwsKey = async (jwk: object, alg: 'ES256' | 'EdDSA'): Promise<JwsKey> => {
+  const key = await importJWK({ ...jwk } as Parameters<typeof importJWK>[0], alg);
+  if (key instanceof Uint8Array) throw new TypeError('a signature key is an EC or OKP JWK');
+  return { alg, key };
+};
 
 /** A private P-256 JWK as signing key. */
 export const importSigningKey = async (jwk: JsonWebKey): Promise<JwsKey> => ({ alg: 'ES256', key: (await importJWK({ ...jwk } as Parameters<typeof importJWK>[0], 'ES256')) as CryptoKey });

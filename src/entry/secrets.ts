@@ -14,8 +14,10 @@ import type { Random, SecretBox, SecretStore } from '#ports';
 export type OwnSecrets = {
   /** 256 random bits as text, e.g. a service credential. */
   text(name: string): Promise<string>;
-  /** A P-256 pair as private JWKs for signing (`ES256`) or key agreement (`ECDH-ES`). */
-  keyPair(name: string, alg: 'ES256' | 'ECDH-ES'): Promise<{ readonly privateJwk: JWK; readonly publicJwk: JWK }>;
+  /** 32 random bytes, e.g. a key of the ladder. */
+  bytes(name: string): Promise<Uint8Array>;
+  /** A pair as JWKs: P-256 for signing (`ES256`) or key agreement (`ECDH-ES`), Ed25519 for `EdDSA`. */
+  keyPair(name: string, alg: 'ES256' | 'ECDH-ES' | 'EdDSA'): Promise<{ readonly privateJwk: JWK; readonly publicJwk: JWK }>;
 };
 
 /** Secrets in a store, sealed by the box. */
@@ -28,9 +30,10 @@ export const createOwnSecrets = (options: { store: SecretStore; box: SecretBox; 
   };
   return {
     text: async (name) => decodeUtf8(await keep(name, async () => encodeUtf8(encodeBase64url(random.bytes(32))))),
+    bytes: (name) => keep(name, async () => random.bytes(32)),
     async keyPair(name, alg) {
       const bytes = await keep(name, async () => {
-        const { privateKey } = await generateKeyPair(alg, { crv: 'P-256', extractable: true });
+        const { privateKey } = await generateKeyPair(alg, { crv: alg === 'EdDSA' ? 'Ed25519' : 'P-256', extractable: true });
         return encodeUtf8(JSON.stringify({ ...(await exportJWK(privateKey)), alg }));
       });
       const privateJwk = JSON.parse(decodeUtf8(bytes)) as JWK;

@@ -17,7 +17,8 @@ export const SLEW_PPM = 100;
 export const SAMPLES_TO_TRUST = 8;
 const TRUST_SPAN: number = 1000;
 const SAMPLE_LIFETIME: number = 60_000;
-const MAX_TICK_GAP: number = 100;
+/** Longest time between two looks at the local clocks that is not taken for a suspend, milliseconds. */
+export const MAX_TICK_GAP: Millis = 100 as Millis;
 const MAX_SYSTEM_JUMP: number = 2_000;
 
 /** One look at a source: at monotonic time `at`, UTC was within `offset ± error` of the monotonic reading. */
@@ -126,16 +127,21 @@ export const observe = (state: ClockState, sample: ClockSample): ClockState => {
 /**
  * The regular look at both local clocks, at least every 100 ms. A gap means the process was suspended or starved; a
  * jump of the system clock against the monotonic one means somebody stepped it: neither tells which of them is right.
+ * `maxGap`: what counts as a suspend; a thread that shares its core with other work is starved for longer than 100 ms now
+ * and then, and a real suspend shows in the system clock too. On a single host the estimate follows the host clock's own
+ * slewing, at most 100 ppm fast.
  */
-export const tick = (state: ClockState, at: Millis, system: Micros): ClockState => {
+export const tick = (state: ClockState, at: Millis, system: Micros, maxGap: Millis = MAX_TICK_GAP): ClockState => {
   const systemOffset = system - at * 1000;
   const gap = at - state.lastTick;
   const jump = state.lastSystemOffset === undefined ? 0 : Math.abs(systemOffset - state.lastSystemOffset);
   const seen: ClockState = { ...state, lastTick: at, lastSystemOffset: systemOffset };
   if (state.status !== 'sync' && state.status !== 'single-host') return seen;
-  if (gap > MAX_TICK_GAP) return fault(seen, at, 'the process was suspended');
+  if (gap > maxGap) return fault(seen, at, 'the process was suspended');
   if (jump > MAX_SYSTEM_JUMP + (state.status === 'sync' ? state.error : 0)) return fault(seen, at, 'the system clock was stepped');
-  return seen;
+  if (state.status !== 'single-host') return seen;
+  const reach = (Math.max(0, gap) * 1000 * SLEW_PPM) / 1_000_000;
+  return { ...seen, offset: state.offset + Math.min(reach, Math.max(-reach, systemOffset - state.offset)) };
 };
 
 /** All roles on one host: the host clock is the authority by definition. Never call it once an edge on another host enrols. */
