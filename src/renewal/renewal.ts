@@ -27,7 +27,7 @@ import type { GrantGroup, Micros } from '#core/time.ts';
 import { ladderHash } from '#crypto/ladder-hash.ts';
 import { mintMediaToken } from '#crypto/media-token.ts';
 import type { BucketDraw, Clock, ConcurrencyRecord, EventSink, Heartbeat, HeartbeatStore, Log, Metrics, ResponseFactory } from '#ports';
-import { createRenewalHandler } from './handler.ts';
+import { createRenewalEndpoint, type RenewalEndpoint } from './handler.ts';
 import type { RenewalOutcome } from './outcome.ts';
 import { createReplays } from './replays.ts';
 import { createUncountedMoves, RETRY_MOVE } from './uncounted-moves.ts';
@@ -63,7 +63,9 @@ export type RenewalOptions = {
 /** A renewal node. */
 export type Renewal = {
   /** POST /v1/renew. */
-  readonly handler: (request: Request) => Promise<Response>;
+  readonly handler: RenewalEndpoint['handler'];
+  /** The same for servers that can do without `Request` and `Response`: a `DirectRoute` of `#adapters/node/http-server.ts`. */
+  readonly direct: RenewalEndpoint['direct'];
   /** Answers one request by what the node knows alone. The heartbeat is recorded without waiting for the store. */
   readonly renew: (bytes: Uint8Array) => RenewalOutcome;
   /** Answers one request with the record's consent, or without it in an emergency. */
@@ -236,17 +238,27 @@ export const createRenewal = (options: RenewalOptions): Renewal => {
   const withRecord = async (verified: Verified, record: ConcurrencyRecord, now: Micros): Promise<RenewalOutcome> => {
     const { state } = verified;
     const expected = judge(verified, now, 'up');
-    // Nobody is asked about a session that is over or too old anyway.
-    if (expected.act !== 'extend') return alone(verified, now, 'up');
+    const ask = (bucket?: BucketDraw): ReturnType<ConcurrencyRecord['renew']> =>
+      record.renew({
+        heartbeat: heartbeatOf(state, expected, now),
+        rightUntil: (now + expected.duration * 1000) as Micros,
+        level: expected.nextLevel,
+        issued: state.issued,
+        request: encodeBase64url(verified.mac.subarray(0, 8)),
+        ...(bucket !== undefined && { bucket }),
+      });
+    // Nobody is asked about a session that is over or too old anyway, but for which session took its place: this node may have heard of the end alone.
+    if (expected.act !== 'extend') {
+      const replaced = expected.act === 'end' && (expected.reason === 'concurrency' || expected.reason === 'replaced');
+      if (replaced && record.knownFlag(state.sid)?.by === undefined) {
+        const count = await ask();
+        // A record that lost the flag must not count who is over.
+        if (count?.kind === 'counted') await record.flag(encodeBase64url(state.accountHash) as AccountId, state.sid, { reason: expected.reason }, (now + 2 * state.duration * 1000) as Micros);
+      }
+      return alone(verified, now, 'up');
+    }
     const bucket = drawFor(verified, expected, expected.nextLevel, moveOf(verified, expected, now), now);
-    const count = await record.renew({
-      heartbeat: heartbeatOf(state, expected, now),
-      rightUntil: (now + expected.duration * 1000) as Micros,
-      level: expected.nextLevel,
-      issued: state.issued,
-      request: encodeBase64url(verified.mac.subarray(0, 8)),
-      ...(bucket !== undefined && { bucket }),
-    });
+    const count = await ask(bucket);
     if (count === undefined) return alone(verified, now, 'down', record.knownFlag(state.sid)?.reason);
     const told = (act: RenewalAct, reason: Reason, by?: SessionId): RenewalOutcome =>
       finish(verified, { act, reason, state, after: expected.after, ...(by !== undefined && { by }) }, expected, now, replays.isNew(state.sid, verified.mac));
@@ -292,5 +304,5 @@ export const createRenewal = (options: RenewalOptions): Renewal => {
     return withRecord(verified, counting, now);
   };
 
-  return { renew, answer, handler: createRenewalHandler(counting === undefined ? renew : answer, log, options.respond ?? platformResponse) };
+  return { renew, answer, ...createRenewalEndpoint(counting === undefined ? renew : answer, log, options.respond ?? platformResponse) };
 };

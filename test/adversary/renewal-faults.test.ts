@@ -6,6 +6,7 @@
 import { beforeEach, describe, expect, it } from 'vitest';
 import type { Device } from '#client/device.ts';
 import type { Session } from '#client/session-types.ts';
+import { createGuardedConcurrency } from '#adapters/guarded/concurrency.ts';
 import { accountHash, renewalKey, sessionKey, stateKey } from '#core/keys/ladder.ts';
 import { encodeRequest, nextState, openAnswer } from '#core/license/renewal-message.ts';
 import { encodeState } from '#core/license/renewal-state.ts';
@@ -14,9 +15,10 @@ import type { GrantGroup, Micros } from '#core/time.ts';
 import { nodeLadderHash as fast } from '#adapters/node/ladder-hash.ts';
 import { signJws } from '#crypto/jose.ts';
 import { ladderHash as hash } from '#crypto/ladder-hash.ts';
+import type { ConcurrencyRecord } from '#ports';
 import type { Renewal } from '#renewal/renewal.ts';
 import { FILM, GROUP, LIVE, liveGroup, makeDevice, SCHEDULE, SECOND, seededRandom, type TestDevice, type Viewer } from './license-world.ts';
-import { createRenewalWorld, dead, type Host, LICENSES, NODES, type RenewalWorld, sealMedia } from './renewal-world.ts';
+import { createRenewalWorld, dead, hashedAccount, type Host, LICENSES, NODES, type RenewalWorld, sealMedia } from './renewal-world.ts';
 
 let stage: RenewalWorld;
 let device: TestDevice;
@@ -257,6 +259,31 @@ describe('stops', () => {
     await stage.pass(25);
     expect(first.end).toMatchObject({ code: 'replaced', text: 'Playback was continued on another device.' });
     expect([await stage.count(), second.state]).toEqual([1, 'active']);
+  });
+});
+
+describe('the session that took the place', () => {
+  const elsewhere = (): ConcurrencyRecord => createGuardedConcurrency({ store: stage.store, clock: stage.world.clock, events: () => undefined, metrics: { count: () => undefined, gauge: () => undefined, observe: () => undefined } });
+  it.each(['the same process', 'another process, which was told of the end alone'])('B041 B047 terminate-oldest names it, on a node of %s', async (where) => {
+    stage = await createRenewalWorld({ policy: { interval: 20_000, duration: 60_000, limit: 1, mode: 'terminate-oldest' } });
+    const first = await stage.watch(LIVE);
+    if (where !== 'the same process') for (const host of NODES) stage.hosts.set(host, stage.world.renewalNode({ record: elsewhere() }).handler);
+    const second = await stage.watch(FILM);
+    await stage.pass(25);
+    expect(first.end).toMatchObject({ code: 'concurrency', by: second.id });
+    expect([await stage.count(), second.state]).toEqual([1, 'active']);
+  });
+
+  it('a record that lost the flag counts nobody who is over', async () => {
+    stage = await createRenewalWorld({ policy: { interval: 20_000, duration: 60_000, limit: 1, mode: 'terminate-oldest' } });
+    const first = await stage.watch(LIVE);
+    await stage.watch(FILM);
+    await stage.store.unflag(hashedAccount('account-1'), first.id, stage.world.clock.now());
+    expect(await stage.count()).toBe(2);
+    for (const host of NODES) stage.hosts.set(host, stage.world.renewalNode({ record: elsewhere() }).handler);
+    await stage.pass(25);
+    expect(first.end).toMatchObject({ code: 'concurrency' });
+    expect(await stage.count()).toBe(1);
   });
 });
 
