@@ -52,6 +52,9 @@ export type ResponseFactory = (
   init: { readonly status: number; readonly headers: [string, string][] },
 ) => Response;
 
+/** An answer whose body is whole and in memory. Fields in the order they go out; `Content-Length` is one of them. */
+export type WholeAnswer = { readonly status: number; readonly headers: readonly (readonly [name: string, value: string])[]; readonly bytes: Uint8Array };
+
 // ---- telemetry ----------------------------------------------------------------------------------------------------
 
 /** Structured log. Fields must not hold keys, tokens or licence bodies. */

@@ -14,6 +14,7 @@ import { isSealcastError, SealcastError } from '#core/errors.ts';
 import { MAX_POSITION, variantName } from '#core/pace/pace-info.ts';
 import { openViewerId, OWN_VENDOR } from '#core/token/viewer-id.ts';
 import { patternBit } from '#core/token/wm-claims.ts';
+import { createDeliveredCopies, type DeliveredCopies } from '#edge/delivered-copies.ts';
 import { type AlignedBook, type CodeBook, createAdaptiveBook, createAlignedBook, createBiasedBook, type EpochKeys, position as positionOfSegment, type ViewerNumber, viewerNumber } from '#core/watermark/index.ts';
 import { sipHash, type SipKey, sipKey } from '#core/watermark/siphash.ts';
 import { hmacSha256, sha256 } from '#crypto/hmac.ts';
@@ -37,7 +38,7 @@ export type MarkSwitch = {
 const refused = (detail: string): Denial => ({ ok: false, code: 'token-invalid', detail });
 const unopened = refused('the watermark id of this token is not one of this event');
 
-const createBook = ({ book, alphabet, schedule, keys }: MarkPlan): CodeBook => {
+const createBook = ({ book, alphabet, schedule, keys, delivery }: MarkPlan): CodeBook | DeliveredCopies => {
   if (book === 'adaptive') return createAdaptiveBook({ alphabet });
   const held = new Map(keys.map(({ epoch, key }) => [epoch, key]));
   const epochKeys: EpochKeys = (epoch) => {
@@ -45,17 +46,19 @@ const createBook = ({ book, alphabet, schedule, keys }: MarkPlan): CodeBook => {
     if (key === undefined) throw new SealcastError('key-unavailable', 'the mark key of this epoch is not at this edge');
     return key;
   };
+  if (delivery?.kind === 'prefix') return createDeliveredCopies({ kind: 'prefix', alphabet, schedule, blocks: delivery.blocks, keys: epochKeys });
   if (book === 'aligned') return createAlignedBook({ alphabet, schedule, keys: epochKeys });
   const bias = book === 'biased-uniform' ? 'uniform' : book === 'biased-dirichlet' ? 'dirichlet' : 'alternate';
-  return createBiasedBook({ alphabet, bias, schedule, keys: epochKeys });
+  const biased = createBiasedBook({ alphabet, bias, schedule, keys: epochKeys });
+  return delivery === undefined ? biased : createDeliveredCopies({ ...delivery, book: biased });
 };
 
-const isAligned = (book: CodeBook): book is AlignedBook => book.kind === 'aligned';
+const isAligned = (book: CodeBook | DeliveredCopies): book is AlignedBook => book.kind === 'aligned';
 
 /** The switch of a plan; its code book is made at the first viewer. */
 export const createMarkSwitch = (plan: MarkPlan): MarkSwitch => {
   const { alphabet, sequencing } = plan;
-  let book: CodeBook | undefined;
+  let book: CodeBook | DeliveredCopies | undefined;
   // A remembered token keeps its mark object, so its viewer number is opened once.
   const viewers = new WeakMap<ViewerMark, ViewerNumber>();
   const words = new WeakMap<ViewerMark, { readonly start: number; readonly word: Uint8Array }>();

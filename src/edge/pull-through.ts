@@ -67,6 +67,8 @@ export type PullThroughOptions = {
   readonly maxArrivingBytes: number;
   /** An origin that sends nothing for so long is given up. Longer than any blocking playlist or early segment request. */
   readonly idleTimeout: Millis;
+  /** A whole object arrived from the origin. */
+  readonly onFetched?: (key: string, bytes: number) => void;
   readonly onOrigin?: (outcome: 'ok' | 'refused' | 'failed', seconds: number) => void;
 };
 
@@ -119,6 +121,7 @@ export const createPullThrough = (options: PullThroughOptions): PullThrough => {
       }
       if (answer.length !== undefined && bytes.length !== answer.length) throw new Error('the origin sent less than it announced');
       const body = bytes.finish();
+      options.onFetched?.(key, body.length);
       await store(key, answer, { head: answer.head, body, freshUntil: answer.freshness.freshUntil, bornAt });
     } catch (cause) {
       bytes.fail(cause);
@@ -172,6 +175,7 @@ export const createPullThrough = (options: PullThroughOptions): PullThrough => {
     if (!share || (length ?? 0) > maxObjectBytes || arriving > maxArrivingBytes) {
       // The reader's own pace and leaving rule from here on.
       done();
+      options.onFetched?.(key, length ?? 0);
       return { kind: 'direct', source: 'direct', head, bornAt: born, body: answer.body, length };
     }
     const bytes = createGrowingBytes(length);

@@ -32,6 +32,8 @@ export type AdmittedSession = {
   readonly position: Micros | undefined;
   readonly entitledUntil: Micros;
   readonly terms: { readonly interval?: number; readonly duration?: number };
+  /** Where the operator's backend sends the viewer. */
+  readonly edge?: string | undefined;
 };
 
 /** Body of the 201 answer. */
@@ -80,7 +82,7 @@ export const createLicensing = (options: {
       const { keying, title } = asset;
       const zone = masterSecrets.keysOf(session.epoch.epoch, placeOf(sid).zone, now);
       const coverage = coverageOf({ keying, title, position: session.position, decision, liveHorizon, timeShift, entitledUntil, now });
-      const mark = await marking.viewerId(title, { account: session.account, device: session.device });
+      const mark = await marking.viewerId(title, { account: session.account, device: session.device, edge: session.edge });
       const license = await issuer({ sid, account: session.account, device: session.device, agree: session.agree, keying, coverage, decision, policyVersion: policy.version, zone, entitledUntil, mark, now });
       const mediaTokenExpires = (now + mediaTokenLife(policy, decision.duration) * 1000) as Micros;
       const mediaToken = mintMediaToken({ key: zone.mediaTokenKey, kid: { epoch: zone.epoch, zone: zone.zone.index }, claims: { session: sid, asset: keying.asset, issuedAt: now, expiresAt: mediaTokenExpires, ...(mark !== undefined && { mark: markClaimsOf(mark) }) } });

@@ -111,6 +111,7 @@ export const createStartSession = (options: StartOptions): StartSession => {
       position: request.position,
       entitledUntil: Math.min(entitlement.until, epoch.notAfter) as Micros,
       terms: entitlement.terms,
+      edge: entitlement.edge,
     };
     const { decision, heartbeat, release } = await admit({ ...admitted, deviceName: device.name, devicePolicy: policy, ends: request.ends, running: false, ahead }, asset, now);
     let answer: LicenseAnswer;

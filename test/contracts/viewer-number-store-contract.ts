@@ -27,6 +27,19 @@ export const viewerNumberStoreContract = (open: () => Promise<ViewerNumberStore>
     expect(await store.give(viewer(2, 'other'))).toBe(16);
     expect(await store.count(assetId('other'))).toBe(1);
   });
+  it('gives numbers of a range, whoever races, until it is full, and keeps them', async () => {
+    const store = await open();
+    const range = { first: 125, count: 4 };
+    const given = await Promise.all([1, 2, 3, 1, 2].map((index) => store.giveWithin(viewer(index), range)));
+    expect([...new Set(given)].sort()).toEqual([125, 126, 127]);
+    expect(given.slice(3)).toEqual(given.slice(0, 2));
+    expect(await store.giveWithin(viewer(9), { first: 16, count: 10 })).toBe(16);
+    expect(await store.giveWithin(viewer(4), range)).toBe(128);
+    expect(await store.giveWithin(viewer(5), range)).toBeUndefined();
+    expect(await store.giveWithin(viewer(1), { first: 0, count: 1 })).toBe(given[0]);
+    expect(await store.whose(assetId('cup'), 128)).toEqual({ account: viewer(4).account, device: viewer(4).device });
+    expect(await store.count(assetId('cup'))).toBe(5);
+  });
   it('knows whose a number is', async () => {
     const store = await open();
     const { account, device } = viewer(5);

@@ -14,6 +14,7 @@ import type { Database } from './database.ts';
 export const createSqliteViewerNumbers = (db: Database): ViewerNumberStore => {
   const known = db.prepare('SELECT number FROM viewer_numbers WHERE asset = ? AND account = ? AND device = ?');
   const last = db.prepare('SELECT max(number) AS number FROM viewer_numbers WHERE asset = ?');
+  const lastWithin = db.prepare('SELECT max(number) AS number FROM viewer_numbers WHERE asset = ? AND number >= ? AND number < ?');
   const insert = db.prepare('INSERT INTO viewer_numbers (asset, number, account, device) VALUES (?, ?, ?, ?)');
   const holder = db.prepare('SELECT account, device FROM viewer_numbers WHERE asset = ? AND number = ?');
   const numbers = db.prepare('SELECT count(*) AS n FROM viewer_numbers WHERE asset = ?');
@@ -26,6 +27,18 @@ export const createSqliteViewerNumbers = (db: Database): ViewerNumberStore => {
         const meanwhile = known.get(asset, account, device)?.['number'];
         if (typeof meanwhile === 'number') return meanwhile;
         const next = Number(last.get(asset)?.['number'] ?? FIRST_VIEWER - 1) + 1;
+        insert.run(asset, next, account, device);
+        return next;
+      });
+    },
+    giveWithin: async ({ asset, account, device }, { first, count }) => {
+      const read = await db.read(() => known.get(asset, account, device)?.['number']);
+      if (typeof read === 'number') return read;
+      return db.write(() => {
+        const meanwhile = known.get(asset, account, device)?.['number'];
+        if (typeof meanwhile === 'number') return meanwhile;
+        const next = Number(lastWithin.get(asset, first, first + count)?.['number'] ?? first - 1) + 1;
+        if (next >= first + count) return undefined;
         insert.run(asset, next, account, device);
         return next;
       });

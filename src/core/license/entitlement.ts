@@ -23,6 +23,8 @@ export type Entitlement = {
   readonly until: Micros;
   /** ms; tightens the service's terms. */
   readonly terms: { readonly interval?: number; readonly duration?: number };
+  /** Edge that the operator's backend sends the viewer to; only prefix delivery of marked events looks at it. */
+  readonly edge?: string;
 };
 
 /** The JOSE `typ` of entitlements. */
@@ -44,7 +46,7 @@ const invalid = (rule: string): SealcastError => new SealcastError('entitlement-
  * Unknown claims are ignored: backends carry their own.
  */
 export const parseEntitlement = (payload: unknown, now: Micros): Entitlement => {
-  const claims = membersOf(payload, 'entitlement', 'entitlement-invalid', ['iss', 'aud', 'sub', 'jti', 'iat', 'exp'], ['asset', 'assets', 'until', 'terms'], true);
+  const claims = membersOf(payload, 'entitlement', 'entitlement-invalid', ['iss', 'aud', 'sub', 'jti', 'iat', 'exp'], ['asset', 'assets', 'until', 'terms', 'edge'], true);
   const issuer = claims.text('iss', { most: 256 });
   const audience = claims.value('aud');
   if (audience !== ENTITLEMENT_AUDIENCE && !(Array.isArray(audience) && audience.includes(ENTITLEMENT_AUDIENCE))) throw invalid(`aud must be "${ENTITLEMENT_AUDIENCE}"`);
@@ -55,6 +57,7 @@ export const parseEntitlement = (payload: unknown, now: Micros): Entitlement => 
   if (issued > seconds + CLOCK_SKEW) throw invalid('iat lies in the future');
   if (expires <= seconds) throw new SealcastError('entitlement-expired', 'the entitlement has expired');
   const until = claims.optionalInteger('until', 0, LATEST_SECOND) ?? Math.floor(seconds) + DEFAULT_SESSION_SECONDS;
+  const edge = claims.optionalText('edge', { most: 64 });
   if (until <= seconds) throw new SealcastError('entitlement-expired', 'the entitlement ended (until)');
   return {
     issuer,
@@ -64,6 +67,7 @@ export const parseEntitlement = (payload: unknown, now: Micros): Entitlement => 
     covers: coverage(claims.value('asset'), claims.value('assets')),
     until: (until * 1_000_000) as Micros,
     terms: parseTerms(claims.value('terms')),
+    ...(edge !== undefined && { edge }),
   };
 };
 

@@ -10,6 +10,7 @@ import { assetId, type AssetId } from '#core/ids.ts';
 import { SealcastError, isSealcastError } from '#core/errors.ts';
 import { isJsonObject, parseStrictObject, type JsonObject } from '#core/token/strict-json.ts';
 import { position, requireAlphabet, requireSchedule, type Bias, type EpochSchedule } from '#core/watermark/index.ts';
+import { parseTracedDelivery, type TracedDelivery } from '#core/edge-bundle/delivery-plan.ts';
 import { MAX_READINGS } from './intake.ts';
 import { requireLikelihoods, type Reading } from './likelihood.ts';
 
@@ -30,6 +31,8 @@ export type ObservationHeader = {
   /** Positions per segment (1 for variant switching). */
   readonly slots: number;
   readonly book: BookDescription;
+  /** Inner delivery of the copies; absent: every viewer had a sequence of his own at every position. */
+  readonly delivery?: TracedDelivery;
   /** N and eps of the trace the file belongs to. */
   readonly viewers: number;
   readonly eps: number;
@@ -96,7 +99,7 @@ const bookOf = (value: unknown, alphabet: number): BookDescription => {
 export const parseHeader = (line: string): ObservationHeader => {
   const value = objectOf(line);
   if (value['format'] !== OBSERVATION_FORMAT) refuse(`"format" must be "${OBSERVATION_FORMAT}"`);
-  onlyMembers(value, ['format', 'asset', 'alphabet', 'slots', 'book', 'viewers', 'eps', 'offsets', 'source']);
+  onlyMembers(value, ['format', 'asset', 'alphabet', 'slots', 'book', 'viewers', 'eps', 'offsets', 'source', 'delivery']);
   const alphabet = requireAlphabet(numberOf(value['alphabet'], 'alphabet'));
   const slots = numberOf(value['slots'], 'slots');
   if (!Number.isInteger(slots) || slots < 1 || slots > 65_536) refuse('"slots" must be an integer of 1..65536');
@@ -110,11 +113,14 @@ export const parseHeader = (line: string): ObservationHeader => {
   }
   const book = bookOf(value['book'], alphabet);
   if (offsets !== undefined && book.kind !== 'aligned') refuse('"offsets" can be searched with the aligned book only');
+  const delivery = value['delivery'] === undefined ? undefined : parseTracedDelivery(value['delivery'], { alphabet, epoch: book.kind === 'aligned' && book.schedule.length === 1 ? book.schedule[0]?.length : undefined, biased: book.kind === 'biased' }, refuse);
+  if (delivery !== undefined && offsets !== undefined) refuse('"offsets" cannot be searched where copies were shared');
   return {
     asset: assetId(value['asset']),
     alphabet,
     slots,
     book,
+    ...(delivery === undefined ? {} : { delivery }),
     viewers,
     eps,
     ...(offsets === undefined ? {} : { offsets: offsets as number[] }),

@@ -4,10 +4,14 @@
  *
  * Invariant: the same file and mark secret give the same report, live or years later.
  */
-import { createAdaptiveBook, createAlignedBook, createBiasedBook, type CodeBook, type EpochKeys } from '#core/watermark/index.ts';
+import type { TracedDelivery } from '#core/edge-bundle/delivery-plan.ts';
+import { SealcastError } from '#core/errors.ts';
+import { createAdaptiveBook, createAlignedBook, createBiasedBook, createPrefixBook, type CodeBook, type EpochKeys } from '#core/watermark/index.ts';
 import { createAdaptiveTracer } from './adaptive.ts';
 import { createAlignedTracer } from './aligned.ts';
 import { createMixtureTracer } from './biased.ts';
+import { createPrefixTracer } from './prefix.ts';
+import { createSwitchedTracer } from './switched.ts';
 import type { Reading } from './likelihood.ts';
 import type { BookDescription, Observation, ObservationHeader } from './observation.ts';
 import type { ReportOptions, TraceReport, Tracer } from './report.ts';
@@ -24,9 +28,23 @@ export const createBook = (description: BookDescription, alphabet: number, keys:
   }
 };
 
+/** The tracer of an event whose edges shared copies (docs/guide/sequences.md, "Inner delivery"). */
+const createDeliveredTracer = ({ alphabet, viewers, eps, book }: ObservationHeader, delivery: TracedDelivery, keys: EpochKeys): Tracer => {
+  if (delivery.kind === 'prefix' && book.kind === 'aligned' && book.schedule[0] !== undefined) {
+    const { from, length } = book.schedule[0];
+    return createPrefixTracer({ book: createPrefixBook({ alphabet, length, from, blocks: delivery.blocks }, keys), eps });
+  }
+  if (delivery.kind === 'two-phase' && book.kind === 'biased') {
+    const { edges, switched } = delivery;
+    return createSwitchedTracer({ book: createBiasedBook({ alphabet, schedule: book.schedule, bias: book.bias, keys }), viewers, edges, switched, eps });
+  }
+  throw new SealcastError('bad-request', 'prefix delivery needs an aligned book, two-phase delivery a biased one');
+};
+
 /** The streaming tracer for a header: `aligned` also searches the header's offsets. */
 export const createTracer = (header: ObservationHeader, keys: EpochKeys): Tracer => {
-  const { alphabet, viewers, eps, offsets, book } = header;
+  const { alphabet, viewers, eps, offsets, book, delivery } = header;
+  if (delivery !== undefined) return createDeliveredTracer(header, delivery, keys);
   switch (book.kind) {
     case 'adaptive':
       return createAdaptiveTracer({ book: createAdaptiveBook({ alphabet, shortest: book.shortest }), viewers, eps });

@@ -42,6 +42,8 @@ export type TraceReport = {
   readonly offset: number;
   /** False if the search stopped at its work limit before it could exclude a better candidate. */
   readonly exhaustive: boolean;
+  /** Two-phase delivery: the edge that explains the copy best, how probably, and edges to switch that are not switched yet. */
+  readonly delivery?: { readonly edge: number; readonly probability: number; readonly suspects: readonly number[] };
 };
 
 /** Feeds readings in, gives reports out; `report` may be asked after every reading, the error bound holds throughout. */

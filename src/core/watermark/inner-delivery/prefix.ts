@@ -23,6 +23,8 @@ export type Block = { readonly edge: EdgeNumber; readonly first: number; readonl
 /** Blocks by increasing `first`, over epochs of `length` digits from position `from` on. */
 export type PrefixPlan = { readonly alphabet: number; readonly length: number; readonly from: Position; readonly blocks: readonly Block[] };
 
+/** A live edge needs two epochs, a tracer as many as its window spans. */
+const KEPT_EPOCHS = 64;
 /** Codewords stay exact doubles with room for products. */
 const MAX_DOMAIN = 2 ** 52;
 
@@ -78,6 +80,11 @@ export interface PrefixBook {
   ownDigit(viewer: ViewerNumber, at: Position): boolean;
   /** The block a viewer belongs to. */
   block(viewer: ViewerNumber): Block;
+  /**
+   * Viewers of a block by falling score of their own digits in one epoch, at most `most` of them. `scores[i]` is what each
+   * symbol is worth at the i-th own digit, undefined where nothing was read. `all`: whether nobody was left out.
+   */
+  best(block: Block, epoch: number, scores: readonly (ArrayLike<number> | undefined)[], most: number): { readonly viewers: readonly { readonly viewer: ViewerNumber; readonly score: number }[]; readonly all: boolean };
 }
 
 type EpochState = {
@@ -97,12 +104,18 @@ export const createPrefixBook = (plan: PrefixPlan, keys: EpochKeys): PrefixBook 
   const order = new Uint8Array(alphabet);
   let orders = 1;
   for (let i = 2; i <= alphabet; i++) orders *= i;
+  const states = new Map<number, EpochState>();
   let state: EpochState | undefined;
 
   const stateOf = (epoch: number): EpochState => {
     if (state?.epoch === epoch) return state;
-    const secret = keys(epoch);
-    state = { epoch, tree: sipKey(secret), blocks: sipKey(secret, 16), permutations: new Map() };
+    state = states.get(epoch);
+    if (state === undefined) {
+      const secret = keys(epoch);
+      state = { epoch, tree: sipKey(secret), blocks: sipKey(secret, 16), permutations: new Map() };
+      if (states.size >= KEPT_EPOCHS) states.delete(states.keys().next().value as number);
+      states.set(epoch, state);
+    }
     return state;
   };
 
@@ -146,10 +159,41 @@ export const createPrefixBook = (plan: PrefixPlan, keys: EpochKeys): PrefixBook 
     }
   };
 
+  const best: PrefixBook['best'] = (mine, epoch, scores, most) => {
+    const current = stateOf(epoch);
+    const shared = length - mine.digits;
+    let kept = [{ prefix: mine.first / alphabet ** mine.digits, score: 0 }];
+    let all = true;
+    for (let level = 0; level < mine.digits; level++) {
+      const row = scores[level];
+      const next: typeof kept = [];
+      for (const { prefix, score } of kept) {
+        for (let digit = 0; digit < alphabet; digit++) next.push({ prefix: prefix * alphabet + digit, score: score + (row === undefined ? 0 : (row[relabel(current.tree, prefix, shared + level, digit)] as number)) });
+      }
+      next.sort((a, b) => b.score - a.score);
+      if (next.length > most) all = false;
+      kept = next.slice(0, most);
+    }
+    const permutation = permutationOf(current, mine);
+    const own = new Uint8Array(mine.digits);
+    return {
+      all,
+      viewers: kept.map(({ prefix, score }) => {
+        let rest = prefix;
+        for (let i = mine.digits - 1; i >= 0; i--) {
+          own[i] = rest % alphabet;
+          rest = Math.floor(rest / alphabet);
+        }
+        return { viewer: (mine.first + permutation.decode(own, 0)) as ViewerNumber, score };
+      }),
+    };
+  };
+
   return {
     alphabet,
     plan,
     block,
+    best,
     ownDigit: (viewer, at) => at - epochAt(schedule, at).start >= length - block(viewer).digits,
     symbol(viewer, at) {
       const mine = block(viewer);
