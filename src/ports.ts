@@ -21,6 +21,7 @@ export type * from './ports/counting.ts';
 export type * from './ports/media.ts';
 export type * from './ports/tracing.ts';
 export type * from './ports/outbox.ts';
+export type * from './ports/release.ts';
 
 // ---- time, randomness, peers --------------------------------------------------------------------------------------
 

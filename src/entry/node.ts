@@ -16,6 +16,7 @@ import { systemRandom } from '#adapters/node/random.ts';
 import { createSecretBox, loadKeyEncryptionKey } from '#adapters/node/secret-box.ts';
 import { SealcastError } from '#core/errors.ts';
 import type { PolicyVersion } from '#core/license/decide.ts';
+import { MAX_REQUEST_LENGTH } from '#core/license/renewal-message.ts';
 import type { Millis } from '#core/time.ts';
 import type { EntitlementKey } from '#license-server/index.ts';
 import { createOperations, createPages, type Operations, type OperationsActions } from '#operations/index.ts';
@@ -163,7 +164,8 @@ export const startPlatform = async (options: PlatformOptions): Promise<Platform>
     const listen = async (where: { host: string; port: number }, sides: { viewers: boolean; operators: boolean }, secure: TlsFiles | undefined): Promise<RunningServer> => {
       const shown = pages([...(sides.viewers ? (['watch'] as const) : []), ...(sides.operators ? (['control'] as const) : [])]);
       const handler = createRouter({ ...handlers, ...(shown && { pages: shown }) }, sides);
-      const server = await serve(handler, { ...where, log, ...(secure && { tls: secure }) });
+      const direct = sides.viewers && roles.renewal ? [{ path: '/v1/renew', mostBytes: MAX_REQUEST_LENGTH, answer: roles.renewal.direct }] : [];
+      const server = await serve(handler, { ...where, log, direct, ...(secure && { tls: secure }) });
       closers.push(() => server.close(1000 as Millis));
       return server;
     };

@@ -7,7 +7,8 @@
  */
 import { type ErrorCode, problemOf, SealcastError } from '#core/errors.ts';
 import { MAX_REQUEST_LENGTH } from '#core/license/renewal-message.ts';
-import type { Log, ResponseFactory } from '#ports';
+import { encodeUtf8 } from '#core/bytes/utf8.ts';
+import type { Log, ResponseFactory, WholeAnswer } from '#ports';
 import type { RenewalOutcome } from './outcome.ts';
 
 const PATH = '/v1/renew';
@@ -22,30 +23,58 @@ const HEADERS: readonly [string, string][] = [
 ];
 const PREFLIGHT: readonly [string, string][] = [['Access-Control-Allow-Methods', 'POST'], ['Access-Control-Allow-Headers', 'Content-Type'], ['Access-Control-Max-Age', '86400']];
 
-/** Never rejects: refusals and faults become problem documents. */
-export const createRenewalHandler = (renew: (bytes: Uint8Array) => RenewalOutcome | Promise<RenewalOutcome>, log: Log, respond: ResponseFactory): ((request: Request) => Promise<Response>) => {
-  return async (request) => {
-    try {
-      if (new URL(request.url).pathname !== PATH) throw new SealcastError('not-found', 'no such route of the renewal node');
-      if (request.method === 'OPTIONS') return new Response(null, { status: 204, headers: [...HEADERS, ...PREFLIGHT] });
-      if (request.method !== 'POST') throw new SealcastError('method-not-allowed', 'renewals take POST');
-      const outcome = await renew(await readBody(request));
-      if (outcome.kind === 'refused') return problem(outcome.code, outcome.detail);
-      const headers: [string, string][] = [...HEADERS, ['Content-Type', 'application/octet-stream'], ['Content-Length', String(outcome.bytes.length)]];
-      if (outcome.mediaToken !== undefined) headers.push([TOKEN_HEADER, outcome.mediaToken]);
-      if (outcome.by !== undefined) headers.push([ENDED_BY_HEADER, outcome.by]);
-      return respond(outcome.bytes, { status: 200, headers });
-    } catch (error) {
-      if (error instanceof SealcastError) return problem(error.code, error.message);
-      log.error('renewal failed', { error: error instanceof Error ? error.name : typeof error });
-      return problem('internal', 'unexpected fault; the log has the details');
-    }
-  };
+/** The same answers in two shapes. */
+export type RenewalEndpoint = {
+  /** Never rejects: refusals and faults become problem documents. */
+  readonly handler: (request: Request) => Promise<Response>;
+  /** What `handler` answers to `POST /v1/renew` with this body, for servers that can do without `Request` and `Response`. Never throws. */
+  readonly direct: (body: Uint8Array) => WholeAnswer | Promise<WholeAnswer>;
 };
 
-const problem = (code: ErrorCode, detail: string): Response => {
+const problem = (code: ErrorCode, detail: string): WholeAnswer => {
   const body = problemOf(new SealcastError(code, detail));
-  return new Response(JSON.stringify(body), { status: body.status, headers: [...HEADERS, ['Content-Type', 'application/problem+json']] });
+  const bytes = encodeUtf8(JSON.stringify(body));
+  return { status: body.status, headers: [...HEADERS, ['Content-Type', 'application/problem+json'], ['Content-Length', String(bytes.length)]], bytes };
+};
+
+const answerOf = (outcome: RenewalOutcome): WholeAnswer => {
+  if (outcome.kind === 'refused') return problem(outcome.code, outcome.detail);
+  const headers: [string, string][] = [...HEADERS, ['Content-Type', 'application/octet-stream'], ['Content-Length', String(outcome.bytes.length)]];
+  if (outcome.mediaToken !== undefined) headers.push([TOKEN_HEADER, outcome.mediaToken]);
+  if (outcome.by !== undefined) headers.push([ENDED_BY_HEADER, outcome.by]);
+  return { status: 200, headers, bytes: outcome.bytes };
+};
+
+/** The endpoint of one renewal node. */
+export const createRenewalEndpoint = (renew: (bytes: Uint8Array) => RenewalOutcome | Promise<RenewalOutcome>, log: Log, respond: ResponseFactory): RenewalEndpoint => {
+  const failed = (error: unknown): WholeAnswer => {
+    if (error instanceof SealcastError) return problem(error.code, error.message);
+    log.error('renewal failed', { error: error instanceof Error ? error.name : typeof error });
+    return problem('internal', 'unexpected fault; the log has the details');
+  };
+  const direct = (body: Uint8Array): WholeAnswer | Promise<WholeAnswer> => {
+    try {
+      const outcome = renew(body);
+      return 'then' in outcome ? outcome.then(answerOf).catch(failed) : answerOf(outcome);
+    } catch (error) {
+      return failed(error);
+    }
+  };
+  const whole = ({ status, headers, bytes }: WholeAnswer): Response => respond(bytes, { status, headers: headers.map(([name, value]): [string, string] => [name, value]) });
+
+  return {
+    direct,
+    async handler(request) {
+      try {
+        if (new URL(request.url).pathname !== PATH) throw new SealcastError('not-found', 'no such route of the renewal node');
+        if (request.method === 'OPTIONS') return new Response(null, { status: 204, headers: [...HEADERS, ...PREFLIGHT] });
+        if (request.method !== 'POST') throw new SealcastError('method-not-allowed', 'renewals take POST');
+        return whole(await direct(await readBody(request)));
+      } catch (error) {
+        return whole(failed(error));
+      }
+    },
+  };
 };
 
 const tooLarge = (): SealcastError => new SealcastError('payload-too-large', `a renewal has at most ${MAX_REQUEST_LENGTH} bytes`);
