@@ -18,7 +18,7 @@ import { createMemoryHeartbeats } from '../memory/heartbeats.ts';
 export type JournalledHeartbeatsOptions = {
   readonly path: string;
   readonly clock: Clock;
-  /** The file is rewritten after this many lines, if fewer than half of them are live; 20,000 unless told. */
+  /** The file is rewritten after this many lines, or twice as many as were live the last time if that is more; 20,000 unless told. */
   readonly compactAfterLines?: number;
 };
 
@@ -51,6 +51,8 @@ export const openJournalledHeartbeats = async (options: JournalledHeartbeatsOpti
 
   let journal: FileHandle;
   let lines = 0;
+  /** Rewriting costs as much as there is live: doing it at twice that keeps its share of every line constant. */
+  let rewriteAfter = compactAfterLines;
   const rewrite = async (): Promise<void> => {
     const live = await memory.live({}, clock.now());
     const fresh = await open(`${path}.new`, 'w', 0o600);
@@ -59,6 +61,7 @@ export const openJournalledHeartbeats = async (options: JournalledHeartbeatsOpti
     await journal?.close();
     journal = fresh;
     lines = live.length;
+    rewriteAfter = Math.max(compactAfterLines, 2 * lines);
   };
 
   await guarded(async () => {
@@ -84,7 +87,7 @@ export const openJournalledHeartbeats = async (options: JournalledHeartbeatsOpti
         waiting = [];
         await journal.appendFile(group.join(''));
         lines += group.length;
-        if (lines > compactAfterLines && (await memory.live({}, clock.now())).length * 2 < lines) await rewrite();
+        if (lines > rewriteAfter) await rewrite();
       }),
     );
     inFlight = writing.catch(() => undefined);
