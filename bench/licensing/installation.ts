@@ -4,13 +4,16 @@
  *
  * Sessions can be made by code, with the functions that the licence server uses, so that a bench can have many at once.
  */
-import { createMemoryStores } from '#adapters/memory/index.ts';
+import { openJournalledHeartbeats } from '#adapters/files/index.ts';
+import { createGuardedConcurrency } from '#adapters/guarded/concurrency.ts';
+import { createMemoryConcurrency, createMemoryStores } from '#adapters/memory/index.ts';
 import { systemClock } from '#adapters/node/clock.ts';
 import { bufferedResponse } from '#adapters/node/http-response.ts';
 import { serve } from '#adapters/node/http-server.ts';
 import { nodeKeyWrapper } from '#adapters/node/key-wrap.ts';
 import { nodeLadderHash } from '#adapters/node/ladder-hash.ts';
 import { createMetrics } from '#adapters/node/metrics.ts';
+import { createOverloadWatch } from '#adapters/node/overload.ts';
 import { systemRandom } from '#adapters/node/random.ts';
 import { nodeSealTo } from '#adapters/node/seal.ts';
 import { createSecretBox } from '#adapters/node/secret-box.ts';
@@ -21,11 +24,15 @@ import { type EnforcementLevel, encodeState } from '#core/license/renewal-state.
 import { makeSessionId, sessionIdBytes } from '#core/license/session-id.ts';
 import { type GrantGroup, groupAt, groupLength, type KeySchedule, type Micros, type Millis } from '#core/time.ts';
 import { makeKeyPair } from '#crypto/jose.ts';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { ENFORCEMENT_DEFAULTS } from '#core/policy/enforcement.ts';
 import { createRouter } from '#entry/routes.ts';
 import { createKeyServer } from '#key-server/key-server.ts';
 import { createLicenseServer } from '#license-server/license-server.ts';
 import type { Log } from '#ports';
-import { createRenewal } from '#renewal/renewal.ts';
+import { createRenewal, type Renewal } from '#renewal/renewal.ts';
 
 export const SECOND = 1_000_000;
 /** The longest id an asset may have: sizes are the worst there are. */
@@ -48,6 +55,8 @@ export type Installation = {
   readonly backend: JsonWebKey;
   /** What licences are signed with. */
   readonly licenseKey: PublicJwk;
+  /** The renewal node without its server. */
+  readonly renewal: Pick<Renewal, 'direct'>;
   makeSession(course: Course): MadeSession;
   close(): Promise<void>;
 };
@@ -58,6 +67,12 @@ export const startInstallation = async (schedule: KeySchedule = SCHEDULE): Promi
   const metrics = createMetrics({ process: false });
   const box = createSecretBox(systemRandom.bytes(32));
   const common = { random: systemRandom, clock: systemClock, log, metrics, events: () => undefined };
+  const folder = await mkdtemp(join(tmpdir(), 'sealcast-bench-'));
+  const heartbeats = await openJournalledHeartbeats({ path: join(folder, 'heartbeats.ndjson'), clock: systemClock });
+  const record = createGuardedConcurrency({ store: createMemoryConcurrency(), ...common });
+  const overload = createOverloadWatch(common);
+  // An overloaded server lengthens periods and turns starts away; here it is overloaded on purpose, and its watch runs without effect.
+  const load = (): { factor: number; sheds: boolean } => ({ ...overload.load(), factor: 1, sheds: false });
   const keyServer = createKeyServer({ store: stores.assetKeys, box, credentials: [], hash: nodeLadderHash, ...common });
   await keyServer.createAsset({ asset: EVENT, kind: 'event', scheme: 'cenc', mode: 'untimed', schedule });
   await stores.catalogue.create({ asset: EVENT, kind: 'event', name: 'Bench', state: 'live', createdAt: systemClock.now(), clearKey: 'off' });
@@ -66,6 +81,10 @@ export const startInstallation = async (schedule: KeySchedule = SCHEDULE): Promi
     issuer: 'https://license.example',
     keys: keyServer,
     ...stores,
+    heartbeats,
+    record,
+    load,
+    policy: { enforcement: ENFORCEMENT_DEFAULTS, limit: 3, mode: 'deny-new' },
     box,
     wrapper: nodeKeyWrapper,
     hash: nodeLadderHash,
@@ -74,9 +93,9 @@ export const startInstallation = async (schedule: KeySchedule = SCHEDULE): Promi
     entitlementKeys: [{ kid: 'shop', alg: 'ES256', key: { ...shop.publicJwk } }],
     ...common,
   });
-  const renewal = createRenewal({ zones: licenses.zoneKeys, heartbeats: stores.heartbeats, flags: licenses.flags, policy: licenses.policy, hash: nodeLadderHash, respond: bufferedResponse, ...common });
+  const renewal = createRenewal({ zones: licenses.zoneKeys, heartbeats, record, load: () => load().factor, flags: licenses.flags, policy: licenses.policy, hash: nodeLadderHash, respond: bufferedResponse, ...common });
   const router = createRouter({ licenses: licenses.handler, renewals: renewal.handler, time: async () => new Response() }, { viewers: true, operators: false });
-  const server = await serve(router, { host: '127.0.0.1', port: 0, log });
+  const server = await serve(router, { host: '127.0.0.1', port: 0, log, direct: [{ path: '/v1/renew', mostBytes: 256, answer: renewal.direct }] });
   const published = (await (await fetch(`${server.url}/v1/licenses/keys`)).json()) as { keys: [PublicJwk] };
   const length = groupLength(schedule);
   const { gen } = await keyServer.keying(EVENT);
@@ -85,6 +104,7 @@ export const startInstallation = async (schedule: KeySchedule = SCHEDULE): Promi
 
   return {
     port: server.port,
+    renewal,
     url: server.url,
     backend: shop.privateJwk,
     licenseKey: published.keys[0],
@@ -106,6 +126,10 @@ export const startInstallation = async (schedule: KeySchedule = SCHEDULE): Promi
     async close() {
       licenses.close();
       await server.close(0 as Millis);
+      record.close();
+      overload.close();
+      await heartbeats.close();
+      await rm(folder, { recursive: true, force: true });
     },
   };
 };
