@@ -111,7 +111,8 @@ export const createFakeEdges = async (clock: FakeClock, count: number, given: Pa
     const peers = new Set<Peer>();
     let holding: HoldReason | undefined;
     const own = (): Micros => (clock.now() + conduct.skew) as Micros;
-    const released = (): CryptoPeriod => lastReleasedBy(info, (own() - conduct.error) as Micros);
+    let heldAt: CryptoPeriod | undefined;
+    const released = (): CryptoPeriod => heldAt ?? lastReleasedBy(info, (own() - conduct.error) as Micros);
     const frame = (p: CryptoPeriod, flags: number): Uint8Array =>
       encodeRelease({ flags, alias: index, period: p, releaseAt: releaseInstant(info, p), lateness: 0 as Micros, error: conduct.error as Micros, secret: conduct.lie(p) ? new Uint8Array(16).fill(66) : secret(p) });
     const edge: FakeEdge & { connect(deliver: Peer['deliver'], closed: Peer['close']): { send(data: string | Uint8Array): void; close(code: number): void }; push(p: CryptoPeriod): void; answer(request: Request): Promise<Response> } = {
@@ -126,10 +127,12 @@ export const createFakeEdges = async (clock: FakeClock, count: number, given: Pa
       stats: [],
       closed: [],
       hold(reason) {
+        heldAt = released();
         holding = reason;
         for (const peer of peers) peer.deliver(encodeEdgeMessage({ type: 'hold', reason }));
       },
       resume() {
+        heldAt = undefined;
         holding = undefined;
         for (const peer of peers) peer.deliver(encodeEdgeMessage({ type: 'resume', now: released() }));
       },
@@ -180,7 +183,7 @@ export const createFakeEdges = async (clock: FakeClock, count: number, given: Pa
             if (message.type !== 'pull') return undefined;
             for (const p of message.periods) {
               edge.pulled.push(p);
-              if (p <= released() && holding === undefined) deliver(frame(p, 2));
+              if (p <= released()) deliver(frame(p, 2));
               else deliver(encodeEdgeMessage({ type: 'err', code: 'too-early', period: p }));
             }
           },
@@ -225,7 +228,7 @@ export const createFakeEdges = async (clock: FakeClock, count: number, given: Pa
           const secrets = Uint8Array.from(Array.from({ length: end - from }, (_, i) => [...(conduct.lie((from + i) as CryptoPeriod) ? new Uint8Array(16).fill(66) : secret((from + i) as CryptoPeriod))]).flat());
           return new Response(encodeRun({ from, releaseAt: releaseInstant(info, from), period: info.period, version: info.version, secrets }) as BodyInit);
         }
-        return number <= released() && holding === undefined ? new Response(frame(number as CryptoPeriod, 2) as BodyInit) : new Response(null, { status: 425 });
+        return number <= released() ? new Response(frame(number as CryptoPeriod, 2) as BodyInit) : new Response(null, { status: 425 });
       },
     };
     return edge;
@@ -240,6 +243,8 @@ export const createFakeEdges = async (clock: FakeClock, count: number, given: Pa
     for (const edge of made) later(until + info.period / 1000 + (edge.conduct.error - edge.conduct.skew) / 1000, () => edge.push((next + 1) as CryptoPeriod));
     later(until, tick);
   };
+  const first = (last() + 1) as CryptoPeriod;
+  for (const edge of made) later((releaseInstant(info, first) - clock.now()) / 1000 + 0.5, () => edge.push(first));
   tick();
 
   return {

@@ -40,7 +40,6 @@ describe('release channel', () => {
     const it = await world(2, {}, ({ edges }) => void ((edges[1] as (typeof edges)[number]).conduct.down = 30));
     await it.clock.advance(12_000);
     expect(gaps(it, 10)).toBe(0);
-    expect(it.channel.secret(it.edges.last())).toBeUndefined;
     expect(it.channel.connections.filter(({ up }) => up)).toHaveLength(2);
     const { periods, arrivalP50, ways, late } = it.channel.statistics;
     expect(periods).toBeGreaterThan(105);
