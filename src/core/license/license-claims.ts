@@ -10,6 +10,8 @@ import { SealcastError } from '#core/errors.ts';
 import { type AssetId, assetId, type DeviceId, deviceId, type KeyGroup, type KeyId, type ProtectionScheme, type ReleaseMode, type SessionId, sessionId } from '#core/ids.ts';
 import type { OpenNode } from '#core/keys/unlock.ts';
 import type { CryptoPeriod, GrantGroup, KeySchedule, Micros } from '#core/time.ts';
+import { encodeOpenNode, parseOpenNode } from './open-node.ts';
+import { TICKET_SECRET_LENGTH } from './device-ticket.ts';
 import { MAX_STATE_LENGTH } from './renewal-state.ts';
 import { jsonObject, membersOf } from './shape.ts';
 
@@ -138,38 +140,44 @@ export type SealedLicense = {
   /** Renewal state for the first renewal. */
   readonly state: Uint8Array;
   readonly imported: readonly WrappedImport[];
+  /** Proves the device at later starts; only after a full proof. */
+  readonly ticket?: SealedTicket;
 };
+
+/** A device ticket with its secret, for the device alone. */
+export type SealedTicket = { readonly value: Uint8Array; readonly secret: Uint8Array; readonly expiresAt: Micros };
 
 /** JSON plain text of the sealed part. Holds keys: never log it. */
 export const encodeSealedLicense = (sealed: SealedLicense): string =>
   JSON.stringify({
     rk: encodeBase64url(sealed.renewalKey),
-    nodes: sealed.nodes.map(({ block, depth, path, key }) => ({ block, depth, path, key: encodeBase64url(key) })),
+    nodes: sealed.nodes.map(encodeOpenNode),
     grants: encodeBase64url(sealed.grants),
     opened: sealed.opened,
     state: encodeBase64url(sealed.state),
     ...(sealed.imported.length > 0 && { imported: sealed.imported.map((item) => ({ kid: encodeBase64url(item.kid), keyGroup: item.keyGroup, from: item.from, to: item.to, wrapped: encodeBase64url(item.wrapped) })) }),
+    ...(sealed.ticket !== undefined && { ticket: { value: encodeBase64url(sealed.ticket.value), secret: encodeBase64url(sealed.ticket.secret), expires: sealed.ticket.expiresAt } }),
   });
 
 /** The sealed part from its plain text, checked against the licence's horizon; throws `bad-request`. */
 export const parseSealedLicense = (plain: string, horizon: LicenseClaims['horizon']): SealedLicense => {
-  const sealed = membersOf(jsonObject(plain, 'sealed licence', 'bad-request'), 'sealed licence', 'bad-request', ['rk', 'nodes', 'grants', 'opened', 'state'], ['imported'], true);
+  const sealed = membersOf(jsonObject(plain, 'sealed licence', 'bad-request'), 'sealed licence', 'bad-request', ['rk', 'nodes', 'grants', 'opened', 'state'], ['imported', 'ticket'], true);
   const grants = decodeBase64url(sealed.text('grants', { most: 2 ** 20 }));
   if (grants.length !== (horizon.to - horizon.from) * WRAPPED_GRANT_LENGTH) throw bad('grants must hold one wrapped key for every group of the horizon');
   return {
     renewalKey: sealed.bytes('rk', 32),
-    nodes: sealed.list('nodes', 255).map(parseNode),
+    nodes: sealed.list('nodes', 255).map(parseOpenNode),
     grants,
     opened: sealed.integer('opened', 0, MAX_GROUP) as GrantGroup,
     state: sealed.bytes('state', 1, MAX_STATE_LENGTH),
     imported: sealed.value('imported') === undefined ? [] : sealed.list('imported', MAX_IMPORTED).map(parseImport),
+    ...(sealed.value('ticket') !== undefined && { ticket: parseTicket(sealed.value('ticket')) }),
   };
 };
 
-const parseNode = (value: unknown): OpenNode => {
-  const node = membersOf(value, 'unlock node', 'bad-request', ['block', 'depth', 'path', 'key'], [], true);
-  const depth = node.integer('depth', 0, 8);
-  return { block: node.integer('block', 0, 2 ** 24 - 1), depth, path: node.integer('path', 0, 2 ** depth - 1), key: node.bytes('key', 32) };
+const parseTicket = (value: unknown): SealedTicket => {
+  const ticket = membersOf(value, 'device ticket', 'bad-request', ['value', 'secret', 'expires'], [], true);
+  return { value: ticket.bytes('value', 1, 256), secret: ticket.bytes('secret', TICKET_SECRET_LENGTH), expiresAt: ticket.integer('expires', 0, Number.MAX_SAFE_INTEGER) as Micros };
 };
 
 const parseImport = (value: unknown): WrappedImport => {
