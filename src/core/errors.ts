@@ -35,6 +35,7 @@ export type ErrorCode =
   | 'entitlement-used'
   | 'nonce-invalid'
   | 'proof-invalid'
+  | 'ticket-invalid'
   | 'device-unknown'
   | 'device-revoked'
   | 'device-limit'
@@ -49,6 +50,7 @@ export type ErrorCode =
   | 'media-malformed'
   | 'media-unsupported'
   | 'media-too-large'
+  | 'unmarkable'
   | 'origin-unavailable'
   | 'already-exists'
   | 'config-invalid'
@@ -57,6 +59,7 @@ export type ErrorCode =
   | 'tool-missing'
   | 'shutting-down'
   | 'overloaded'
+  | 'clock-untrusted'
   | 'service-unreachable'
   | 'internal';
 
@@ -85,6 +88,7 @@ export const ERRORS: Readonly<Record<ErrorCode, Row>> = {
   'entitlement-used': row(409, 'token', 'Your right to watch has to be confirmed again.'),
   'nonce-invalid': row(409, 'later', 'The player waited too long; please try again.'),
   'proof-invalid': row(403, 'never', 'This device could not be verified.'),
+  'ticket-invalid': row(409, 'later', 'This device has to be verified again; please try again.'),
   'device-unknown': row(403, 'never', 'This device is not registered.'),
   'device-revoked': row(403, 'never', 'This device was removed from your account.'),
   'device-limit': row(409, 'never', 'Too many devices are registered on your account.'),
@@ -100,6 +104,7 @@ export const ERRORS: Readonly<Record<ErrorCode, Row>> = {
   'media-malformed': row(400, 'never', 'The content is damaged.'),
   'media-unsupported': row(415, 'never', 'This kind of content is not supported.'),
   'media-too-large': row(413, 'never', 'The content is too large.'),
+  unmarkable: row(502, 'later', 'The content is briefly unavailable.'),
   'origin-unavailable': row(502, 'later', 'The content is briefly unavailable.'),
   // service
   'already-exists': row(409, 'never', 'This already exists.'),
@@ -108,6 +113,7 @@ export const ERRORS: Readonly<Record<ErrorCode, Row>> = {
   'key-unavailable': row(503, 'later', 'The service is briefly unavailable.'),
   'tool-missing': row(503, 'never', 'The service is not installed completely.'),
   overloaded: row(503, 'later', 'Many people are starting to watch at the moment; please try again shortly.'),
+  'clock-untrusted': row(503, 'later', 'The service is briefly unavailable.'),
   'shutting-down': row(503, 'later', 'The service is briefly unavailable.'),
   'service-unreachable': row(503, 'later', 'The service cannot be reached; please check the connection.'),
   internal: row(500, 'later', 'Something went wrong on our side.'),

@@ -16,9 +16,11 @@ import { type BundleSource, createBundleLoop } from '#edge/bundle-loop.ts';
 import { createDiskTier, type DiskTier } from '#edge/disk-tier.ts';
 import type { KeyRing, RenewalKey } from '#edge/key-ring.ts';
 import { addressWithoutToken, parseMediaAddress } from '#edge/media-path.ts';
+import type { MarkPolicy } from '#edge/mark-boxes.ts';
+import { createMarkWatch } from '#edge/mark-watch.ts';
 import { createMemoryTier } from '#edge/memory-tier.ts';
 import { createOrigin } from '#edge/origin.ts';
-import { createPullThrough, type KeepAlive } from '#edge/pull-through.ts';
+import { createPullThrough, type KeepAlive, type MakeUnboxer } from '#edge/pull-through.ts';
 import { createResponder, type Disguise, type Wish } from '#edge/respond.ts';
 import { createSwitching, type Switched } from '#edge/switching.ts';
 import { createTally } from '#edge/tally.ts';
@@ -52,6 +54,8 @@ export type EdgeOptions = {
     /** Bytes on their way at once beyond which objects pass through uncached. Default 256 MB. */
     readonly maxArrivingBytes?: number;
   };
+  /** What is done with media that cannot be marked. Default: coding without places is served, everything else refused. */
+  readonly marking?: MarkPolicy;
   /** Verified tokens remembered. Default 100,000 (about 60 MB when full). */
   readonly rememberedTokens?: number;
   /** An origin silent for so long is given up. Default 20 s: longer than early segment requests and blocking playlists are held. */
@@ -89,6 +93,7 @@ export type Edge = {
 type Viewer = { readonly session: SessionId | undefined; readonly cuttable: boolean };
 
 const MEGABYTE = 1024 * 1024;
+const NO_LONGER_MARKED = 'the marks of this object were taken out, and its asset is not marked any more';
 
 const plainResponse: ResponseFactory = (body, init) => new Response(body as BodyInit | null, init);
 const noKeepAlive: KeepAlive = () => undefined;
@@ -120,7 +125,7 @@ export const createEdge = (options: EdgeOptions): Edge => {
       metrics.observe('sealcast_edge_origin_seconds', 'Time until the origin began to answer.', seconds, { outcome });
     },
   });
-  const switching = createSwitching(objects);
+  const switching = createSwitching(objects, createMarkWatch({ metrics, events, clock, policy: options.marking }));
   const authorizer = createAuthorizer({ remembered: options.rememberedTokens ?? 100_000 });
   const responder = createResponder(options.respond ?? plainResponse);
   const tally = createTally(metrics);
@@ -159,10 +164,11 @@ export const createEdge = (options: EdgeOptions): Edge => {
   };
 
   /** From wherever it is; the rarer half of the media path. */
-  const fetchObject = async (kind: string, key: string, wish: Wish, keepAlive: KeepAlive, viewer: Viewer, disguise?: Disguise): Promise<Response> => {
-    const found = await objects.open(key, keepAlive);
+  const fetchObject = async (kind: string, key: string, wish: Wish, keepAlive: KeepAlive, viewer: Viewer, disguise?: Disguise, unboxer?: MakeUnboxer): Promise<Response> => {
+    const found = await objects.open(key, keepAlive, unboxer);
     const now = clock.now();
     if (found.kind === 'refused') return counted(kind, 'origin', responder.refusal(found.code, found.detail, now, wish.head));
+    if (unboxer === undefined && (found.kind === 'stored' ? found.object.marks : found.marks) !== undefined) return counted(kind, 'origin', responder.refusal('unmarkable', NO_LONGER_MARKED, now, wish.head));
     const { session } = viewer;
     const answer = session === undefined || viewer.cuttable ? found : whileRunning(found, () => bundle.current(clock.now())?.isRevoked(session, clock.now()) !== true);
     if (session !== undefined && !wish.head) countBytes(answer, (bytes) => sessions.sent(session, bytes));
@@ -190,9 +196,10 @@ export const createEdge = (options: EdgeOptions): Edge => {
     const token = carriedToken({ path: address.pathToken, query: address.query, header: headers.get('authorization'), accessToken: headers.get('cta-common-access-token') });
     const verdict = authorizer.authorize({ token, asset: address.asset, keys, now, address: () => addressWithoutToken(request.url, address.pathToken, TOKEN_MEMBERS) });
 
-    const serve = (wish: Wish, key: string, viewer: Viewer, disguise?: Disguise): Response | Promise<Response> => {
+    const serve = (wish: Wish, key: string, viewer: Viewer, disguise?: Disguise, unboxer?: MakeUnboxer): Response | Promise<Response> => {
       const object = objects.peek(key, now);
-      if (object === undefined) return fetchObject(address.kind, key, wish, keepAlive, viewer, disguise);
+      // What is in memory with its boxes still in it, or without a viewer to mark it for, takes the longer way.
+      if (object === undefined || (object.marks === undefined) !== (unboxer === undefined)) return fetchObject(address.kind, key, wish, keepAlive, viewer, disguise, unboxer);
       if (viewer.session !== undefined && !wish.head) sessions.sent(viewer.session, askedBytes(object.body.length, wish));
       return counted(address.kind, 'memory', responder.object({ kind: 'stored', source: 'memory', object }, wish, now, disguise));
     };
@@ -205,7 +212,7 @@ export const createEdge = (options: EdgeOptions): Edge => {
       const marks = keys.markSwitch(address.asset);
       const switched = marks && switching({ address, claims: decided.claims, marks, range: wish.range, now, keepAlive });
       if (switched === undefined) return serve(wish, address.key, viewer);
-      const finish = (found: Switched): Response | Promise<Response> => (found.ok ? serve(wish, found.key, viewer, found.disguise) : refuse(found.code, found.detail));
+      const finish = (found: Switched): Response | Promise<Response> => (found.ok ? serve(wish, found.key, viewer, found.disguise, found.unboxer) : refuse(found.code, found.detail));
       return switched instanceof Promise ? switched.then(finish) : finish(switched);
     };
     if (!(verdict instanceof Promise)) return answerAs(verdict);

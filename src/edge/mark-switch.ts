@@ -11,6 +11,7 @@ import { encodeBase64url } from '#core/bytes/base64url.ts';
 import { encodeUtf8 } from '#core/bytes/utf8.ts';
 import type { MarkPlan } from '#core/edge-bundle/mark-plan.ts';
 import { isSealcastError, SealcastError } from '#core/errors.ts';
+import { type Switches, switchesOf } from '#core/mark/index.ts';
 import { MAX_POSITION, variantName } from '#core/pace/pace-info.ts';
 import { openViewerId, OWN_VENDOR } from '#core/token/viewer-id.ts';
 import { patternBit } from '#core/token/wm-claims.ts';
@@ -27,8 +28,12 @@ export type Choice = { readonly ok: true; readonly symbol: number } | Denial;
 /** The switch of one asset. */
 export type MarkSwitch = {
   readonly plan: MarkPlan;
+  /** Places of segment `number` that are on for a viewer, where marks lie inside the bitstream. */
+  switches(mark: ViewerMark, number: number): { readonly ok: true; readonly switches: Switches } | Denial;
   /** `position`: of the segment, counted without end; -1 is not watermarked. */
   choose(mark: ViewerMark, position: number): Choice;
+  /** MEK of a box key epoch, where this edge has it. */
+  boxKey(epoch: number): Uint8Array | undefined;
   /** Path segment of a variant at the origin. */
   nameOf(symbol: number): string;
   /** Makes entity tags that no two viewers share, and that say nothing about the variant. */
@@ -103,19 +108,33 @@ export const createMarkSwitch = (plan: MarkPlan): MarkSwitch => {
   };
   const tag = new Int32Array(2);
 
+  const choose = (mark: ViewerMark, position: number): Choice => {
+    if (position < 0 || !sequencing) return { ok: true, symbol: 0 };
+    try {
+      const choice = symbolOf(mark, position);
+      return choice.ok && choice.symbol >= alphabet ? refused('the pattern has more variants than the asset') : choice;
+    } catch (error) {
+      if (!isSealcastError(error)) throw error;
+      // Positions before the schedule have no epoch: the same as an epoch whose key is not here.
+      return { ok: false, code: 'key-unavailable', detail: error.message };
+    }
+  };
+
   return {
     plan,
     nameOf: (symbol) => variantName(plan.names, symbol),
-    choose: (mark, position) => {
-      if (position < 0 || !sequencing) return { ok: true, symbol: 0 };
-      try {
-        const choice = symbolOf(mark, position);
-        return choice.ok && choice.symbol >= alphabet ? refused('the pattern has more variants than the asset') : choice;
-      } catch (error) {
-        if (!isSealcastError(error)) throw error;
-        // Positions before the schedule have no epoch: the same as an epoch whose key is not here.
-        return { ok: false, code: 'key-unavailable', detail: error.message };
+    choose,
+    boxKey: (epoch) => plan.inBand?.boxKeys.find((held) => held.epoch === epoch)?.key,
+    switches: (mark, number) => {
+      const slots = plan.inBand?.slots ?? 1;
+      if (!sequencing) return { ok: true, switches: switchesOf(slots, () => 0) };
+      const symbols = new Uint8Array(slots);
+      for (let slot = 0; slot < slots; slot++) {
+        const choice = choose(mark, number * slots + slot);
+        if (!choice.ok) return choice;
+        symbols[slot] = choice.symbol;
       }
+      return { ok: true, switches: switchesOf(slots, (slot) => symbols[slot] as number) };
     },
     disguiseFor: (mark, key) => ({
       digest: (originTag) => {

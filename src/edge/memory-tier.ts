@@ -4,6 +4,7 @@
  *
  * Invariant: `bytes` never exceeds the budget; an object larger than an eighth of it is not kept, so that one cannot push out all.
  */
+import type { MarkSites } from '#core/mark/index.ts';
 import type { Micros } from '#core/time.ts';
 import type { OriginHead } from '#edge/origin.ts';
 
@@ -14,6 +15,8 @@ export type StoredObject = {
   readonly freshUntil: Micros;
   /** When it was made at the origin, for the Age header. */
   readonly bornAt: Micros;
+  /** Places of marks in `body`, whose boxes were taken out; absent where there were none to take out. */
+  readonly marks?: readonly MarkSites[];
   /** Filled by the first answer: the header list that every whole answer of this object has. */
   headerList?: [string, string][];
   /** The same for viewers of a variant, without their entity tag; and what that tag is made from. */
@@ -38,12 +41,14 @@ const TURN = 1024;
 /** Bookkeeping of one object beside its body: key, head, headers, map entry. */
 const OVERHEAD = 1024;
 
+const marksBytes = (marks: readonly MarkSites[]): number => marks.reduce((sum, { count, masks }) => sum + 9 * count + masks.length, 0);
+
 /** `budget` in bytes; 0 keeps nothing. */
 export const createMemoryTier = (budget: number): MemoryTier => {
   const objects = new Map<string, StoredObject>();
   let bytes = 0;
   let uses = 0;
-  const cost = (object: StoredObject): number => object.body.length + OVERHEAD;
+  const cost = (object: StoredObject): number => object.body.length + OVERHEAD + (object.marks === undefined ? 0 : marksBytes(object.marks));
   const remove = (key: string): void => {
     const object = objects.get(key);
     if (object === undefined) return;

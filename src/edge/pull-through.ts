@@ -7,10 +7,14 @@
  * Invariant: one fetch per key at a time, memory and arriving bytes bounded, nothing stale served: an origin that is
  * down is an error, not an old manifest.
  */
-import type { ErrorCode } from '#core/errors.ts';
+import { concatBytes } from '#core/bytes/concat.ts';
+import { type ErrorCode, isSealcastError } from '#core/errors.ts';
+import { joinSites, type MarkSites } from '#core/mark/index.ts';
 import { type Micros, microsFromSeconds, type Millis } from '#core/time.ts';
 import type { DiskTier } from '#edge/disk-tier.ts';
 import { createGrowingBytes, type GrowingBytes } from '#edge/growing-bytes.ts';
+import type { Unboxer } from '#edge/mark-boxes.ts';
+import { unboxedBody, unboxedObject } from '#edge/unboxed.ts';
 import type { MemoryTier, StoredObject } from '#edge/memory-tier.ts';
 import type { Origin, OriginAnswer, OriginHead } from '#edge/origin.ts';
 import type { Clock, Log } from '#ports';
@@ -27,6 +31,8 @@ export type CacheAnswer =
       readonly bornAt: Micros;
       readonly bytes: GrowingBytes;
       readonly length: number | undefined;
+      /** Places of marks in the bytes there are; grows with them. */
+      readonly marks?: readonly MarkSites[];
     }
   | {
       /** Too large to keep: the origin's stream itself, for one reader. */
@@ -36,18 +42,22 @@ export type CacheAnswer =
       readonly bornAt: Micros;
       readonly body: ReadableStream<Uint8Array> | null;
       readonly length: number | undefined;
+      readonly marks?: readonly MarkSites[];
     }
   | { readonly kind: 'refused'; readonly code: ErrorCode; readonly detail: string };
 
 /** Keeps the runtime from ending a shared fetch with the request that started it (`waitUntil` in workerd). */
 export type KeepAlive = (work: Promise<unknown>) => void;
 
+/** For objects with mark boxes: makes what takes them out, once per trip. The same for all who ask for an object. */
+export type MakeUnboxer = () => Unboxer;
+
 /** The cache as the edge uses it. */
 export type PullThrough = {
   /** A fresh object in memory; the path nearly every request takes. */
   peek(key: string, now: Micros): StoredObject | undefined;
   /** The object from wherever it is. Never rejects. */
-  open(key: string, keepAlive: KeepAlive): Promise<CacheAnswer>;
+  open(key: string, keepAlive: KeepAlive, unboxer?: MakeUnboxer): Promise<CacheAnswer>;
   /** Aborts running fetches. */
   close(): void;
   /** Bytes of objects on their way. */
@@ -73,6 +83,10 @@ export type PullThroughOptions = {
 };
 
 const unavailable = (detail: string): CacheAnswer => ({ kind: 'refused', code: 'origin-unavailable', detail });
+
+/** What readers get of an answer that broke off before its first byte. */
+const refusalOf = (cause: unknown): Extract<CacheAnswer, { kind: 'refused' }> =>
+  isSealcastError(cause, 'unmarkable') ? { kind: 'refused', code: 'unmarkable', detail: cause.message } : { kind: 'refused', code: 'origin-unavailable', detail: 'the object could not be fetched' };
 
 /** A cache over `origin`, with nothing on its way. */
 export const createPullThrough = (options: PullThroughOptions): PullThrough => {
@@ -101,34 +115,43 @@ export const createPullThrough = (options: PullThroughOptions): PullThrough => {
     };
   };
 
-  const store = async (key: string, answer: Extract<OriginAnswer, { kind: 'object' }>, object: StoredObject): Promise<void> => {
+  /** The disk gets what the origin sent: places of marks are in the clear in memory only. */
+  const store = async (key: string, answer: Extract<OriginAnswer, { kind: 'object' }>, object: StoredObject, received: () => Uint8Array): Promise<void> => {
     if (!answer.freshness.storable) return;
     memory.put(key, object);
-    if (answer.freshness.immutable && disk !== undefined) await disk.put(key, object);
+    if (answer.freshness.immutable && disk !== undefined) await disk.put(key, object.marks === undefined ? object : { ...object, body: received() });
   };
 
   /** Copies the origin's body into `bytes`; the outcome is for the readers of `bytes`, so this never rejects. */
-  const fill = async (key: string, answer: Extract<OriginAnswer, { kind: 'object' }>, bytes: GrowingBytes, bornAt: Micros, heard: () => void): Promise<void> => {
+  const fill = async (key: string, answer: Extract<OriginAnswer, { kind: 'object' }>, bytes: GrowingBytes, bornAt: Micros, heard: () => void, unboxer: Unboxer | undefined): Promise<StoredObject | undefined> => {
     let reader: ReadableStreamDefaultReader<Uint8Array> | undefined;
+    let received = 0;
+    const kept: Uint8Array[] = [];
     try {
       reader = answer.body?.getReader();
       for (let next = await reader?.read(); next !== undefined && !next.done; next = await reader?.read()) {
         heard();
         arriving += next.value.length;
-        bytes.append(next.value);
-        if (bytes.length > maxObjectBytes) throw new Error(`an object without a length grew beyond ${maxObjectBytes} bytes`);
-        if (answer.length !== undefined && bytes.length > answer.length) throw new Error('the origin sent more than it announced');
+        received += next.value.length;
+        if (unboxer !== undefined && disk !== undefined) kept.push(next.value);
+        bytes.append(unboxer === undefined ? next.value : await unboxer.push(next.value));
+        if (received > maxObjectBytes) throw new Error(`an object without a length grew beyond ${maxObjectBytes} bytes`);
+        if (answer.length !== undefined && received > answer.length) throw new Error('the origin sent more than it announced');
       }
-      if (answer.length !== undefined && bytes.length !== answer.length) throw new Error('the origin sent less than it announced');
+      if (answer.length !== undefined && received !== answer.length) throw new Error('the origin sent less than it announced');
+      if (unboxer !== undefined) bytes.append(await unboxer.end());
       const body = bytes.finish();
       options.onFetched?.(key, body.length);
-      await store(key, answer, { head: answer.head, body, freshUntil: answer.freshness.freshUntil, bornAt });
+      const object: StoredObject = { head: answer.head, body, freshUntil: answer.freshness.freshUntil, bornAt, ...(unboxer && { marks: [joinSites(unboxer.marks)] }) };
+      await store(key, answer, object, () => concatBytes(...kept));
+      return object;
     } catch (cause) {
       bytes.fail(cause);
-      log.warn('origin answer broke off', { key, received: bytes.length, announced: answer.length ?? -1, reason: String(cause) });
+      log.warn('origin answer broke off', { key, received, announced: answer.length ?? -1, reason: String(cause) });
       await reader?.cancel(cause).catch(() => undefined);
+      return undefined;
     } finally {
-      arriving -= bytes.length;
+      arriving -= received;
     }
   };
 
@@ -149,7 +172,7 @@ export const createPullThrough = (options: PullThroughOptions): PullThrough => {
   const bornAt = (age: number): Micros => (clock.now() - microsFromSeconds(age)) as Micros;
 
   /** One trip to the origin. `landed` runs when the last byte is in. */
-  const fetchOnce = async (key: string, stale: StoredObject | undefined, share: boolean, keepAlive: KeepAlive, landed: () => void): Promise<CacheAnswer> => {
+  const fetchOnce = async (key: string, stale: StoredObject | undefined, share: boolean, keepAlive: KeepAlive, landed: () => void, make: MakeUnboxer | undefined): Promise<CacheAnswer> => {
     const abort = new AbortController();
     running.add(abort);
     const idle = watch(abort);
@@ -166,7 +189,9 @@ export const createPullThrough = (options: PullThroughOptions): PullThrough => {
     if (answer.kind === 'unchanged') {
       done();
       if (stale === undefined) return unavailable('the origin answered 304 to an unconditional request');
-      const renewed: StoredObject = { ...stale, freshUntil: answer.freshness.freshUntil, bornAt: bornAt(answer.age) };
+      const current = await opened(stale, make);
+      if ('kind' in current) return current;
+      const renewed: StoredObject = { ...current, freshUntil: answer.freshness.freshUntil, bornAt: bornAt(answer.age) };
       if (answer.freshness.storable) memory.put(key, renewed);
       return { kind: 'stored', source: 'revalidated', object: renewed };
     }
@@ -176,28 +201,63 @@ export const createPullThrough = (options: PullThroughOptions): PullThrough => {
       // The reader's own pace and leaving rule from here on.
       done();
       options.onFetched?.(key, length ?? 0);
-      return { kind: 'direct', source: 'direct', head, bornAt: born, body: answer.body, length };
+      const unboxer = make?.();
+      if (unboxer === undefined || answer.body === null) return { kind: 'direct', source: 'direct', head, bornAt: born, body: answer.body, length };
+      try {
+        return { kind: 'direct', source: 'direct', head, bornAt: born, body: await unboxedBody(answer.body, unboxer), length: undefined, marks: unboxer.marks };
+      } catch (cause) {
+        return refusalOf(cause);
+      }
     }
-    const bytes = createGrowingBytes(length);
-    keepAlive(fill(key, answer, bytes, born, idle.heard).then(done));
-    return { kind: 'arriving', source: 'origin', head, bornAt: born, bytes, length };
+    const unboxer = make?.();
+    const bytes = createGrowingBytes(unboxer === undefined ? length : undefined);
+    const filling = fill(key, answer, bytes, born, idle.heard, unboxer);
+    keepAlive(filling.then(done));
+    if (unboxer === undefined) return { kind: 'arriving', source: 'origin', head, bornAt: born, bytes, length };
+    try {
+      // A segment in the making is let go chunk by chunk, from its first checked one on; a finished one when all of it is checked.
+      if (length === undefined) {
+        await bytes.more(0);
+        return { kind: 'arriving', source: 'origin', head, bornAt: born, bytes, length: undefined, marks: unboxer.marks };
+      }
+      const object = await filling;
+      if (object !== undefined) return { kind: 'stored', source: 'origin', object };
+      // The reason is what its readers are told.
+      await bytes.more(bytes.length);
+      return unavailable('the object could not be fetched');
+    } catch (cause) {
+      return refusalOf(cause);
+    }
   };
 
-  const fly = async (key: string, keepAlive: KeepAlive, landed: () => void): Promise<CacheAnswer> => {
+  /** The object without mark boxes, where it still has them. */
+  const opened = async (object: StoredObject, make: MakeUnboxer | undefined): Promise<StoredObject | Extract<CacheAnswer, { kind: 'refused' }>> => {
+    if (make === undefined || object.marks !== undefined) return object;
+    try {
+      return await unboxedObject(object, make());
+    } catch (cause) {
+      return refusalOf(cause);
+    }
+  };
+
+  const fly = async (key: string, keepAlive: KeepAlive, landed: () => void, make: MakeUnboxer | undefined): Promise<CacheAnswer> => {
     const stale = memory.get(key);
     const now = clock.now();
     // A fetch that landed between `peek` and here has already stored it.
     if (stale !== undefined && now < stale.freshUntil) {
+      const object = await opened(stale, make);
+      if (!('kind' in object) && object !== stale) memory.put(key, object);
       landed();
-      return { kind: 'stored', source: 'memory', object: stale };
+      return 'kind' in object ? object : { kind: 'stored', source: 'memory', object };
     }
     const onDisk = stale === undefined ? await disk?.get(key) : undefined;
     if (onDisk !== undefined && now < onDisk.freshUntil) {
-      memory.put(key, onDisk);
+      const object = await opened(onDisk, make);
+      if (!('kind' in object)) memory.put(key, object);
       landed();
-      return { kind: 'stored', source: 'disk', object: onDisk };
+      return 'kind' in object ? object : { kind: 'stored', source: 'disk', object };
     }
-    return fetchOnce(key, stale, true, keepAlive, landed);
+    return fetchOnce(key, stale, true, keepAlive, landed, make);
   };
 
   return {
@@ -208,11 +268,11 @@ export const createPullThrough = (options: PullThroughOptions): PullThrough => {
       const object = memory.get(key);
       return object !== undefined && now < object.freshUntil ? object : undefined;
     },
-    open: async (key, keepAlive) => {
+    open: async (key, keepAlive, make) => {
       const shared = flights.get(key);
       if (shared !== undefined) {
         const answer = await shared;
-        if (answer.kind === 'direct') return fetchOnce(key, undefined, false, keepAlive, () => undefined);
+        if (answer.kind === 'direct') return fetchOnce(key, undefined, false, keepAlive, () => undefined, make);
         return answer.kind === 'refused' ? answer : { ...answer, source: 'shared' };
       }
       // `land` may run before the flight is known here: then there is nothing to share any more.
@@ -221,7 +281,7 @@ export const createPullThrough = (options: PullThroughOptions): PullThrough => {
         own.landed = true;
         if (own.flight !== undefined && flights.get(key) === own.flight) flights.delete(key);
       };
-      own.flight = fly(key, keepAlive, land).catch((cause: unknown): CacheAnswer => {
+      own.flight = fly(key, keepAlive, land, make).catch((cause: unknown): CacheAnswer => {
         log.error('cache fault', { key, reason: String(cause) });
         land();
         return unavailable('the object could not be fetched');

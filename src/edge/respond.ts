@@ -9,6 +9,8 @@
 import { ERRORS, type ErrorCode, problemOf, SealcastError } from '#core/errors.ts';
 import type { Micros } from '#core/time.ts';
 import { forClients } from '#edge/freshness.ts';
+import type { Switches } from '#core/mark/index.ts';
+import { markedCopy, markedStream } from '#edge/marked-bytes.ts';
 import type { StoredObject } from '#edge/memory-tier.ts';
 import type { OriginHead } from '#edge/origin.ts';
 import type { CacheAnswer } from '#edge/pull-through.ts';
@@ -45,6 +47,8 @@ export type Disguise = {
   digest(originTag: string): ObjectDigest;
   /** The tag that this viewer sees. */
   tag(digest: ObjectDigest): string;
+  /** Marks inside the bitstream: which of the object's places are on for this viewer. */
+  readonly switches?: Switches;
 };
 
 /** Makes the edge's responses. */
@@ -109,14 +113,15 @@ export const createResponder = (respond: ResponseFactory): Responder => {
     (object.hiddenHeaderList ??= [...objectHeaders(hidden(object.head, null)), ['accept-ranges', 'bytes'], ['content-length', String(object.body.length)]]);
 
   const stored = (object: StoredObject, wish: Wish, now: Micros, disguise?: Disguise): Response => {
-    const { body } = object;
+    const { body, marks = [] } = object;
+    const switches = disguise?.switches;
     const bornAt = disguise === undefined ? object.bornAt : now;
     const originTag = object.head.etag;
     const etag = disguise === undefined || originTag === null ? originTag : disguise.tag((object.digest ??= disguise.digest(originTag)));
     const whole = (): Response => {
       const list = stamp(disguise === undefined ? storedHeaders(object) : hiddenHeaders(object), bornAt, now);
       if (disguise !== undefined && etag !== null) list.push(['etag', etag]);
-      return respond(wish.head ? null : body, { status: 200, headers: list });
+      return respond(wish.head ? null : switches === undefined ? body : markedCopy(body, marks, switches), { status: 200, headers: list });
     };
     if (wish.range === null && wish.ifNoneMatch === null) return whole();
     const head = disguise === undefined ? object.head : hidden(object.head, etag);
@@ -132,14 +137,19 @@ export const createResponder = (respond: ResponseFactory): Responder => {
         const { start, end } = range;
         const list = stamp(objectHeaders(head), bornAt, now);
         list.push(['accept-ranges', 'bytes'], ['content-length', String(end - start)], ['content-range', `bytes ${start}-${end - 1}/${body.length}`]);
-        return respond(wish.head ? null : body.subarray(start, end), { status: 206, headers: list });
+        const part = body.subarray(start, end);
+        return respond(wish.head ? null : switches === undefined ? part : markedCopy(part, marks, switches, start), { status: 206, headers: list });
       }
     }
     return whole();
   };
 
-  const arriving = (answer: Extract<CacheAnswer, { kind: 'arriving' }>, wish: Wish, now: Micros): Response => {
-    const { head, bornAt, bytes, length } = answer;
+  const arriving = (answer: Extract<CacheAnswer, { kind: 'arriving' }>, wish: Wish, now: Micros, switches: Switches | undefined): Response => {
+    const { head, bornAt, bytes, length, marks = [] } = answer;
+    const stream = (start: number, end: number | undefined): ReadableStream<Uint8Array> => {
+      const plain = bytes.stream(start, end);
+      return switches === undefined ? plain : markedStream(plain, marks, switches, start);
+    };
     const list = stamp(objectHeaders(head), bornAt, now);
     if (isNotModified(wish.ifNoneMatch, head.etag)) return respond(null, { status: 304, headers: list });
     // Without a length a range cannot be placed: the whole is answered, as a server may.
@@ -151,17 +161,17 @@ export const createResponder = (respond: ResponseFactory): Responder => {
       if (range.kind === 'part') {
         const { start, end } = range;
         list.push(['accept-ranges', 'bytes'], ['content-length', String(end - start)], ['content-range', `bytes ${start}-${end - 1}/${length}`]);
-        return respond(wish.head ? null : bytes.stream(start, end), { status: 206, headers: list });
+        return respond(wish.head ? null : stream(start, end), { status: 206, headers: list });
       }
     }
     if (length !== undefined) list.push(['accept-ranges', 'bytes'], ['content-length', String(length)]);
-    return respond(wish.head ? null : bytes.stream(0, length), { status: 200, headers: list });
+    return respond(wish.head ? null : stream(0, length), { status: 200, headers: list });
   };
 
-  const direct = (answer: Extract<CacheAnswer, { kind: 'direct' }>, wish: Wish, now: Micros): Response => {
+  const direct = (answer: Extract<CacheAnswer, { kind: 'direct' }>, wish: Wish, now: Micros, switches: Switches | undefined): Response => {
     const list = stamp(objectHeaders(answer.head), answer.bornAt, now);
     if (answer.length !== undefined) list.push(['content-length', String(answer.length)]);
-    if (!wish.head) return respond(answer.body, { status: 200, headers: list });
+    if (!wish.head) return respond(switches === undefined || answer.body === null ? answer.body : markedStream(answer.body, answer.marks ?? [], switches, 0), { status: 200, headers: list });
     void answer.body?.cancel().catch(() => undefined);
     return respond(null, { status: 200, headers: list });
   };
@@ -171,7 +181,7 @@ export const createResponder = (respond: ResponseFactory): Responder => {
       if (answer.kind === 'stored') return stored(answer.object, wish, now, disguise);
       const { etag } = answer.head;
       const shown = disguise === undefined ? answer : { ...answer, head: hidden(answer.head, etag === null ? null : disguise.tag(disguise.digest(etag))), bornAt: now };
-      return shown.kind === 'arriving' ? arriving(shown, wish, now) : direct(shown, wish, now);
+      return shown.kind === 'arriving' ? arriving(shown, wish, now, disguise?.switches) : direct(shown, wish, now, disguise?.switches);
     },
     refusal,
     preflight: (now) => respond(null, { status: 204, headers: [...PREFLIGHT, ['date', dateOf(now)]] }),

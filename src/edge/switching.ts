@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
- * Finds the object behind a marked segment's address: position, then symbol, then the variant's path at the origin.
+ * Finds the object behind a marked segment's address: position, then symbol, then the variant's path at the origin; or, where
+ * marks lie inside the bitstream, the one object there is and which of its places are on for the viewer.
  *
  * ETSI TS 104 002 clause 5.7. A viewer asks `{rep}/{file}`; the origin is asked `{rep}/{variant}/{file}`, and where it sets
  * the pace also `{rep}/WMPaceInfo/{file}`. Variants have cache keys of their own and are shared by all who get them.
@@ -8,18 +9,20 @@
  */
 import type { PaceInfo } from '#core/pace/pace-info.ts';
 import { positionOf } from '#core/pace/pace-info.ts';
+import { createMarkBoxOpener } from '#crypto/mark-box.ts';
 import { decodePaceInfo } from '#crypto/pace-cbor.ts';
 import type { Denial, Granted } from '#edge/granted.ts';
 import type { MarkSwitch } from '#edge/mark-switch.ts';
 import { type MediaAddress, PACE_FOLDER } from '#edge/media-path.ts';
 import type { StoredObject } from '#edge/memory-tier.ts';
-import type { CacheAnswer, KeepAlive, PullThrough } from '#edge/pull-through.ts';
+import { type BoxOutcome, createUnboxer, type MarkPolicy } from '#edge/mark-boxes.ts';
+import type { CacheAnswer, KeepAlive, MakeUnboxer, PullThrough } from '#edge/pull-through.ts';
 import { resolveRange } from '#edge/range.ts';
 import type { Disguise } from '#edge/respond.ts';
 import type { Micros } from '#core/time.ts';
 
 /** The object to serve, and how to hide which variant it is. */
-export type Switched = { readonly ok: true; readonly key: string; readonly disguise: Disguise } | Denial;
+export type Switched = { readonly ok: true; readonly key: string; readonly disguise: Disguise; /** Of objects with mark boxes. */ readonly unboxer?: MakeUnboxer } | Denial;
 
 /** A request for an object of a marked asset. */
 export type SwitchRequest = { readonly address: MediaAddress; readonly claims: Granted; readonly marks: MarkSwitch; readonly range: string | null; readonly now: Micros; readonly keepAlive: KeepAlive };
@@ -50,8 +53,11 @@ const bodyOf = async (answer: Exclude<CacheAnswer, { kind: 'refused' }>): Promis
   return out;
 };
 
+/** What becomes of mark boxes, and who is told. */
+export type MarkBoxRules = { readonly policy?: MarkPolicy | undefined; readonly onBox: (address: MediaAddress, outcome: BoxOutcome) => void };
+
 /** `undefined` where the address has one copy for everybody. At once where everything needed is in memory. */
-export const createSwitching = (objects: PullThrough): ((request: SwitchRequest) => Switched | undefined | Promise<Switched>) => {
+export const createSwitching = (objects: PullThrough, boxes: MarkBoxRules): ((request: SwitchRequest) => Switched | undefined | Promise<Switched>) => {
   const decoded = new WeakMap<StoredObject, PaceInfo>();
 
   const finish = ({ address, claims, marks }: SwitchRequest, position: number): Switched => {
@@ -65,6 +71,22 @@ export const createSwitching = (objects: PullThrough): ((request: SwitchRequest)
       key: `${asset}/${representation}/${marks.nameOf(choice.symbol)}/${file}`,
       disguise: marks.disguiseFor(mark, key),
     };
+  };
+
+  /** Marks inside the bitstream: one object for all, the viewer's places switched on as it is answered. */
+  const patched = ({ address, claims, marks }: SwitchRequest, slots: number): Switched => {
+    const { asset, representation, number, key } = address;
+    if (claims.mark === undefined) return UNMARKED;
+    const found = marks.switches(claims.mark, number);
+    if (!found.ok) return found;
+    const unboxer: MakeUnboxer = () =>
+      createUnboxer({
+        opener: createMarkBoxOpener({ asset, representation, segment: number }, marks.boxKey),
+        slots,
+        ...(boxes.policy && { policy: boxes.policy }),
+        onBox: (outcome) => boxes.onBox(address, outcome),
+      });
+    return { ok: true, key, disguise: { ...marks.disguiseFor(claims.mark, key), switches: found.switches }, unboxer };
   };
 
   const withPace = (request: SwitchRequest, pace: PaceInfo | undefined): Switched => {
@@ -88,6 +110,8 @@ export const createSwitching = (objects: PullThrough): ((request: SwitchRequest)
   return (request) => {
     const { address, marks, now } = request;
     if (!isMarked(address, marks)) return undefined;
+    const { inBand } = marks.plan;
+    if (inBand !== undefined) return patched(request, inBand.slots);
     if (marks.plan.pace === 'number') return finish(request, address.number);
     // Refused before the origin is asked: a token without a mark may not find out which objects have a pace.
     if (request.claims.mark === undefined) return UNMARKED;

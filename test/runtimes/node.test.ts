@@ -9,6 +9,7 @@ import type { Log, Metrics, Random } from '#ports';
 import { EDGE_ID } from './edge-environment.ts';
 import { edgeSuite, type StartEdge } from './edge-suite.ts';
 import { edgeSwitchingSuite } from './edge-switching-suite.ts';
+import { edgeMarkingSuite } from './edge-marking-suite.ts';
 import { edgeTokenSuite } from './edge-token-suite.ts';
 
 const log: Log = { debug: () => undefined, info: () => undefined, warn: () => undefined, error: () => undefined };
@@ -42,3 +43,4 @@ const start: StartEdge = async ({ origin, bundles }) => {
 edgeSuite('Node', start, { endsBrokenChunksCleanly: false });
 edgeTokenSuite('Node', start);
 edgeSwitchingSuite('Node', start);
+edgeMarkingSuite('Node', start);

@@ -8,6 +8,7 @@ import { expect, it } from 'vitest';
 import { EDGE_ID } from './edge-environment.ts';
 import { edgeSuite, type StartEdge } from './edge-suite.ts';
 import { edgeSwitchingSuite } from './edge-switching-suite.ts';
+import { edgeMarkingSuite } from './edge-marking-suite.ts';
 import { edgeTokenSuite } from './edge-token-suite.ts';
 
 const bundled = async (): Promise<string> => {
@@ -55,3 +56,4 @@ const start: StartEdge = async ({ origin, bundles }) => {
 edgeSuite('workerd', start, { endsBrokenChunksCleanly: true });
 edgeTokenSuite('workerd', start);
 edgeSwitchingSuite('workerd', start);
+edgeMarkingSuite('workerd', start);
