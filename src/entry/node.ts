@@ -7,6 +7,8 @@
  * Invariant: with the generated development key the process listens on loopback only, unless `exposeDevelopmentKey` says otherwise.
  */
 import { isIP } from 'node:net';
+import { createClockGuard } from '#adapters/guarded/clock.ts';
+import { watchStores } from '#adapters/guarded/stores.ts';
 import { createFfmpegTool } from '#adapters/ffmpeg/index.ts';
 import { systemClock } from '#adapters/node/clock.ts';
 import { type RunningServer, serve } from '#adapters/node/http-server.ts';
@@ -25,6 +27,7 @@ import { openAlerts } from './alerts.ts';
 import type { Config } from './config/index.ts';
 import { createDashboardReader, dashboardFolder } from './dashboard-files.ts';
 import { loadEntitlementKeys } from './entitlement-keys.ts';
+import { createTrafficBoard } from './edge-traffic.ts';
 import { createFigureSource } from './figures.ts';
 import { createJudge } from './judge.ts';
 import { createOperatorActions, schedulesOf } from './operator-actions.ts';
@@ -32,6 +35,7 @@ import { guardedOrigin, readCredential } from './peers.ts';
 import { type Counting, openCounting } from './counting.ts';
 import { buildRoles, type Parts, type Roles } from './roles.ts';
 import { createRouter, type Handlers, type PeerHandler } from './routes.ts';
+import { createPlatformTracer } from './platform-tracer.ts';
 import { createOwnSecrets, type OwnSecrets } from './secrets.ts';
 import { openStores, type OpenStores } from './stores.ts';
 import { createTimeEndpoint } from './time-endpoint.ts';
@@ -110,12 +114,6 @@ export const startPlatform = async (options: PlatformOptions): Promise<Platform>
         throw new SealcastError('config-invalid', `listening on ${host} needs a key-encryption key of your own (keyEncryptionKey.file or .env): the generated one is for development on this machine`);
       }
     }
-    const stores = await openStores({ dataFolder: config.data, clock, counts: config.roles.includes('license-server') || config.roles.includes('renewal') });
-    closers.push(() => stores.close());
-    const box = createSecretBox(kek);
-    const secrets = createOwnSecrets({ store: stores.secrets, box, random });
-    const extension = await options.extend?.({ stores, secrets, clock, random });
-
     const listeners = new Set<EventSink>();
     // Alerts are logged once, by `alerts.ts`.
     let sink: EventSink = (event) => (event.severity === 'alert' ? undefined : log.info(event.message, { kind: event.kind }));
@@ -123,30 +121,43 @@ export const startPlatform = async (options: PlatformOptions): Promise<Platform>
       sink(event);
       for (const listener of listeners) listener(event);
     };
+    const opened = await openStores({ dataFolder: config.data, clock, counts: config.roles.includes('license-server') || config.roles.includes('renewal') });
+    closers.push(() => opened.close());
+    const stores: OpenStores = { ...watchStores(opened, { clock, events, metrics }), heartbeats: opened.heartbeats, media: opened.media, close: opened.close };
+    const box = createSecretBox(kek);
+    const secrets = createOwnSecrets({ store: stores.secrets, box, random });
+    const extension = await options.extend?.({ stores, secrets, clock, random });
+
     const counting = await openCounting({ config, heartbeats: stores.heartbeats, clock, events, metrics, ...(options.wrapRecord && { wrap: options.wrapRecord }) });
     closers.push(() => counting.close());
-    const alerts = await openAlerts({ config, outbox: stores.outbox, clock, random, log, metrics });
+    // Its own failures must not raise alerts about alerts.
+    const alerts = await openAlerts({ config, outbox: opened.outbox, clock, random, log, metrics });
     listeners.add(alerts.take);
     closers.push(() => alerts.close());
     // Edges may speak before the role that listens is there; then nothing was ended yet either.
     let operationsOf = (): Operations | undefined => undefined;
-    const parts: Parts = { config, ...(options.terms && { terms: options.terms }), clock, random, log, metrics, events, stores, counting, box, secrets, onCarriers: (edge, rows) => void operationsOf()?.carried(edge, rows).catch((error: unknown) => log.warn('what an edge told could not be kept', { edge, error: error instanceof Error ? error.name : typeof error })), entitlementKeys: [...(await loadEntitlementKeys(config.entitlements.keys)), ...(extension?.entitlementKeys ?? [])] };
+    const clockGuard = createClockGuard({ clock, peers: config.time.peers, acceptAfter: config.time.acceptStepsAfterSeconds === 0 ? Number.POSITIVE_INFINITY : config.time.acceptStepsAfterSeconds * 1000, fetch: (request) => fetch(request), events, metrics });
+    closers.push(() => clockGuard.close());
+    const traffic = createTrafficBoard(() => clock.now());
+    const parts: Parts = { config, onTraffic: traffic.heard, trusted: clockGuard.trusted, ...(options.terms && { terms: options.terms }), clock, random, log, metrics, events, stores, counting, box, secrets, onCarriers: (edge, rows) => void operationsOf()?.carried(edge, rows).catch((error: unknown) => log.warn('what an edge told could not be kept', { edge, error: error instanceof Error ? error.name : typeof error })), entitlementKeys: [...(await loadEntitlementKeys(config.entitlements.keys)), ...(extension?.entitlementKeys ?? [])] };
     const roles = await buildRoles(parts);
+    if (roles.edge !== undefined) traffic.setLocal(config.edge.id, roles.edge.traffic);
     closers.push(() => roles.licenseServer?.close(), () => roles.packager?.stop(), () => roles.edge?.stop());
     listeners.add(liveMarker(stores, log));
 
     let url = '';
     let sentBytes = (): number => 0;
     const { keyServer, licenseServer, packager } = roles;
-    const titles = packager && keyServer ? createTitles({ config, catalogue: stores.catalogue, store: stores.media, keyServer, tool: options.videoTool ?? createFfmpegTool(), clock, random, log, events }) : undefined;
+    const tool = options.videoTool ?? createFfmpegTool();
+    const titles = packager && keyServer ? createTitles({ config, catalogue: stores.catalogue, store: stores.media, keyServer, tool, tracer: createPlatformTracer({ data: config.data, secrets, tool }), clock, random, log, events }) : undefined;
     await titles?.recover();
     closers.push(() => titles?.stop());
     const actions = keyServer && licenseServer
-      ? createOperatorActions({ catalogue: stores.catalogue, sessions: stores.sessions, devices: stores.devices, keyServer, licenseServer, ...(packager && { packager }), ...(titles && { addTitle: titles.add }), schedules: schedulesOf(config.packager), ingestBase: () => url, clock, random })
+      ? createOperatorActions({ catalogue: stores.catalogue, sessions: stores.sessions, devices: stores.devices, keyServer, licenseServer, ...(packager && { packager }), ...(titles && { addTitle: titles.add }), edges: [config.edge.id, ...config.edges.map(({ id }) => id)], schedules: schedulesOf(config.packager), ingestBase: () => url, clock, random })
       : undefined;
     const hosts = [...config.hosts, 'localhost', '127.0.0.1', '[::1]', ...(config.publicUrl === undefined ? [] : [new URL(config.publicUrl).hostname])];
     const operations = config.roles.includes('operations') && actions
-      ? createOperations({ ...stores, clock, random, log, metrics, exposition: () => metrics.render(), metricsPublic: config.metrics.public, allowedHosts: hosts, figures: createFigureSource(metrics, () => sentBytes()), readiness: readinessOf(roles, stores), actions, concurrency: counting.store, emergency: () => counting.record.emergency, load: counting.load, judge: createJudge({ secrets: stores.secrets, box }), onAccusation: config.tracing.onAccusation, ...(licenseServer && { policy: licenseServer.policy }) })
+      ? createOperations({ ...stores, clock, random, log, metrics, exposition: () => metrics.render(), metricsPublic: config.metrics.public, allowedHosts: hosts, figures: createFigureSource(metrics, () => sentBytes()), delivery: traffic.rows, readiness: { ...readinessOf(roles, stores), clock: clockGuard.trusted }, actions, concurrency: counting.store, emergency: () => counting.record.emergency, load: counting.load, judge: createJudge({ secrets: stores.secrets, box }), onAccusation: config.tracing.onAccusation, ...(licenseServer && { policy: licenseServer.policy }) })
       : undefined;
     operationsOf = () => operations;
     if (operations !== undefined) {

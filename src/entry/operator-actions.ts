@@ -10,13 +10,13 @@ import { encodeUtf8 } from '#core/bytes/utf8.ts';
 import { isSealcastError, SealcastError } from '#core/errors.ts';
 import type { AssetId } from '#core/ids.ts';
 import { type KeySchedule, type Micros, microsFromSeconds } from '#core/time.ts';
-import { startSchedule } from '#core/watermark/index.ts';
 import { sha256 } from '#crypto/hmac.ts';
 import type { KeyServer } from '#key-server/index.ts';
 import type { LicenseServer } from '#license-server/index.ts';
 import type { OperationsActions } from '#operations/index.ts';
 import type { Packager } from '#packager/index.ts';
-import type { AssetMarking, CatalogueEntry, CatalogueStore, Clock, DeviceStore, Random, SessionStore } from '#ports';
+import type { CatalogueEntry, CatalogueStore, Clock, DeviceStore, Random, SessionStore } from '#ports';
+import { markingFor, withCopies } from './marking-plans.ts';
 
 /** The roles and stores that operator actions work on. */
 export type ActionParts = {
@@ -28,6 +28,8 @@ export type ActionParts = {
   readonly packager?: Pick<Packager, 'endEvent'>;
   readonly addTitle?: OperationsActions['addTitle'];
   readonly schedules: { readonly event: KeySchedule; readonly title: KeySchedule; /** Length of an event's segments. */ readonly segment: Micros };
+  /** Names of all edges, for events with two-phase delivery. */
+  readonly edges?: readonly string[];
   /** Base of ingest addresses, without a slash at the end. */
   readonly ingestBase: () => string;
   readonly clock: Clock;
@@ -42,21 +44,6 @@ export const schedulesOf = (packager: { readonly periodSeconds: number; readonly
   event: { period: microsFromSeconds(packager.periodSeconds), periodsPerGroup: packager.groupPeriods },
   title: { period: microsFromSeconds(packager.titlePeriodSeconds), periodsPerGroup: packager.groupPeriods },
   segment: microsFromSeconds(packager.segmentSeconds),
-});
-
-/** Viewers that the epochs of an event's code book are planned for; more stay correct (docs/guide/sequences.md). */
-const PLANNED_VIEWERS = 1_000_000;
-
-/** The marking of an event whose source sends variants: positions are segment numbers, which are Unix time. */
-const markingOf = ({ variants, representations }: { readonly variants: number; readonly representations: readonly string[] }, segment: Micros): AssetMarking => ({
-  sequencing: true,
-  representations,
-  names: 'letters',
-  pace: 'number',
-  alphabet: variants,
-  book: 'aligned',
-  schedule: startSchedule({ alphabet: variants, viewers: PLANNED_VIEWERS }),
-  segment,
 });
 
 /** The actions of this process; `addTitle` is absent where nothing packs. */
@@ -81,9 +68,11 @@ export const createOperatorActions = (parts: ActionParts): OperationsActions => 
   return {
     async createEvent({ asset, name, scheme, clearKey, marked }) {
       if ((await catalogue.get(asset)) !== undefined) throw new SealcastError('already-exists', `${asset} exists already; choose another id`);
+      // Positions are segment numbers, which are Unix time. What cannot be planned is refused before keys are made.
+      const marking = marked && markingFor(marked, { kind: 'event', representations: marked.representations, segment: parts.schedules.segment }, parts.edges ?? []);
       await createKeys(asset, scheme);
       const credential = encodeBase64url(random.bytes(24));
-      const entry = { asset, kind: 'event', name, state: 'created', createdAt: clock.now(), ingestCredentialHash: credentialHash(credential), clearKey, ...(marked !== undefined && { marking: markingOf(marked, parts.schedules.segment) }) } as const;
+      const entry = { asset, kind: 'event', name, state: 'created', createdAt: clock.now(), ingestCredentialHash: credentialHash(credential), clearKey, ...(marking !== undefined && { marking }) } as const;
       if (!(await catalogue.create(entry))) throw new SealcastError('already-exists', `${asset} exists already; choose another id`);
       return { entry, ingest: { url: `${parts.ingestBase()}/ingest/${asset}`, credential } };
     },
@@ -96,6 +85,13 @@ export const createOperatorActions = (parts: ActionParts): OperationsActions => 
       await catalogue.update({ ...entry, state: 'ended', endedAt: clock.now() });
       await endSessionsOf(asset);
       return true;
+    },
+    async switchCopies(asset, edge, copies) {
+      const known = await catalogue.get(asset);
+      if (known === undefined) throw new SealcastError('not-found', `there is no event ${asset}`);
+      const { marking, from } = withCopies(known.marking, edge, copies, clock.now());
+      await catalogue.update({ ...known, marking });
+      return { from };
     },
     endSession: (session) => licenseServer.endSession(session, 'operator'),
     endAccount: (account) => licenseServer.endAccount(account, 'operator'),

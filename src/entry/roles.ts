@@ -23,7 +23,7 @@ import { type Micros, microsFromSeconds } from '#core/time.ts';
 import { type BundleSource, createBundleClient, createEdge, type Edge } from '#edge/index.ts';
 import { createKeyServer, createMarkKeys, hashCredential, type KeyServer } from '#key-server/index.ts';
 import { createLicenseServer, type EntitlementKey, type LicenseServer, type LicenseServerOptions } from '#license-server/index.ts';
-import { createPackager, type Packager } from '#packager/index.ts';
+import { createLiveOriginals, createPackager, type Packager } from '#packager/index.ts';
 import type { Clock, ContentKeySource, EventSink, GrantKeySource, Log, MarkKeySource, Random, SecretBox } from '#ports';
 import { createRenewal, flagsOfBundle, type Renewal, zonesOfBundle } from '#renewal/index.ts';
 import { type Config, enforcementPolicy, type Role } from './config/index.ts';
@@ -45,6 +45,10 @@ export type Parts = {
   readonly events: EventSink;
   readonly stores: OpenStores;
   readonly counting: Counting;
+  /** Whether this process's clock may date licences. */
+  readonly trusted: () => boolean;
+  /** Hears what edges in other processes fetched of marked assets. */
+  readonly onTraffic?: LicenseServerOptions['onTraffic'];
   readonly box: SecretBox;
   readonly secrets: OwnSecrets;
   /** Hears what edges know of sessions that ended because of a leak. */
@@ -113,8 +117,11 @@ const buildLicenseServer = async (parts: Parts, keys: GrantKeySource, marks: Mar
     record: counting.record,
     accounts: stores.accounts,
     marking: { keys: marks, viewers: stores.viewerNumbers, catalogue: stores.catalogue },
+    ...(parts.onTraffic && { onTraffic: parts.onTraffic }),
     uncounted: config.concurrency.uncounted,
     load: counting.load,
+    trusted: parts.trusted,
+    startsAtOnce: licensing.startsAtOnce,
     zones: [config.zone, ...config.zones.filter(({ index }) => index !== config.zone.index)],
     edges: (edge) => edges.get(edge),
     policy: termsOf(parts),
@@ -145,6 +152,13 @@ const buildPackager = (parts: Parts, keys: ContentKeySource): Packager => {
       chunkDuration: (packager.chunkMillis * 1000) as Micros,
       window: microsFromSeconds(packager.windowSeconds),
       targetLatency: microsFromSeconds(packager.latencySeconds),
+    },
+    async originals(asset) {
+      const { referenceMinutes } = config.tracing;
+      const marking = (await stores.catalogue.get(asset))?.marking;
+      if (marking === undefined || referenceMinutes === 0) return undefined;
+      const onFault = (error: unknown): void => log.error('an original could not be kept for tracing', { asset, fault: error instanceof Error ? error.message : String(error) });
+      return createLiveOriginals({ store: createFileObjectStore({ root: join(config.data, 'tracing'), durability: 'process' }), asset, marking, keep: microsFromSeconds(referenceMinutes * 60), onFault });
     },
     async ingestAccess(asset: AssetId) {
       const entry = await stores.catalogue.get(asset);
@@ -218,6 +232,7 @@ export const buildRoles = async (parts: Parts): Promise<Roles> => {
         heartbeats: stores.heartbeats,
         record: counting.record,
         load: () => counting.load().factor,
+        trusted: parts.trusted,
         hash: nodeLadderHash,
         respond: bufferedResponse,
         clock, log, events, metrics,

@@ -7,12 +7,14 @@
  */
 import { nodeSampleAes } from '#adapters/node/aes.ts';
 import { isSealcastError, SealcastError } from '#core/errors.ts';
-import { microsFromSeconds } from '#core/time.ts';
+import { type Micros, microsFromSeconds } from '#core/time.ts';
 import type { KeyServer } from '#key-server/index.ts';
-import type { OperationsActions } from '#operations/index.ts';
-import { packTitle, titleFolder } from '#packager/index.ts';
-import type { CatalogueEntry, CatalogueStore, Clock, EventSink, Log, ObjectStore, Random, VideoTool } from '#ports';
+import type { NewTitle, OperationsActions } from '#operations/index.ts';
+import { type PackedTitle, packTitle, titleFolder } from '#packager/index.ts';
+import type { Tracer } from '#tracer/index.ts';
+import type { AssetMarking, CatalogueEntry, CatalogueStore, Clock, EventSink, Log, ObjectStore, Random, VideoTool } from '#ports';
 import type { Config } from './config/index.ts';
+import { markingFor, tracedAs } from './marking-plans.ts';
 import { schedulesOf } from './operator-actions.ts';
 
 /** Accepts and packs titles. */
@@ -25,6 +27,12 @@ export type Titles = {
   stop(): Promise<void>;
 };
 
+/** How edges choose among the variants that were made. */
+const titleMarking = (marked: NonNullable<NewTitle['marked']>, packed: PackedTitle, segment: Micros): AssetMarking => {
+  const tracks = packed.tracks.filter(({ variants }) => variants !== undefined);
+  return markingFor(marked, { kind: 'title', representations: tracks.map(({ id }) => id), segment, segments: Math.max(0, ...tracks.map(({ segments }) => segments)) }, []);
+};
+
 /** A packing queue over the given store and video tool. */
 export const createTitles = (options: {
   config: Config;
@@ -32,23 +40,27 @@ export const createTitles = (options: {
   store: ObjectStore;
   keyServer: KeyServer;
   tool: VideoTool;
+  /** Patterns and references of titles with variants. */
+  tracer: Pick<Tracer, 'patterns' | 'record'>;
   clock: Clock;
   random: Random;
   log: Log;
   events: EventSink;
 }): Titles => {
-  const { config, catalogue, store, keyServer, tool, clock, random, log, events } = options;
+  const { config, catalogue, store, keyServer, tool, tracer, clock, random, log, events } = options;
   const stopping = new AbortController();
   let queue: Promise<void> = Promise.resolve();
 
-  const pack = async (entry: CatalogueEntry, file: string): Promise<void> => {
+  const pack = async (entry: CatalogueEntry, file: string, marked: NewTitle['marked']): Promise<void> => {
     const { asset } = entry;
     if (stopping.signal.aborted) return;
     let told = 0;
+    const segment = microsFromSeconds(config.packager.segmentSeconds);
     try {
       const packed = await packTitle({
         asset, file, keys: { kind: 'source', source: keyServer }, store, folder: titleFolder(asset), tool, aes: nodeSampleAes, random, clock, log,
-        segmentDuration: microsFromSeconds(config.packager.segmentSeconds),
+        segmentDuration: segment,
+        ...(marked !== undefined && { variants: await tracer.patterns(asset, marked.variants), equalSize: marked.equalSize }),
         signal: stopping.signal,
         onProgress({ done, total }) {
           const percent = total === undefined || total === 0 ? undefined : Math.min(99, Math.floor((done / total) * 100));
@@ -57,7 +69,9 @@ export const createTitles = (options: {
           events({ at: clock.now(), kind: 'title.packing', severity: 'info', message: `${asset}: ${percent} % packed.`, asset, data: { percent } });
         },
       });
-      await catalogue.update({ ...entry, state: 'ready', duration: packed.duration });
+      const marking = marked && titleMarking(marked, packed, segment);
+      if (marking !== undefined) await tracer.record({ marking: { asset, alphabet: marking.alphabet, ...tracedAs(marking), segment, segments: marking.segments ?? 0 }, file, signal: stopping.signal });
+      await catalogue.update({ ...entry, state: 'ready', duration: packed.duration, ...(marking !== undefined && { marking }) });
       events({ at: clock.now(), kind: 'title.ready', severity: 'info', message: `${entry.name} is ready to watch.`, asset, data: { seconds: Math.round(packed.duration / 1_000_000) } });
     } catch (error) {
       if (stopping.signal.aborted) return;
@@ -69,14 +83,16 @@ export const createTitles = (options: {
   };
 
   return {
-    async add({ asset, name, scheme, clearKey, source }) {
+    async add({ asset, name, scheme, clearKey, source, marked }) {
       if (!source.startsWith('/')) throw new SealcastError('bad-request', 'source must be an absolute path on the machine that packs');
       if ((await catalogue.get(asset)) !== undefined) throw new SealcastError('already-exists', `${asset} exists already; choose another id`);
+      // What cannot be planned is refused before hours of packing.
+      if (marked !== undefined) markingFor(marked, { kind: 'title', representations: [], segment: microsFromSeconds(config.packager.segmentSeconds) }, []);
       await tool.probe(source);
       await keyServer.createAsset({ asset, kind: 'title', scheme, mode: 'untimed', schedule: schedulesOf(config.packager).title });
       const entry: CatalogueEntry = { asset, kind: 'title', name, state: 'created', createdAt: clock.now(), clearKey };
       if (!(await catalogue.create(entry))) throw new SealcastError('already-exists', `${asset} exists already; choose another id`);
-      queue = queue.then(() => pack(entry, source));
+      queue = queue.then(() => pack(entry, source, marked));
       return entry;
     },
     async recover() {

@@ -5,6 +5,8 @@
  *
  * Invariant: a mark secret is random per title, sealed under the key-encryption key, and never leaves this process.
  */
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createFfmpegFrames, createFfmpegTool } from '#adapters/ffmpeg/index.ts';
 import { createFileObjectStore } from '#adapters/files/index.ts';
@@ -17,24 +19,46 @@ import { decodeBase64url } from '#core/bytes/base64url.ts';
 import { encodeHex } from '#core/bytes/hex.ts';
 import type { KeyLookup } from '#core/cenc/decrypt-fragment.ts';
 import { isSealcastError } from '#core/errors.ts';
-import type { AssetId } from '#core/ids.ts';
-import type { CryptoPeriod } from '#core/time.ts';
+import type { AccountId, AssetId, DeviceId } from '#core/ids.ts';
+import type { CryptoPeriod, Micros } from '#core/time.ts';
+import { FIRST_VIEWER } from '#core/token/viewer-id.ts';
 import { createBook } from '#core/trace/index.ts';
 import { markKeys, type CodeBook } from '#core/watermark/index.ts';
 import { hmacSha256 } from '#crypto/hmac.ts';
 import { createKeyServer, createMarkKeys } from '#key-server/index.ts';
 import { createMarkReferences, type MarkReferences } from '#packager/index.ts';
 import { sealAuditEntry } from '#operations/index.ts';
-import { createReferenceStore, createTracer, type Reference, type Tracer } from '#tracer/index.ts';
+import { createLiveReferences, createReferenceStore, createTracer, type Reference, type Scratch, type Tracer } from '#tracer/index.ts';
 import type { Log, MarkBoxKeySource } from '#ports';
 import type { Config } from './config/index.ts';
+import { tracedAs } from './marking-plans.ts';
 import { createOwnSecrets } from './secrets.ts';
+
+/** One private file for a decoder. */
+const createScratch = (): Scratch => {
+  let folder: string | undefined;
+  return {
+    async write(bytes) {
+      folder ??= await mkdtemp(join(tmpdir(), 'sealcast-reference-'));
+      const file = join(folder, 'original.mp4');
+      await writeFile(file, bytes, { mode: 0o600 });
+      return file;
+    },
+    async remove() {
+      if (folder !== undefined) await rm(folder, { recursive: true, force: true });
+    },
+  };
+};
 
 const silent: Log = { debug: () => undefined, info: () => undefined, warn: () => undefined, error: () => undefined };
 
 /** A tracer with what commands need besides. */
 export type LocalTracing = {
   readonly tracer: Tracer;
+  /** Who can be accused: N of a trace, from the numbers given out here; undefined if none was. */
+  population(asset: AssetId): Promise<number | undefined>;
+  /** Whose number it is. */
+  holder(asset: AssetId, viewer: number): Promise<{ readonly account: AccountId; readonly device: DeviceId } | undefined>;
   /** The reference of a title, undefined if it was never marked. */
   reference(asset: AssetId): Promise<Reference | undefined>;
   /** The code book of a reference, with its keys. */
@@ -64,10 +88,28 @@ export const openLocalTracing = async (config: Config): Promise<LocalTracing> =>
   const markSecret = async (asset: AssetId): Promise<Uint8Array> => decodeBase64url(await secrets.text(`mark/${asset}`));
   const folder = createFileObjectStore({ root: join(config.data, 'tracing') });
   const references = createReferenceStore(folder);
+  /** Events change while they run; titles are marked as they were packed. */
+  const marked = async (asset: AssetId): Promise<ReturnType<typeof tracedAs> | undefined> => {
+    const entry = await stores.catalogue.get(asset);
+    return entry?.kind === 'event' && entry.marking !== undefined ? tracedAs(entry.marking) : undefined;
+  };
+  const frames = createFfmpegFrames();
+  /** Timed events stay out of sight until they are over: their references may not run ahead of the release. */
+  const until = async (asset: AssetId): Promise<Micros> => {
+    const entry = await stores.catalogue.get(asset);
+    const mode = await keyServer.keying(asset).then((keying) => keying.mode, () => 'untimed');
+    return mode === 'timed' && entry?.state !== 'ended' ? (0 as Micros) : systemClock.now();
+  };
+  const live = createLiveReferences({ objects: folder, frames, until, scratch: createScratch });
   return {
     boxKeys: createMarkKeys({ secret: markSecret }),
     references: (asset) => createMarkReferences(folder, asset),
-    tracer: createTracer({ references, markSecret, tool: createFfmpegTool(), frames: createFfmpegFrames() }),
+    tracer: createTracer({ references, live, marked, markSecret, tool: createFfmpegTool(), frames }),
+    async population(asset) {
+      const given = await stores.viewerNumbers.count(asset);
+      return given === 0 ? undefined : FIRST_VIEWER + given;
+    },
+    holder: (asset, viewer) => stores.viewerNumbers.whose(asset, viewer),
     reference: (asset) => references.read(asset),
     book: async (reference) => createBook(reference.book, reference.alphabet, markKeys(hmacSha256, await markSecret(reference.asset))),
     async keysOf({ asset, segment, segments }) {

@@ -8,6 +8,7 @@
 import { SealcastError } from '#core/errors.ts';
 import { endsRemembered, policyVersion } from '#core/license/decide.ts';
 import type { Micros, Millis } from '#core/time.ts';
+import { ladderHash } from '#crypto/ladder-hash.ts';
 import { createAccounts } from './accounts.ts';
 import { createAdmission } from './admission.ts';
 import { BUNDLE_VALIDITY, createBundles } from './bundle.ts';
@@ -91,6 +92,7 @@ export const createLicenseServer = async (options: LicenseServerOptions): Promis
     zone: home,
     unregisteredDevices: options.unregisteredDevices ?? 'allow',
     admit,
+    hash: options.hash ?? ladderHash,
     random,
     clock,
     events,
@@ -126,6 +128,8 @@ export const createLicenseServer = async (options: LicenseServerOptions): Promis
       clearKey: createClearKey({ keys, catalogue, sessions, devices, heartbeats, licensing, masterSecrets, policy, timeShift, clock }),
       bundles,
       sheds: () => load().sheds,
+      trusted: options.trusted ?? (() => true),
+      startsAtOnce: options.startsAtOnce ?? Number.POSITIVE_INFINITY,
       clock,
       random,
       ...(options.respond !== undefined && { respond: options.respond }),

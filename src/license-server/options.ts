@@ -82,6 +82,10 @@ export type LicenseServerOptions = {
   readonly collectionLimits?: Readonly<Record<string, number>>;
   /** Starts while sessions cannot be counted: all, those of accounts below level 3 (default), or none. */
   readonly uncounted?: 'serve' | 'well-behaved' | 'refuse';
+  /** Whether the clock may date licences; while it may not, everything that depends on time is refused with `clock-untrusted`. Default: always. */
+  readonly trusted?: () => boolean;
+  /** Starts worked on at the same time; more are refused with `overloaded`, so that renewals beside them never wait for long. Default: any number. */
+  readonly startsAtOnce?: number;
   /** How overloaded this process is: a factor on periods, and whether new sessions are turned away. Default: never. */
   readonly load?: () => { readonly factor: number; readonly sheds: boolean };
   /** Marked assets: their keys, viewer numbers and the catalogue that says how they are marked. Absent: nothing is marked. */

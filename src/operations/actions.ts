@@ -11,20 +11,23 @@ import type { EnforcementLevel } from '#core/license/renewal-state.ts';
 import type { PolicyOverride } from '#core/policy/decide-terms.ts';
 import type { AuditStore, CatalogueEntry, Clock, EventSink } from '#ports';
 import { sealAuditEntry } from '#operations/audit.ts';
+import type { MarkingRequest } from '#operations/marking-request.ts';
 import type { Operator } from '#operations/operator-gate.ts';
 
 /** A checked request for an event or title; defaults are filled in. */
 export type NewAsset = { readonly asset: AssetId; readonly name: string; readonly scheme: 'cenc' | 'cbcs'; readonly clearKey: 'off' | 'detect' };
 
 /** An event whose source sends pre-marked variants of some tracks. */
-export type NewEvent = NewAsset & { readonly marked?: { /** 2-8. */ readonly variants: number; readonly representations: readonly string[] } };
+export type NewEvent = NewAsset & { readonly marked?: MarkingRequest & { readonly representations: readonly string[] } };
+/** A title, and whether and how the packager makes variants of its video. */
+export type NewTitle = NewAsset & { readonly source: string; readonly marked?: MarkingRequest & { /** Pads the variants of a segment to one length. */ readonly equalSize: boolean } };
 
 /** Wired by the entry. Each may throw a SealcastError, which becomes the operator's answer. */
 export type OperationsActions = {
   /** Makes the event, its keys and an ingest credential (answered once, stored as a hash). Throws `already-exists`. */
   readonly createEvent: (event: NewEvent) => Promise<{ readonly entry: CatalogueEntry; readonly ingest: { readonly url: string; readonly credential: string } }>;
   /** Absent where no packager runs in this process. Resolves once the title is accepted; packing may go on. */
-  readonly addTitle?: (title: NewAsset & { readonly source: string }) => Promise<CatalogueEntry>;
+  readonly addTitle?: (title: NewTitle) => Promise<CatalogueEntry>;
   /** Stops ingest and ends the event's sessions; false if it had ended. */
   readonly endEvent: (asset: AssetId) => Promise<boolean>;
   /** False if it had ended. */
@@ -44,6 +47,8 @@ export type OperationsActions = {
   readonly setLicensing?: (asset: AssetId, licensing: Pick<CatalogueEntry, 'collection' | 'policy'>) => Promise<CatalogueEntry>;
   /** Undefined removes what was set; false if the device is unknown. */
   readonly setDevicePolicy?: (device: DeviceId, policy: PolicyOverride | undefined) => Promise<boolean>;
+  /** Gives an edge's viewers copies of their own, or the common one again; answers the first position that is so. */
+  readonly switchCopies?: (asset: AssetId, edge: string, copies: 'own' | 'common') => Promise<{ readonly from: number }>;
   /** False if unknown or revoked before. */
   readonly revokeDevice: (device: DeviceId) => Promise<boolean>;
 };

@@ -27,12 +27,36 @@ export type AssetView = {
   readonly liveSessions: number;
 };
 type NewAssetRequest = { readonly asset: string; readonly name: string; readonly scheme?: 'cenc' | 'cbcs'; readonly clearKey?: 'off' | 'detect' };
+/** How segments are marked; all but `variants` have defaults. `edges` (prefix delivery): NAME=VIEWERS, separated by commas. */
+type MarkingMembers = {
+  readonly variants?: number;
+  readonly book?: 'aligned' | 'adaptive' | 'biased-uniform' | 'biased-dirichlet' | 'biased-alternate';
+  readonly delivery?: 'always-on' | 'prefix' | 'two-phase';
+  readonly viewers?: number;
+  readonly edges?: string;
+};
 /** POST /v1/events. `variants` and `marked` (track names, separated by commas) belong together: the source sends that many variants of these tracks. */
-export type CreateEventRequest = NewAssetRequest & { readonly variants?: number; readonly marked?: string };
+export type CreateEventRequest = NewAssetRequest & MarkingMembers & { readonly marked?: string };
 /** The ingest credential is shown here once and stored as a hash. */
 export type CreateEventAnswer = { readonly event: AssetView; readonly ingest: { readonly url: string; readonly credential: string } };
 /** POST /v1/titles. `source` is a path or address the packager can read. */
-export type AddTitleRequest = NewAssetRequest & { readonly source: string };
+export type AddTitleRequest = NewAssetRequest & MarkingMembers & { readonly source: string; readonly equalSize?: 'yes' | 'no' };
+/** POST /v1/events/{id}/copies: two-phase delivery. Answers `{from}`, the first position that is so. */
+export type SwitchCopiesRequest = { readonly edge: string; readonly copies: 'own' | 'common'; readonly note?: string };
+/** GET /v1/operations/delivery: marked assets and what each edge fetched of them since it started. */
+export type DeliveryView = {
+  readonly at: number;
+  readonly assets: readonly {
+    readonly asset: string;
+    readonly name: string;
+    readonly delivery: 'always-on' | 'prefix' | 'two-phase';
+    readonly alphabet: number;
+    /** Distinct variants fetched per segment (and part) of a representation; absent: nothing was fetched yet. */
+    readonly variantsPerSegment?: number;
+    /** `copies`: whether viewers there get copies of their own or the edge's common one. `plainBytes`: what one copy would have cost. */
+    readonly edges: readonly { readonly edge: string; readonly segments: number; readonly variants: number; readonly bytes: number; readonly plainBytes: number; readonly copies: 'own' | 'common'; readonly heardAt?: number }[];
+  }[];
+};
 
 /** One viewing session. */
 export type SessionView = {

@@ -9,6 +9,7 @@ import { ERRORS, SealcastError, isSealcastError } from '#core/errors.ts';
 import type { EventSink, OperatorRole } from '#ports';
 import { createAudited } from '#operations/actions.ts';
 import { json, problem } from '#operations/answers.ts';
+import { deliveryRoutes } from '#operations/delivery-routes.ts';
 import { createFeed } from '#operations/feed.ts';
 import { runChecks } from '#operations/health.ts';
 import { isAllowedHost } from '#operations/hosts.ts';
@@ -65,7 +66,7 @@ export const createOperations = (options: OperationsOptions): Operations => {
   const context = { ...options, feed, streams, audited, startedAt: clock.now() };
   const { leaks, viewerNumbers } = options;
   const desk = createLeakDesk({ leaks, viewerNumbers, actions: options.actions, judge: options.judge, automatic: options.onAccusation ?? 'end-sessions', audited, clock, log, events: feed.events });
-  const routes = [...operatorRoutes(context), ...policyRoutes(context, createConditions(feed)), ...licensingRoutes(context), ...leakRoutes({ desk, leaks, viewerNumbers })];
+  const routes = [...operatorRoutes(context), ...policyRoutes(context, createConditions(feed)), ...licensingRoutes(context), ...leakRoutes({ desk, leaks, viewerNumbers }), ...deliveryRoutes(context)];
 
   const admit = async (request: Request, role: OperatorRole, address: string): ReturnType<typeof gate.admit> => {
     const answer = await gate.admit(request, role, address);

@@ -6,10 +6,11 @@
  */
 import { SealcastError } from '#core/errors.ts';
 import { type AccountId, type AssetId, accountId, assetId, deviceId, sessionId, representationId } from '#core/ids.ts';
-import { type NewAsset, type NewEvent, unavailable } from '#operations/actions.ts';
-import { json, oneOf, readBody, text } from '#operations/answers.ts';
+import { type NewAsset, type NewEvent, type NewTitle, unavailable } from '#operations/actions.ts';
+import { type Body, json, oneOf, readBody, text } from '#operations/answers.ts';
 import type { AccountView, AuditPage, Summary } from '#operations/api.ts';
 import { surveyAudit } from '#operations/audit.ts';
+import { MARKING_RULES, markingRequest } from '#operations/marking-request.ts';
 import { operate, type Route, route, type RouteContext, view } from '#operations/route.ts';
 import { accountNames, hashOf, standingView } from '#operations/standing.ts';
 import { accountSummaries, assetView, deviceView, liveHeartbeats, sessionView } from '#operations/views.ts';
@@ -20,12 +21,14 @@ const AUDIT_PAGE = 100;
 /** Above every sequence number. */
 const LATEST = 999_999_999_999;
 
+/** Marks made while coding stay invisible with so many variants. */
+const MADE_VARIANTS = 5;
 /** base64url of SHA-256. */
 const HASH = /^[A-Za-z0-9_-]{43}$/;
 const NOTE = { note: text(0, 200, false) };
 const ASSET_RULES = { asset: text(1, 40), name: text(1, 120), scheme: oneOf(['cenc', 'cbcs']), clearKey: oneOf(['off', 'detect']) };
-const EVENT_RULES = { ...ASSET_RULES, variants: oneOf([2, 3, 4, 5, 6, 7, 8]), marked: text(1, 300, false) };
-const TITLE_RULES = { ...ASSET_RULES, source: text(1, 2000) };
+const EVENT_RULES = { ...ASSET_RULES, ...MARKING_RULES, marked: text(1, 300, false) };
+const TITLE_RULES = { ...ASSET_RULES, ...MARKING_RULES, source: text(1, 2000), equalSize: oneOf(['yes', 'no']) };
 
 const newAsset = (body: { asset?: string; name?: string; scheme?: string; clearKey?: string }): NewAsset => ({
   asset: assetId(body.asset),
@@ -34,11 +37,22 @@ const newAsset = (body: { asset?: string; name?: string; scheme?: string; clearK
   clearKey: body.clearKey === 'detect' ? 'detect' : 'off',
 });
 
+/** Which variants the packager makes. Throws `bad-request`. */
+const madeVariants = (body: Body<typeof TITLE_RULES>): Pick<NewTitle, 'marked'> => {
+  const request = markingRequest(body);
+  if (request === undefined && body.equalSize !== undefined) throw new SealcastError('bad-request', 'equalSize needs variants');
+  if (request === undefined) return {};
+  if (request.variants > MADE_VARIANTS) throw new SealcastError('bad-request', `the packager makes at most ${MADE_VARIANTS} variants`);
+  return { marked: { ...request, equalSize: body.equalSize === 'yes' } };
+};
+
 /** Which tracks come in variants. Throws `bad-request`. */
-const markedTracks = ({ variants, marked }: { variants?: number; marked?: string }): Pick<NewEvent, 'marked'> => {
-  if (variants === undefined && marked === undefined) return {};
-  if (variants === undefined || marked === undefined) throw new SealcastError('bad-request', 'variants and marked belong together');
-  return { marked: { variants, representations: marked.split(',').map((name) => representationId(name.trim())) } };
+const markedTracks = (body: Body<typeof EVENT_RULES>): Pick<NewEvent, 'marked'> => {
+  const { marked } = body;
+  const request = markingRequest(body);
+  if (request === undefined && marked === undefined) return {};
+  if (request === undefined || marked === undefined) throw new SealcastError('bad-request', 'variants and marked belong together');
+  return { marked: { ...request, representations: marked.split(',').map((name) => representationId(name.trim())) } };
 };
 
 const wholeNumber = (query: URLSearchParams, name: string, fallback: number, most: number): number => {
@@ -99,7 +113,7 @@ export const operatorRoutes = (context: RouteContext): readonly Route[] => {
         const { addTitle } = actions;
         if (addTitle === undefined) throw unavailable('adding titles', 'the packager');
         const body = await readBody(request, TITLE_RULES);
-        const title = { ...newAsset(body), source: body.source ?? '' };
+        const title = { ...newAsset(body), source: body.source ?? '', ...madeVariants(body) };
         const entry = await audited(operator, 'title.add', title.asset, { name: title.name, scheme: title.scheme }, () => addTitle(title));
         return json({ title: assetView(entry, 0) }, 201);
       }),

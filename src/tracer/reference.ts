@@ -8,6 +8,7 @@
 import { decodeUtf8, encodeUtf8 } from '#core/bytes/utf8.ts';
 import { concatBytes } from '#core/bytes/concat.ts';
 import { SealcastError } from '#core/errors.ts';
+import type { TracedDelivery } from '#core/edge-bundle/delivery-plan.ts';
 import { assetId, type AssetId } from '#core/ids.ts';
 import { CELLS, HEIGHT, WIDTH } from '#core/picture/index.ts';
 import type { Micros } from '#core/time.ts';
@@ -27,10 +28,14 @@ export type Marking = {
   /** m. */
   readonly alphabet: number;
   readonly book: BookDescription;
+  /** Inner delivery of its copies; absent: everybody has a sequence of his own. */
+  readonly delivery?: TracedDelivery;
   /** Length of a segment, which is one position; position 0 begins at media time 0. */
   readonly segment: Micros;
   /** Segments there are. */
   readonly segments: number;
+  /** Live events: number of the segment that the frames begin with; titles begin with 0. */
+  readonly first?: number;
 };
 /** A marking with the frames it was put on. */
 export type Reference = Marking & { readonly clip: Clip };
@@ -58,14 +63,14 @@ const parseDescription = (text: string): Marking & { readonly frames: number } =
   // The book is described and checked as in an observation file.
   if (!isJsonObject(value['book'])) damaged('"book" must be an object');
   const asset = assetId(value['asset']);
-  const header = parseHeader(formatHeader({ asset, alphabet: integer('alphabet', 8), slots: 1, book: value['book'] as BookDescription, viewers: 1, eps: 0.5 }));
-  return { asset, alphabet: header.alphabet, book: header.book, segment: integer('segmentMicros', 60_000_000) as Micros, segments: integer('segments', 1_000_000), frames: integer('frames', 10_000_000) };
+  const header = parseHeader(formatHeader({ asset, alphabet: integer('alphabet', 8), slots: 1, book: value['book'] as BookDescription, viewers: 1, eps: 0.5, ...(value['delivery'] !== undefined && { delivery: value['delivery'] as TracedDelivery }) }));
+  return { asset, alphabet: header.alphabet, book: header.book, ...(header.delivery !== undefined && { delivery: header.delivery }), segment: integer('segmentMicros', 60_000_000) as Micros, segments: integer('segments', 1_000_000), frames: integer('frames', 10_000_000) };
 };
 
 /** References in an object store; `{asset}/...` below its root. */
 export const createReferenceStore = (objects: ObjectStore): ReferenceStore => ({
   async write({ clip, ...marking }) {
-    const { asset, segment, ...rest } = marking;
+    const { asset, segment, first: _first, ...rest } = marking;
     await objects.put(`${asset}/frames.gray`, clip.frames.subarray(0, clip.count * CELLS));
     const description = { format: REFERENCE_FORMAT, asset, ...rest, segmentMicros: segment, width: WIDTH, height: HEIGHT, framesPerSecond: REFERENCE_RATE, frames: clip.count };
     await objects.put(`${asset}/reference.json`, encodeUtf8(`${JSON.stringify(description)}\n`));

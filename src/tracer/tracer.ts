@@ -13,11 +13,24 @@ import { markKeys } from '#core/watermark/index.ts';
 import { hmacSha256 } from '#crypto/hmac.ts';
 import type { FrameTool, VideoTool } from '#ports';
 import { observe, type Progress, type Unreadable } from './observe.ts';
-import { readClip, REFERENCE_RATE, type Marking, type ReferenceStore } from './reference.ts';
+import { createFollower, type Follower } from './follow.ts';
+import type { LiveReferences } from './live-reference.ts';
+import { readClip, REFERENCE_RATE, type Marking, type Reference, type ReferenceStore } from './reference.ts';
+
+/** Minutes of an event looked at for a file, and for a copy on air. */
+const REMEMBERED = 60;
+const FOLLOWED = 5;
 
 /** What a tracer works with. */
 export type TracerOptions = {
   readonly references: ReferenceStore;
+  /** Where events are traced: what is kept of them. */
+  readonly live?: LiveReferences;
+  /**
+   * How an asset is marked by now, where that is known better than its reference says: epochs of events grow, and edges are
+   * switched to copies of their own.
+   */
+  marked?(asset: AssetId): Promise<Pick<Marking, 'book' | 'delivery'> | undefined>;
   /** MW of an asset, 32 bytes; undefined where there is none. Only tracer and key server hold it. */
   markSecret(asset: AssetId): Promise<Uint8Array | undefined>;
   readonly tool: VideoTool;
@@ -34,6 +47,8 @@ export type TraceRequest = {
   readonly eps: number;
   /** For people: where the file comes from. */
   readonly source?: string;
+  /** Events: how far back the copy may have been taken. Default 60. */
+  readonly minutes?: number;
   readonly onProgress?: (progress: Progress) => void;
   readonly signal?: AbortSignal;
 };
@@ -56,6 +71,8 @@ export type Tracer = {
   record(request: { marking: Marking; file: string; signal?: AbortSignal }): Promise<void>;
   /** Patterns for the packager. Throws `key-unavailable` without a mark secret. */
   patterns(asset: AssetId, alphabet: number): Promise<Patterns>;
+  /** Traces a copy that is still being published. Throws `key-unavailable`. `minutes`: of the event that are looked at, default 5. */
+  follow(request: { readonly asset: AssetId; readonly eps: number; readonly viewers: () => Promise<number>; readonly source?: string; readonly minutes?: number }): Promise<Follower>;
   /** Throws `not-found` for an asset without reference or a file that is not there. */
   trace(request: TraceRequest): Promise<TraceAnswer>;
 };
@@ -68,6 +85,10 @@ export const createTracer = (options: TracerOptions): Tracer => {
     if (secret === undefined) throw new SealcastError('key-unavailable', 'this title has no mark secret here: trace where it was packed');
     return secret;
   };
+  const referenceOf = async (asset: AssetId, minutes: number): Promise<Reference | undefined> => {
+    const found = (await references.read(asset)) ?? (await options.live?.read(asset, minutes));
+    return found && { ...found, ...(await options.marked?.(asset)) };
+  };
   const patternsOf = (asset: AssetId, alphabet: number, secret: Uint8Array): Patterns => createPatterns({ hmac: hmacSha256, secret: pictureSecret(hmacSha256, secret, asset), alphabet });
 
   return {
@@ -78,11 +99,19 @@ export const createTracer = (options: TracerOptions): Tracer => {
     async patterns(asset, alphabet) {
       return patternsOf(asset, alphabet, await secretOf(asset));
     },
-    async trace({ asset, file, viewers, eps, source, onProgress, signal }) {
-      const reference = await references.read(asset);
-      if (reference === undefined) throw new SealcastError('not-found', `there is no tracing reference of ${asset}: only titles packed with variants can be traced`);
+    async follow({ asset, eps, viewers, source, minutes = FOLLOWED }) {
       const secret = await secretOf(asset);
-      const { alphabet, book } = reference;
+      return createFollower({
+        asset, eps, viewers, source, keys: markKeys(hmacSha256, secret),
+        reference: () => referenceOf(asset, minutes),
+        observe: (reference, file) => observe({ reference, patterns: patternsOf(asset, reference.alphabet, secret), tool, frames, file }),
+      });
+    },
+    async trace({ asset, file, viewers, eps, source, minutes = REMEMBERED, onProgress, signal }) {
+      const reference = await referenceOf(asset, minutes);
+      if (reference === undefined) throw new SealcastError('not-found', `there is no tracing reference of ${asset}: titles packed with variants and events with marked tracks can be traced`);
+      const secret = await secretOf(asset);
+      const { alphabet, book, delivery } = reference;
       const observed = await observe({
         reference,
         patterns: patternsOf(asset, alphabet, secret),
@@ -94,7 +123,7 @@ export const createTracer = (options: TracerOptions): Tracer => {
       });
       if (!observed.ok) return { readable: false, reason: observed.reason, detail: observed.detail, seconds: observed.seconds };
       onProgress?.({ step: 'score' });
-      const observation: Observation = { header: { asset, alphabet, slots: 1, book, viewers, eps, ...(source === undefined ? {} : { source }) }, readings: observed.readings };
+      const observation: Observation = { header: { asset, alphabet, slots: 1, book, ...(delivery === undefined ? {} : { delivery }), viewers, eps, ...(source === undefined ? {} : { source }) }, readings: observed.readings };
       return { readable: true, report: replay(observation, markKeys(hmacSha256, secret)), observation, seconds: observed.seconds, stretches: observed.stretches };
     },
   };

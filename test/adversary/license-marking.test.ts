@@ -85,13 +85,13 @@ describe('viewer numbers', () => {
 describe('mark plans of edges', () => {
   const bundleOf = () => world.licenses.bundleSource({ edge: 'e', zone: 0, renews: false })({ version: 0, wait: 0 as Millis, signal: new AbortController().signal });
 
-  it('hold the keys of epochs that are served, at most three ahead, and move on with time', async () => {
+  it('hold the keys of epochs that are served, at most two ahead, and move on with time', async () => {
     const now = epochAt(schedule, Math.floor(world.clock.now() / SEGMENT)).epoch;
     const before = await bundleOf();
     const epochs = before?.marks?.[0]?.keys.map(({ epoch }) => epoch) ?? [];
     expect(before?.marks).toHaveLength(1);
     expect(epochs).toContain(now);
-    expect(Math.max(...epochs)).toBe(now + 3);
+    expect(Math.max(...epochs)).toBe(now + 2);
     expect(Math.min(...epochs)).toBeGreaterThan(now - 10);
     expect(JSON.stringify(before?.marks)).not.toContain(encodeBase64url(MW));
     await world.clock.advance(60);

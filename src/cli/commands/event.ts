@@ -2,6 +2,7 @@
 /** `sealcast event create|list|end`: live events of a running service. */
 import { type CommandDef, defineCommand } from 'citty';
 import { EXIT, type ExitCode, jsonArg, numberOption, printJson, usageError } from '../command.ts';
+import { markingArgs, markingMembers } from '../marking-options.ts';
 import { callOperator, operatorArgs } from '../operator-api.ts';
 
 type EventView = { readonly asset: string; readonly name: string; readonly state: string; readonly liveSessions: number };
@@ -15,13 +16,15 @@ const create = defineCommand({
     'clear-key': { type: 'enum', options: ['off', 'detect'], default: 'off', description: 'detect: plain Clear Key players may have the keys of a sliding window' },
     variants: { type: 'string', description: 'the source sends M pre-marked variants (2-8) of the tracks in --marked', valueHint: 'M' },
     marked: { type: 'string', description: 'names of the tracks that come in variants, separated by commas', valueHint: 'TRACKS' },
+    ...markingArgs,
     ...operatorArgs,
     ...jsonArg,
   },
   run: async ({ args }): Promise<ExitCode> => {
     const variants = numberOption('variants', args.variants, { min: 2, max: 8 });
     if ((variants === undefined) !== (args.marked === undefined)) throw usageError('--variants and --marked belong together');
-    const body = { asset: args.id, name: args.name ?? args.id, scheme: args.scheme, clearKey: args['clear-key'], ...(variants !== undefined && { variants, marked: args.marked }) };
+    const planned = markingMembers(args, variants, ['always-on', 'prefix', 'two-phase']);
+    const body = { asset: args.id, name: args.name ?? args.id, scheme: args.scheme, clearKey: args['clear-key'], ...(variants !== undefined && { variants, marked: args.marked }), ...planned };
     const made = await callOperator<{ event: EventView; ingest: { url: string; credential: string } }>(args, 'POST', '/v1/events', body);
     if (args.json) printJson(made);
     else {
@@ -53,5 +56,22 @@ const end = defineCommand({
   },
 });
 
-const command: CommandDef<any> = defineCommand({ meta: { name: 'event', description: 'live events: create, list, end' }, subCommands: { create, list, end } });
+const copies = defineCommand({
+  meta: { name: 'copies', description: "two-phase delivery: give an edge's viewers copies of their own, or the edge's common copy again" },
+  args: {
+    id: { type: 'positional', required: true, description: 'event id' },
+    edge: { type: 'string', required: true, description: 'name of the edge', valueHint: 'NAME' },
+    give: { type: 'enum', options: ['own', 'common'], default: 'own', description: 'which copies its viewers get from some seconds from now on' },
+    ...operatorArgs,
+    ...jsonArg,
+  },
+  run: async ({ args }): Promise<ExitCode> => {
+    const answer = await callOperator<{ from: number }>(args, 'POST', `/v1/events/${encodeURIComponent(args.id)}/copies`, { edge: args.edge, copies: args.give });
+    if (args.json) printJson({ event: args.id, edge: args.edge, copies: args.give, ...answer });
+    else process.stdout.write(`${args.edge} gives ${args.give} copies of ${args.id} from segment ${answer.from} on\n`);
+    return EXIT.done;
+  },
+});
+
+const command: CommandDef<any> = defineCommand({ meta: { name: 'event', description: 'live events: create, list, end, copies' }, subCommands: { create, list, end, copies } });
 export default command;

@@ -2,7 +2,8 @@
 /** `sealcast title add|list`: titles (files packed once) of a running service. */
 import { basename, extname, resolve } from 'node:path';
 import { type CommandDef, defineCommand } from 'citty';
-import { CommandExit, EXIT, type ExitCode, jsonArg, printJson, say } from '../command.ts';
+import { CommandExit, EXIT, type ExitCode, jsonArg, numberOption, printJson, say, usageError } from '../command.ts';
+import { markingArgs, markingMembers } from '../marking-options.ts';
 import { callOperator, operatorArgs } from '../operator-api.ts';
 
 type TitleView = { readonly asset: string; readonly name: string; readonly state: string; readonly duration?: number; readonly liveSessions: number };
@@ -19,13 +20,19 @@ const add = defineCommand({
     name: { type: 'string', description: 'name that viewers see (default: the file name)' },
     scheme: { type: 'enum', options: ['cenc', 'cbcs'], default: 'cenc', description: 'protection scheme' },
     'clear-key': { type: 'enum', options: ['off', 'detect'], default: 'off', description: 'detect: plain Clear Key players may have the keys' },
+    variants: { type: 'string', description: 'make M marked variants (2-5) of the video, so that a leaked copy can be traced', valueHint: 'M' },
+    'equal-size': { type: 'boolean', default: false, description: 'pad the variants of a segment to one length, so that sizes tell nothing' },
+    ...markingArgs,
     'no-wait': { type: 'boolean', default: false, description: 'return once the title is accepted' },
     ...operatorArgs,
     ...jsonArg,
   },
   run: async ({ args }): Promise<ExitCode> => {
     const asset = args.id ?? idFrom(args.file);
-    const body = { asset, name: args.name ?? basename(args.file), scheme: args.scheme, clearKey: args['clear-key'], source: resolve(args.file) };
+    const variants = numberOption('variants', args.variants, { min: 2, max: 5 });
+    if (args['equal-size'] && variants === undefined) throw usageError('--equal-size needs --variants');
+    const planned = markingMembers(args, variants, ['always-on', 'prefix']);
+    const body = { asset, name: args.name ?? basename(args.file), scheme: args.scheme, clearKey: args['clear-key'], source: resolve(args.file), ...(variants !== undefined && { variants }), ...planned, ...(args['equal-size'] && { equalSize: 'yes' }) };
     let { title } = await callOperator<{ title: TitleView }>(args, 'POST', '/v1/titles', body);
     if (!args['no-wait']) say(`packing ${asset} ...`);
     while (!args['no-wait'] && title.state === 'created') {
