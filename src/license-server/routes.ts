@@ -38,6 +38,10 @@ export type RouteOptions = {
   readonly bundles: Bundles;
   /** Too busy for new sessions; running ones come first. */
   readonly sheds: () => boolean;
+  /** Whether the clock may date what is answered. */
+  readonly trusted: () => boolean;
+  /** Starts worked on at the same time. */
+  readonly startsAtOnce: number;
   readonly clock: Clock;
   readonly random: Random;
   readonly respond?: ResponseFactory;
@@ -51,11 +55,19 @@ const BUNDLE = /^\/v1\/edges\/([A-Za-z0-9._-]{1,64})\/bundle$/;
 
 /** Never rejects: faults become problem documents. */
 export const createRoutes = (options: RouteOptions): ((request: Request) => Promise<Response>) => {
-  const { secrets, entitlements, start, relicense, register, endings, clearKey, bundles, sheds, clock, random, log } = options;
+  const { secrets, entitlements, start, relicense, register, endings, clearKey, bundles, sheds, trusted, startsAtOnce, clock, random, log } = options;
   const json = createJsonAnswers(options.respond ?? platformResponse);
 
-  const unlessOverloaded = (): void => {
-    if (sheds()) throw new SealcastError('overloaded', 'new sessions are turned away until the load falls');
+  let starting = 0;
+  /** New sessions wait for nobody and make nobody wait: beyond what is worked on already they are turned away, before anything is read. */
+  const unlessOverloaded = async <T>(work: () => Promise<T>): Promise<T> => {
+    if (sheds() || starting >= startsAtOnce) throw new SealcastError('overloaded', 'new sessions are turned away until the load falls');
+    starting += 1;
+    try {
+      return await work();
+    } finally {
+      starting -= 1;
+    }
   };
 
   /** One entitlement may start all items of a batch it covers; it is used up once. */
@@ -70,7 +82,6 @@ export const createRoutes = (options: RouteOptions): ((request: Request) => Prom
   };
 
   const batch: Route = async (request) => {
-    unlessOverloaded();
     const items = membersOf(await readJson(request, BATCH_BODY_LIMIT), 'body', 'bad-request', ['items']).list('items', BATCH_ITEMS);
     if (items.length === 0) throw new SealcastError('bad-request', 'items must hold at least one session start');
     const claim = sharedClaim();
@@ -92,12 +103,11 @@ export const createRoutes = (options: RouteOptions): ((request: Request) => Prom
     '/v1/sessions': {
       GET: async () => json({ nonce: makeNonce(secrets.nonceKey, random, clock.now()), time: clock.now() }),
       POST: async (request) => {
-        unlessOverloaded();
-        return json(await start(await readJson(request, BODY_LIMIT)), 201);
+        return unlessOverloaded(async () => json(await start(await readJson(request, BODY_LIMIT)), 201));
       },
     },
     '/v1/licenses': { POST: async (request) => json(await relicense(await readJson(request, BODY_LIMIT)), 201) },
-    '/v1/licenses/batch': { POST: batch },
+    '/v1/licenses/batch': { POST: (request, url, id) => unlessOverloaded(() => batch(request, url, id)) },
     '/v1/licenses/keys': {
       GET: async () => json({ keys: [{ ...secrets.signingJwk, kid: secrets.kid, alg: 'ES256', use: 'sig' }] }, 200, { 'Cache-Control': 'public, max-age=300' }),
     },
@@ -131,6 +141,8 @@ export const createRoutes = (options: RouteOptions): ((request: Request) => Prom
   const answer = async (request: Request, url: URL, found: ReturnType<typeof find>): Promise<Response> => {
     try {
       if (found === undefined) throw new SealcastError('not-found', 'no such route of the licence server');
+      // A wrong clock would date licences, ends and bundles wrongly: another server answers (facts 4.9, fault 6).
+      if (!trusted()) throw new SealcastError('clock-untrusted', 'this server waits until its clock is settled; ask another one');
       const route = found.methods[request.method];
       if (route === undefined) throw new SealcastError('method-not-allowed', `this route takes ${Object.keys(found.methods).join(' and ')}`);
       return await route(request, url, found.id);

@@ -45,6 +45,8 @@ export type RenewalOptions = {
     known(account: AccountId): { readonly level: EnforcementLevel; readonly since: Micros; readonly override?: PolicyOverride; readonly overrideAt?: Micros } | undefined;
     renewed(account: AccountId, session: SessionId, position: Micros, at: Micros): void;
   };
+  /** Whether this node's clock may date answers; while it may not, every request is refused with `clock-untrusted`. Default: always. */
+  readonly trusted?: () => boolean;
   /** Overload factor on periods. Default: 1. */
   readonly load?: () => number;
   /** Why a session or its device may not go on. In memory: it is asked at every renewal. */
@@ -79,7 +81,7 @@ const platformResponse: ResponseFactory = (body, init) => new Response(body as B
 
 /** Remembers no session; only the last request of each, so as not to count it twice. */
 export const createRenewal = (options: RenewalOptions): Renewal => {
-  const { zones, heartbeats, record: counting, accounts, flags, policy, clock, load = () => 1, hash = ladderHash, log, events, metrics } = options;
+  const { zones, heartbeats, record: counting, accounts, flags, policy, clock, trusted = () => true, load = () => 1, hash = ladderHash, log, events, metrics } = options;
   const replays = createReplays();
   const uncounted = createUncountedMoves();
 
@@ -283,7 +285,13 @@ export const createRenewal = (options: RenewalOptions): Renewal => {
     return finish(verified, granted, decision, now, !count.duplicate);
   };
 
+  /** A wrong clock would open too much, or too little: another node answers (facts 4.9, fault 6). */
+  const requireClock = (): void => {
+    if (!trusted()) throw new SealcastError('clock-untrusted', 'this node waits until its clock is settled; ask another one');
+  };
+
   const renew = (bytes: Uint8Array): RenewalOutcome => {
+    requireClock();
     const now = clock.now();
     try {
       return alone(verify(bytes, now), now, 'up');
@@ -294,6 +302,7 @@ export const createRenewal = (options: RenewalOptions): Renewal => {
 
   const answer = async (bytes: Uint8Array): Promise<RenewalOutcome> => {
     if (counting === undefined) return renew(bytes);
+    requireClock();
     const now = clock.now();
     let verified: Verified;
     try {

@@ -57,6 +57,7 @@ export type Config = {
     readonly epochHours: number;
     readonly renewUrls: readonly string[];
     readonly licenseUrls: readonly string[];
+    readonly startsAtOnce: number;
   };
   readonly concurrency: {
     readonly mode: 'detection-only' | 'deny-new' | 'terminate-oldest';
@@ -69,6 +70,7 @@ export type Config = {
     readonly emergencyMaxSeconds: number;
   };
   readonly enforcement: EnforcementOptions;
+  readonly time: { readonly peers: readonly string[]; readonly acceptStepsAfterSeconds: number };
   readonly devices: { readonly unregistered: 'allow' | 'deny'; readonly max: number };
   readonly entitlements: { readonly keys: readonly EntitlementKey[]; readonly callback?: EntitlementCallbackAddress };
   readonly packager: {

@@ -230,6 +230,13 @@ export const SCHEMA: Section<Config> = {
           default: [],
         }),
         licenseUrls: urls({ doc: 'Licence addresses given to clients, in the order to try; empty means this service.', default: [] }),
+        startsAtOnce: numeric({
+          doc: 'Session starts that this process works on at the same time; more are told to come back in two seconds.',
+          tradeOff: 'Lower: renewals beside a rush of new viewers are answered sooner. Higher: fewer of these viewers have to ask again.',
+          min: 1,
+          max: 100_000,
+          default: 100,
+        }),
       },
     },
     concurrency: {
@@ -270,6 +277,18 @@ export const SCHEMA: Section<Config> = {
       },
     },
     enforcement: enforcementSection,
+    time: {
+      is: 'section',
+      doc: 'A server whose clock steps by more than a second gives no licences and answers no renewals until that is settled: its clients ask the next address.',
+      options: {
+        peers: urls({
+          doc: 'Other servers of this service, by base address. Their `/v1/time` is compared with this clock once a minute; it has to agree with the median of theirs within a second.',
+          tradeOff: 'With peers a step is believed only when they confirm it, and a clock that was wrong at start is found. Without, see `acceptStepsAfterSeconds`.',
+          default: [],
+        }),
+        acceptStepsAfterSeconds: numeric({ doc: 'Without peers: a step that is not undone is believed after so long, as after a suspend; 0 means not before a restart.', unit: 'seconds', min: 0, max: 86_400, default: 60 }),
+      },
+    },
     devices: {
       is: 'section',
       doc: 'Which devices may play.',
