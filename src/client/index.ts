@@ -1,8 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 /** The runtime-neutral client: `sealcast/client`. */
 export { runtimeClock, runtimeRandom } from './clock.ts';
-export { type Device, type DeviceKeyPairs, type DeviceKeyStorage, memoryDeviceStorage, openDevice, textDeviceStorage } from './device.ts';
+export { type Device, type DeviceKeyPairs, type DeviceKeyStorage, type DeviceTicket, memoryDeviceStorage, openDevice, textDeviceStorage } from './device.ts';
 export { type Mpd, type MpdTrack, parseMpd } from './mpd.ts';
+export type { ReleaseChannel, ReleaseEvents } from './release/channel-types.ts';
+export type { ClockReading } from './release/clock-estimate.ts';
+export { type PresentationPlan, mediaTimeAt, releaseAt, shownAt } from './release/playout.ts';
+export type { ReleaseOptions } from './release/session-releases.ts';
+export type { ReleaseStatistics } from './release/statistics.ts';
 export type { ServerAddress } from './server-address.ts';
 export type { ConflictingSession, OpenedKey, Session, SessionDenial, SessionEnd, SessionEvents, SessionState } from './session-types.ts';
 export { registerDevice, type ServiceOptions, type SessionOptions, type StartedSession, startSession } from './start-session.ts';

@@ -14,6 +14,7 @@ import { type LicenseClaims, MAX_HORIZON_GROUPS, type SealedLicense, WRAPPED_GRA
 import { firstPeriodOf, groupAt, groupLength, groupOf } from '#core/time.ts';
 import type { CryptoPeriod, GrantGroup, Micros } from '#core/time.ts';
 import { ladderHash } from '#crypto/ladder-hash.ts';
+import { createPeriodKeys } from './release/period-keys.ts';
 import type { OpenedKey } from './session-types.ts';
 
 /** What a ring takes from a licence. */
@@ -60,22 +61,25 @@ export const createKeyRing = (license: RingLicense, releaseSecret?: (period: Cry
   unlocker.add(license.nodes);
   const derived = new Map<GrantGroup, Promise<readonly OpenedKey[]>>();
 
+  const grantOf = (group: GrantGroup): Promise<Uint8Array | undefined> | undefined => {
+    const unlockKey = unlocker.unlockKey(group);
+    const wrapped = wrappedGrant({ grants }, horizon, group);
+    return unlockKey === undefined || wrapped === undefined ? undefined : unwrap(unlockKey, wrapped);
+  };
+  const timed = mode === 'timed' ? createPeriodKeys({ binding: license, salt, schedule, keyGroups: license.keyGroups, grantOf, secretOf: (period) => releaseSecret?.(period) }) : undefined;
+
   const mediaTimes = (from: number, to: number): { from: Micros; to: Micros } => ({ from: (from * schedule.period) as Micros, to: (to * schedule.period) as Micros });
 
   const derive = async (group: GrantGroup): Promise<readonly OpenedKey[]> => {
-    const unlockKey = unlocker.unlockKey(group);
-    const wrapped = wrappedGrant({ grants }, horizon, group);
     const fixed = imported.filter((item) => groupOf(item.from, schedule) === group);
-    if (unlockKey === undefined || wrapped === undefined) return [];
-    const grant = await unwrap(unlockKey, wrapped);
+    if (timed !== undefined && fixed.length === 0) return [];
+    const grant = await grantOf(group);
     if (grant === undefined) return [];
     const keys: OpenedKey[] = [];
     const first = firstPeriodOf(group, schedule);
-    for (let period = first; period < first + schedule.periodsPerGroup; period = (period + 1) as CryptoPeriod) {
-      const secret = mode === 'timed' ? releaseSecret?.(period) : undefined;
-      if (mode === 'timed' && secret === undefined) continue;
+    for (let period = first; timed === undefined && period < first + schedule.periodsPerGroup; period = (period + 1) as CryptoPeriod) {
       for (const keyGroup of license.keyGroups) {
-        keys.push({ kid: keyIdOf(ladderHash, salt, license, period, keyGroup), key: contentKey(ladderHash, grant, license, period, keyGroup, secret), keyGroup, ...mediaTimes(period, period + 1) });
+        keys.push({ kid: keyIdOf(ladderHash, salt, license, period, keyGroup), key: contentKey(ladderHash, grant, license, period, keyGroup), keyGroup, ...mediaTimes(period, period + 1) });
       }
     }
     for (const item of fixed) {
@@ -91,7 +95,7 @@ export const createKeyRing = (license: RingLicense, releaseSecret?: (period: Cry
     const known = derived.get(group);
     if (known !== undefined) return known;
     const made = derive(group);
-    // Timed periods open one by one, so what was derived before a release is not worth keeping.
+    // Timed periods open one by one and have a store of their own; imported ones wait for the secret of their first period.
     if (mode === 'untimed' && unlocker.unlockKey(group) !== undefined) {
       derived.set(group, made);
       for (const oldest of derived.keys()) {
@@ -115,11 +119,13 @@ export const createKeyRing = (license: RingLicense, releaseSecret?: (period: Cry
       const first = Math.max(horizon.from, Math.floor(from / groupLength(schedule)));
       const end = Math.min(horizon.to, Math.ceil(to / groupLength(schedule)));
       for (let group = first as GrantGroup; group < end; group = (group + 1) as GrantGroup) if (ring.opens(group)) groups.add(group);
-      const keys = (await Promise.all([...groups].sort((a, b) => a - b).map(groupKeys))).flat();
+      const keys = [...((await timed?.between(from, to)) ?? []), ...(await Promise.all([...groups].sort((a, b) => a - b).map(groupKeys))).flat()];
       return keys.filter((key) => key.to > from && key.from < to);
     },
     async key(kid, near) {
       const wanted = encodeHex(kid);
+      const single = await timed?.find(kid, near);
+      if (single !== undefined) return single.key;
       const middle = groupAt(Math.max(0, near) as Micros, schedule);
       const candidates = [...SEARCH.map((step) => (middle + step) as GrantGroup), ...importedCovering(near, (near + 1) as Micros)];
       for (const group of candidates) {
@@ -138,6 +144,7 @@ export const createKeyRing = (license: RingLicense, releaseSecret?: (period: Cry
       grants = new Uint8Array(0);
       imported = [];
       derived.clear();
+      timed?.clear();
     },
   };
   return ring;

@@ -19,6 +19,7 @@ import { importVerifyKey, type JwsKey, openSealed, verifyJws } from '#crypto/jos
 import type { Random } from '#ports';
 import type { ServerTime } from './clock.ts';
 import type { Device } from './device.ts';
+import { type ReleaseAccess, readReleaseAccess } from './release/session-releases.ts';
 import { orderAddresses } from './server-address.ts';
 import type { Answer, Failure, Transport } from './transport.ts';
 
@@ -32,6 +33,8 @@ export type Admission = {
   readonly mediaTokenExpires: Micros;
   readonly renewUrls: readonly string[];
   readonly licenseUrls: readonly string[];
+  /** Timed events: where releases come from. */
+  readonly release?: ReleaseAccess;
 };
 
 /** A stop as it goes over the wire. */
@@ -120,7 +123,9 @@ export const createDesk = (options: {
     if (expected.asset !== undefined && claims.asset !== expected.asset) refuse('made for another asset');
     if (claims.expiresAt <= serverTime.now()) refuse('expired');
     const plain = await openSealed(claims.sealed, device.agreeKey);
-    return { ...claims, ...parseSealedLicense(plain ?? refuse('sealed for another key'), claims.horizon) };
+    const sealed = parseSealedLicense(plain ?? refuse('sealed for another key'), claims.horizon);
+    if (sealed.ticket !== undefined) await device.keepTicket(sealed.ticket);
+    return { ...claims, ...sealed };
   };
 
   const admit = async (answer: Answer, expected: { asset?: AssetId; sid?: SessionId }): Promise<Admission> => {
@@ -134,6 +139,7 @@ export const createDesk = (options: {
       mediaTokenExpires: body.integer('mediaTokenExpires', 0, TIMESTAMP_LIMIT) as Micros,
       renewUrls: merged(addresses(body.value('renew'), answer.url, random), route(options.renewalServers, '/v1/renew')),
       licenseUrls: merged(addresses(body.value('licenses'), answer.url, random), route(servers, '/v1/licenses')),
+      ...(body.value('release') === undefined ? {} : { release: await readReleaseAccess(body.value('release'), answer.url) }),
     };
   };
 
@@ -149,19 +155,29 @@ export const createDesk = (options: {
       signal,
     );
 
-  const entitled = async (type: 'session-proof+jwt' | 'device-proof+jwt', asset: string, entitlement: string): Promise<Outcome<object>> => {
-    const fresh = await nonce();
-    if (!fresh.ok) return fresh;
-    const proof = await device.prove(type, { ent: encodeBase64url(sha256(new TextEncoder().encode(entitlement))), nonce: fresh.value, asset, agree: device.agreeThumbprint });
-    return { ok: true, value: { entitlement, nonce: fresh.value, device: device.description, proof } };
-  };
+  const hashed = (entitlement: string): Uint8Array => sha256(new TextEncoder().encode(entitlement));
+  const inFull = async (type: 'session-proof+jwt' | 'device-proof+jwt', asset: string, entitlement: string, fresh: string): Promise<{ readonly proof: string }> => ({
+    proof: await device.prove(type, { ent: encodeBase64url(hashed(entitlement)), nonce: fresh, asset, agree: device.agreeThumbprint }),
+  });
 
   return {
     async start({ asset, entitlement, position, ends }) {
-      const request = await entitled('session-proof+jwt', asset, entitlement);
-      if (!request.ok) return request;
-      const body = { ...request.value, asset, ...(position === undefined ? {} : { position }), ...(ends.length === 0 ? {} : { ends }) };
-      return transport.request(route(servers, '/v1/sessions'), post(body), (answer) => admit(answer, { asset }));
+      const fresh = await nonce();
+      if (!fresh.ok) return fresh;
+      const send = (proof: object): Promise<Outcome<Admission>> =>
+        transport.request(
+          route(servers, '/v1/sessions'),
+          post({ entitlement, nonce: fresh.value, device: device.description, ...proof, asset, ...(position === undefined ? {} : { position }), ...(ends.length === 0 ? {} : { ends }) }),
+          (answer) => admit(answer, { asset }),
+        );
+      const byTicket = await device.proveByTicket({ entitlement: hashed(entitlement), nonce: fresh.value, asset }, serverTime.now());
+      if (byTicket !== undefined) {
+        const outcome = await send(byTicket);
+        if (outcome.ok || outcome.code !== 'ticket-invalid') return outcome;
+        await device.keepTicket(undefined);
+      }
+      // A refused ticket has used up neither nonce nor entitlement.
+      return send(await inFull('session-proof+jwt', asset, entitlement, fresh.value));
     },
     async relicense({ sid, urls, position }, signal) {
       const fresh = await nonce(signal);
@@ -179,9 +195,10 @@ export const createDesk = (options: {
       return answer.ok;
     },
     async registerDevice(entitlement) {
-      const request = await entitled('device-proof+jwt', '', entitlement);
-      if (!request.ok) return request;
-      return transport.request(route(servers, '/v1/devices'), post(request.value), (answer) => deviceId(membersOf(bodyOf(answer, 'device'), 'device', 'bad-request', ['device'], [], true).value('device')));
+      const fresh = await nonce();
+      if (!fresh.ok) return fresh;
+      const request = { entitlement, nonce: fresh.value, device: device.description, ...(await inFull('device-proof+jwt', '', entitlement, fresh.value)) };
+      return transport.request(route(servers, '/v1/devices'), post(request), (answer) => deviceId(membersOf(bodyOf(answer, 'device'), 'device', 'bad-request', ['device'], [], true).value('device')));
     },
   };
 };

@@ -8,6 +8,7 @@ import type { AssetId, ContentKey, KeyGroup, KeyId, ProtectionScheme, SessionId 
 import type { ErrorCode, ProblemExtra, Retry } from '#core/errors.ts';
 import type { Reason } from '#core/license/reasons.ts';
 import type { Micros, Millis } from '#core/time.ts';
+import type { ReleaseChannel } from './release/channel-types.ts';
 
 /**
  * `active`: renewing as planned. `degraded`: renewals fail, opened content goes on playing, the client keeps trying.
@@ -65,6 +66,8 @@ export type SessionEvents = {
   degraded: { readonly detail: string; readonly expiresAt: Micros; readonly retryAfter: Millis };
   /** Nothing is open at the playhead any more; `text` is for the viewer. Followed by `renewed` or `ended`. */
   expired: { readonly text: string; readonly at: Micros };
+  /** Timed events: release secrets of media time [from, to) came, so keys of it can be had. */
+  released: { readonly from: Micros; readonly to: Micros };
   /** Renewals were left off because nobody is watching. Followed by `renewed` or `ended` once somebody is. */
   idle: { readonly at: Micros };
   ended: SessionEnd;
@@ -94,6 +97,8 @@ export type Session = {
   /** The newest media token; ask again for every request. */
   readonly mediaToken: string;
   readonly mediaTokenExpires: Micros;
+  /** Timed events: when what is shown, and the secrets as they are released. Undefined for all others. */
+  readonly releases: ReleaseChannel | undefined;
   /** Server time. */
   now(): Micros;
   on<Name extends keyof SessionEvents>(name: Name, listener: (event: SessionEvents[Name]) => void): () => void;

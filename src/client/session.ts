@@ -16,12 +16,13 @@ import { decodeState } from '#core/license/renewal-state.ts';
 import { groupAt, groupLength } from '#core/time.ts';
 import type { GrantGroup, Micros, Millis } from '#core/time.ts';
 import { ladderHash } from '#crypto/ladder-hash.ts';
-import type { Clock, Random } from '#ports';
+import type { Clock, Fetch, Random } from '#ports';
 import type { ServerTime } from './clock.ts';
 import { createEmitter } from './emitter.ts';
 import { type KeyRing, createKeyRing } from './key-ring.ts';
 import type { Admission, Desk, SignedStop } from './license-desk.ts';
 import { createPresence } from './presence.ts';
+import { type ReleaseOptions, type SessionReleases, openSessionReleases } from './release/session-releases.ts';
 import { type Attempt, createRenewalTimer, earlier } from './renewal-timer.ts';
 import type { OpenedKey, Session, SessionEnd, SessionEvents, SessionState } from './session-types.ts';
 import { type Texts, textOf } from './texts/texts.ts';
@@ -42,6 +43,8 @@ export type SessionParts = {
   /** A pause of this length ends renewals until somebody watches again. */
   readonly idleAfter: Millis;
   readonly texts: Texts;
+  /** How the release channel of a timed event connects. */
+  readonly release?: ReleaseOptions & { readonly fetch: Fetch };
 };
 
 /** A player stands some frames before the first one it has no key for, and never gets closer. */
@@ -59,6 +62,7 @@ const LEAST_DEADLINE = 500;
 const MAX_RINGS = 3;
 const TOKEN_HEADER = 'sealcast-media-token';
 const ENDED_BY_HEADER = 'sealcast-ended-by';
+const RELEASE_TOKEN_HEADER = 'sealcast-release-token';
 
 /** A running session from its admission; it renews itself from now on. */
 export const createSession = (parts: SessionParts): Session => {
@@ -125,6 +129,7 @@ export const createSession = (parts: SessionParts): Session => {
     giveUp.abort();
     for (const ring of rings) ring.clear();
     rings = [];
+    releases?.stop();
     events.emit('ended', end);
   };
 
@@ -156,7 +161,7 @@ export const createSession = (parts: SessionParts): Session => {
   // ---- licences and renewals ------------------------------------------------------------------------------------
 
   const useLicense = (): void => {
-    rings = [createKeyRing(license), ...rings].slice(0, MAX_RINGS);
+    rings = [createKeyRing(license, (period) => releases?.secretOf(period)), ...rings].slice(0, MAX_RINGS);
   };
 
   const failed = (failure: Failure): Attempt => {
@@ -173,6 +178,7 @@ export const createSession = (parts: SessionParts): Session => {
     if (end !== undefined) return { ok: false, over: true };
     if (!answer.ok) return failed(answer);
     ({ license, mediaToken, mediaTokenExpires, renewUrls, licenseUrls } = answer.value);
+    releases?.renewed(answer.value.release?.token ?? '');
     ({ state: renewalState, terms, opened } = license);
     openedFrom = license.horizon.from;
     useLicense();
@@ -212,14 +218,14 @@ export const createSession = (parts: SessionParts): Session => {
       (answer) => {
         const renewal = openAnswer(ladderHash, license.renewalKey, mac, answer.body);
         serverTime.sample(renewal.serverTime, answer.sent, answer.received);
-        return { renewal, token: answer.headers.get(TOKEN_HEADER), by: answer.headers.get(ENDED_BY_HEADER) };
+        return { renewal, token: answer.headers.get(TOKEN_HEADER), by: answer.headers.get(ENDED_BY_HEADER), releaseToken: answer.headers.get(RELEASE_TOKEN_HEADER) };
       },
       giveUp.signal,
       deadline(),
     );
     if (end !== undefined) return { ok: false, over: true };
     if (!result.ok) return result.final && result.retry === 'relicense' ? relicense() : failed(result);
-    const { renewal, token, by } = result.value;
+    const { renewal, token, by, releaseToken } = result.value;
     if (renewal.act === 'end') {
       finish(renewal.reason, sessionOf(by));
       return { ok: false, over: true };
@@ -235,6 +241,7 @@ export const createSession = (parts: SessionParts): Session => {
       mediaToken = token;
       mediaTokenExpires = tokenExpiry(token) ?? mediaTokenExpires;
     }
+    if (releaseToken !== null) releases?.renewed(releaseToken);
     rings[0]?.addNodes(renewal.nodes);
     forgetOld();
     accepted();
@@ -267,12 +274,19 @@ export const createSession = (parts: SessionParts): Session => {
     void timer.run();
   };
 
+  const { release: access } = parts.admission;
+  const releases: SessionReleases | undefined =
+    access === undefined || parts.release === undefined
+      ? undefined
+      : openSessionReleases({ ...parts.release, event: asset, access, schedule: license.schedule, clock, random, renew: () => timer.hurry(RENEWAL_GAP), onReleased: (from, to) => events.emit('released', { from, to }) });
+
   useLicense();
   keepStopReady();
   timer.arm(beforeItIsShort(earlier(terms.interval, random)));
   watchExpiry();
 
   const openedKeys = async (from: Micros, to: Micros): Promise<readonly OpenedKey[]> => {
+    releases?.need(from, to);
     const found = await Promise.all(rings.map((ring) => ring.keysBetween(from, to)));
     // The session may have ended while keys were being unwrapped.
     if (end !== undefined || lapsed()) return [];
@@ -313,6 +327,7 @@ export const createSession = (parts: SessionParts): Session => {
     get mediaTokenExpires() {
       return mediaTokenExpires;
     },
+    releases: releases?.channel,
     now: serverTime.now,
     on: events.on,
     playhead(mediaTime) {
@@ -342,6 +357,7 @@ export const createSession = (parts: SessionParts): Session => {
     },
     keysBetween: openedKeys,
     async key(kid, near = playhead()): Promise<ContentKey | undefined> {
+      releases?.need(near, (near + license.schedule.period) as Micros);
       for (const ring of rings) {
         const found = await ring.key(kid, near);
         if (found !== undefined) return end === undefined && !lapsed() ? found : undefined;

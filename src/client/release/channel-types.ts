@@ -32,8 +32,6 @@ export type ReleaseChannelOptions = {
   readonly caps: readonly ClientCapability[];
   /** Edges to be connected to at once. Default 2. */
   readonly edges?: 1 | 2;
-  /** When a period's media was complete here; undefined while it is not. For statistics. */
-  readonly bytesAt?: (period: CryptoPeriod) => Micros | undefined;
   /** Asked for when an edge refuses the token. */
   readonly renewToken?: () => void;
 };
@@ -70,6 +68,10 @@ export type ReleaseChannel = {
   need(from: CryptoPeriod, to: CryptoPeriod): void;
   readonly connections: readonly { readonly url: string; readonly up: boolean; readonly holding: boolean }[];
   readonly statistics: ReleaseStatistics;
+  /** A fresh token: connections go on with it. */
+  tokenRenewed(): void;
+  /** Tells that media is complete here up to media time `to`. */
+  received(to: Micros): void;
   /** Tells of a picture that was shown so many ms off its instant, of periods skipped, of a segment complete at `at`. */
   displayed(error: Millis): void;
   skipped(periods: number): void;

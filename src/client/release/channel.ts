@@ -24,6 +24,7 @@ import { openStreamLink } from './event-stream-link.ts';
 import { type Slot, createLinkSlots } from './link-slots.ts';
 import { createReleaseHttp } from './past-secrets.ts';
 import { createPuller } from './puller.ts';
+import { createReceived } from './received.ts';
 import { type Bearer, createSecretKeeper } from './secret-keeper.ts';
 import { type Way, createStatistics } from './statistics.ts';
 
@@ -45,6 +46,7 @@ export const openReleaseChannel = (options: ReleaseChannelOptions): ReleaseChann
   const emitter = createEmitter<ReleaseEvents>();
   const http = createReleaseHttp(event, options.fetch, clock, stopping.signal);
   const statistics = createStatistics();
+  const received = createReceived();
   const secrets = createSecretKeeper({
     event,
     keyOf: options.keyOf,
@@ -75,7 +77,7 @@ export const openReleaseChannel = (options: ReleaseChannelOptions): ReleaseChann
     const reading = time.at(at);
     if (reading === undefined) return;
     const releaseAt = releaseInstant(known, period);
-    const bytesAt = options.bytesAt?.(period);
+    const bytesAt = received.since(((period + 1) * known.period) as Micros);
     statistics.arrived({ period, way, releaseAt, at: reading.now, error: reading.error, shownAt: (releaseAt + delta(known)) as Micros, ...(bytesAt === undefined ? {} : { bytesAt }) });
   };
 
@@ -322,6 +324,11 @@ export const openReleaseChannel = (options: ReleaseChannelOptions): ReleaseChann
     },
     get statistics() {
       return statistics.read();
+    },
+    tokenRenewed: () => slots.all.forEach(({ link }) => link.renewToken(options.token())),
+    received(to) {
+      const reading = now();
+      if (reading !== undefined) received.mark(to, reading.now);
     },
     displayed: statistics.displayed,
     skipped: statistics.skipped,

@@ -17,7 +17,7 @@ import type { ClockExchange } from './clock-estimate.ts';
 export type Socket = {
   binaryType: string;
   readonly readyState: number;
-  send(data: string | Uint8Array): void;
+  send(data: string | Uint8Array<ArrayBuffer>): void;
   close(code?: number, reason?: string): void;
   addEventListener(type: 'open' | 'error', listener: () => void): void;
   addEventListener(type: 'message', listener: (event: { readonly data: unknown }) => void): void;
@@ -139,7 +139,7 @@ export const openSocketLink = (options: LinkOptions, openSocket: OpenSocket, han
       if (unanswered.size >= MAX_UNANSWERED) unanswered.clear();
       const at = clock.monotonic();
       unanswered.set(seq, at);
-      socket.send(encodeSyncRequest({ seq, t1: BigInt(Math.round(at * 1000)) }));
+      socket.send(encodeSyncRequest({ seq, t1: BigInt(Math.round(at * 1000)) }) as Uint8Array<ArrayBuffer>);
       return true;
     },
     report: sendText,
