@@ -32,7 +32,7 @@ const install = async (server: RedisServer): Promise<{ world: World; clock: Manu
   return { world, clock, records, told, nodes: records.map((record) => world.renewalNode({ record })) };
 };
 
-describe('partition from Redis', () => {
+describe('fault 4: partition from Redis', () => {
   it.each(['frozen', 'killed'] as const)('B082 B083 B097 B098 B103 %s: every viewer is renewed on any node, and counted again after healing', async (how) => {
     const server = await startRedisServer();
     closing.push(() => server.close());

@@ -62,7 +62,7 @@ describe('the heartbeat queue', () => {
     expect(await limited.count()).toBe(3);
   });
 
-  it('B105 two regions that lost each other both renew; what was ended in one is ended in both once they meet again', async () => {
+  it('fault 5, B105: two regions that lost each other both renew; what was ended in one is ended in both once they meet again', async () => {
     const { world } = stage;
     const metrics = { count: () => undefined, gauge: () => undefined, observe: () => undefined };
     let reaches = true;

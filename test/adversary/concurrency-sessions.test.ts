@@ -160,7 +160,7 @@ describe('a start over the limit', () => {
     expect((await startBody(made, 2, {}, FILM)).status).toBe(201);
   });
 
-  it('B048 100 starts at one instant with a limit of 3 let in exactly 3', async () => {
+  it('fault 19, B048: 100 starts at one instant with a limit of 3 let in exactly 3', async () => {
     const made = await install();
     const bodies = await Promise.all(Array.from({ length: 100 }, (_, index) => made.world.startBody(device(index % 6), index % 12 < 6 ? LIVE : FILM)));
     await Promise.all(bodies.map((body) => made.world.post('/v1/sessions', body)));

@@ -48,7 +48,7 @@ const suppress = ({ hosts }: RenewalWorld): void => {
   for (const host of NODES) hosts.set(host, dead);
 };
 
-describe('a client whose renewals never arrive', () => {
+describe('fault 16: a client whose renewals never arrive', () => {
   it('B051 B052 at level 1 watches the film through, and stops at content + x', async () => {
     const { stage, plays } = await atLevel(1);
     const session = await stage.watch(FILM);
@@ -148,7 +148,7 @@ describe('who renews', () => {
 describe('reloads', () => {
   const SECOND_FILM = assetId('film-2');
 
-  it('B057 B067 reloading at half escalates on the second title, not on the first', async () => {
+  it('fault 17, B057 B067: reloading at half escalates on the second title, not on the first', async () => {
     const { stage } = await atLevel(2);
     const { world } = stage;
     await world.keyServer.createAsset({ asset: SECOND_FILM, kind: 'title', scheme: 'cbcs', mode: 'untimed', schedule: SCHEDULE });

@@ -33,7 +33,7 @@ describe('concurrency in Redis, by model', () => {
 });
 
 describe('concurrency in Redis, over a network', () => {
-  it('B048 many processes share one record: 5 connections, 1,000 starts, exactly 3 granted', async () => {
+  it('fault 19, B048: many processes share one record: 5 connections, 1,000 starts, exactly 3 granted', async () => {
     const prefix = `shared-${stores++}`;
     const nodes = await Promise.all(Array.from({ length: 5 }, () => open({ prefix })));
     const admissions = await Promise.all(Array.from({ length: 1000 }, (_, number) => (nodes[number % 5] as RedisConcurrency).admit(startOf(number))));

@@ -76,7 +76,7 @@ describe('level 2 → 3', () => {
 });
 
 describe('relaxing and overrides', () => {
-  test('B062 a quiet week relaxes 3 to 2, a second one 2 to 1; a new cause resets the week', () => {
+  test('fault 18, B062: a quiet week relaxes 3 to 2, a second one 2 to 1; a new cause resets the week', () => {
     const strict = { ...atLevel(3), lastCause: at(0) };
     expect(relax(strict, P, us(at(0) + 7 * DAY - 1)).account.level).toBe(3);
     expect(relax(strict, P, us(at(0) + 7 * DAY)).account.level).toBe(2);
