@@ -6,17 +6,11 @@
  * marked is reported by name and reason, never silently left out.
  */
 import type { AssetId } from '#core/ids.ts';
-import { slotsOf } from '#core/mark/index.ts';
 import type { Micros } from '#core/time.ts';
-import { type EpochSchedule, position } from '#core/watermark/index.ts';
 import type { Config } from '#entry/config/index.ts';
+import { inBandMarking } from '#entry/in-band-marking.ts';
 import type { PackedTitle, PackTitleOptions, SegmentCapacity } from '#packager/index.ts';
 import type { AssetMarking } from '#ports';
-
-/** Positions of an epoch of the code book: an edge needs a new key every six seconds, a title of six hours fewer than 4,096. */
-const EPOCH_LENGTH = 48;
-/** Code book of marks inside the bitstream: two symbols. */
-export const inBandSchedule = (): EpochSchedule => [{ from: position(0), length: EPOCH_LENGTH }];
 
 /** What one rendition had room for. */
 export type RenditionCapacity = {
@@ -70,20 +64,9 @@ export const capacityLines = (report: readonly RenditionCapacity[]): readonly st
   );
 
 /** What edges need to switch the marks of a title on. */
-export const inBandMarking = (packed: PackedTitle, segment: Micros): AssetMarking => {
+export const titleMarking = (packed: PackedTitle, segment: Micros): AssetMarking => {
   const marked = packed.tracks.filter((track) => track.slots !== undefined);
-  return {
-    sequencing: true,
-    representations: marked.map(({ id }) => id),
-    names: 'letters',
-    pace: 'number',
-    alphabet: 2,
-    book: 'aligned',
-    schedule: inBandSchedule(),
-    segment,
-    segments: Math.max(1, ...marked.map(({ segments }) => segments)),
-    inBand: { slots: slotsOf(segment) },
-  };
+  return inBandMarking({ representations: marked.map(({ id }) => id), segment, segments: Math.max(1, ...marked.map(({ segments }) => segments)) });
 };
 
 /** Packs with marks from the title's secret; the description is written last, so that a reference that reads is whole. */
@@ -106,7 +89,7 @@ export const packWithMarks = async (
       },
     });
     if (fault !== undefined) throw fault;
-    const { schedule, representations, inBand, segment } = inBandMarking(packed, options.segment);
+    const { schedule, representations, inBand, segment } = titleMarking(packed, options.segment);
     await references.describe({ schedule, segment, representations, slots: inBand?.slots ?? 1, live: false });
     return { packed, capacity: report.list() };
   } finally {

@@ -24,12 +24,13 @@ import { type BundleSource, createBundleClient, createEdge, type Edge } from '#e
 import { createKeyServer, createMarkKeys, hashCredential, type KeyServer } from '#key-server/index.ts';
 import { createLicenseServer, type EntitlementKey, type LicenseServer, type LicenseServerOptions } from '#license-server/index.ts';
 import { createLiveOriginals, createPackager, type Packager } from '#packager/index.ts';
-import type { Clock, ContentKeySource, EventSink, GrantKeySource, Log, MarkKeySource, Random, SecretBox } from '#ports';
+import type { Clock, ContentKeySource, EventSink, GrantKeySource, Log, MarkBoxKeySource, MarkKeySource, Random, SecretBox } from '#ports';
 import { createRenewal, flagsOfBundle, type Renewal, zonesOfBundle } from '#renewal/index.ts';
 import { type Config, enforcementPolicy, type Role } from './config/index.ts';
 import type { Counting } from './counting.ts';
 import { loadEntitlementCallback } from './entitlement-keys.ts';
 import { enrolledEdges, readCredential } from './peers.ts';
+import { liveMarks } from './live-marks.ts';
 import type { OwnSecrets } from './secrets.ts';
 import type { OpenStores } from './stores.ts';
 
@@ -138,7 +139,7 @@ const buildLicenseServer = async (parts: Parts, keys: GrantKeySource, marks: Mar
   });
 };
 
-const buildPackager = (parts: Parts, keys: ContentKeySource): Packager => {
+const buildPackager = (parts: Parts, keys: ContentKeySource, marks: MarkBoxKeySource): Packager => {
   const { config, clock, random, log, metrics, events, stores } = parts;
   const { packager } = config;
   return createPackager({
@@ -153,10 +154,14 @@ const buildPackager = (parts: Parts, keys: ContentKeySource): Packager => {
       window: microsFromSeconds(packager.windowSeconds),
       targetLatency: microsFromSeconds(packager.latencySeconds),
     },
+    async marks(asset) {
+      const marking = (await stores.catalogue.get(asset))?.marking;
+      return marking && liveMarks({ asset, marking, keys: marks, config });
+    },
     async originals(asset) {
       const { referenceMinutes } = config.tracing;
       const marking = (await stores.catalogue.get(asset))?.marking;
-      if (marking === undefined || referenceMinutes === 0) return undefined;
+      if (marking === undefined || marking.inBand !== undefined || referenceMinutes === 0) return undefined;
       const onFault = (error: unknown): void => log.error('an original could not be kept for tracing', { asset, fault: error instanceof Error ? error.message : String(error) });
       return createLiveOriginals({ store: createFileObjectStore({ root: join(config.data, 'tracing'), durability: 'process' }), asset, marking, keep: microsFromSeconds(referenceMinutes * 60), onFault });
     },
@@ -166,6 +171,12 @@ const buildPackager = (parts: Parts, keys: ContentKeySource): Packager => {
       return { credentialHash: entry.ingestCredentialHash, open: entry.state !== 'ended' };
     },
   });
+};
+
+const buildPackagerWith = async (parts: Parts, keyServer: KeyServer | undefined): Promise<Packager> => {
+  if (keyServer !== undefined) return buildPackager(parts, keyServer, ownMarkKeys(parts));
+  const remote = await remoteKeys('packager', parts);
+  return buildPackager(parts, remote, remote);
 };
 
 /** Remembers the newest bundle that passes by, for a renewal node beside the edge. */
@@ -214,7 +225,7 @@ export const buildRoles = async (parts: Parts): Promise<Roles> => {
   const { config, stores, counting, clock, log, metrics, events } = parts;
   const has = (role: Role): boolean => config.roles.includes(role);
   const keyServer = has('key-server') ? await buildKeyServer(parts) : undefined;
-  const packager = has('packager') ? buildPackager(parts, keyServer ?? (await remoteKeys('packager', parts))) : undefined;
+  const packager = has('packager') ? await buildPackagerWith(parts, keyServer) : undefined;
   const licenseServer = !has('license-server')
     ? undefined
     : keyServer !== undefined

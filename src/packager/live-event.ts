@@ -17,6 +17,8 @@ import type { Micros, Millis, SegmentNumber } from '#core/time.ts';
 import type { AssetKeying, Clock, ObjectStore } from '#ports';
 import { createLiveTrack } from './live-track.ts';
 import type { LiveTrack } from './live-track.ts';
+import type { LiveOriginals } from './live-originals.ts';
+import type { TrackMarker } from './mark-track.ts';
 import type { ChunkProtection } from './protection.ts';
 import { createSegmentPace, type SegmentPace } from './segment-pace.ts';
 import { createSourceTimeline } from './source-timeline.ts';
@@ -76,6 +78,10 @@ export const createLiveEvent = async (options: {
   times: LiveTimes;
   tolerance: { readonly behind: Micros; readonly ahead: Micros };
   protect(id: RepresentationId, source: SourceTrack): ChunkProtection;
+  /** Marks inside the bitstream of a track; undefined: it has none. */
+  mark?(id: RepresentationId, source: SourceTrack): Promise<TrackMarker | undefined>;
+  /** What is kept for tracing; absent: nothing. */
+  originals?: LiveOriginals | undefined;
   onFault(error: unknown): void;
 }): Promise<LiveEvent> => {
   const { asset, store, clock, times, keying } = options;
@@ -140,7 +146,9 @@ export const createLiveEvent = async (options: {
       init,
       window,
       protection: guard,
+      marker: await options.mark?.(id, source),
       timeline: timelineOf(),
+      original: options.originals?.track(id, source.init),
       clock,
       segmentDuration: times.segmentDuration,
       chunkDuration: times.chunkDuration,
@@ -267,12 +275,14 @@ export const createLiveEvent = async (options: {
       endedAt = (Math.max(-1, ...listed().map((track) => track.window.latest ?? -1)) + 1) as SegmentNumber;
       await save();
       for (const track of tracks.values()) track.window.close();
+      await options.originals?.flush();
     },
     async suspend() {
       for (const track of tracks.values()) {
         await track.window.flush();
         track.window.close();
       }
+      await options.originals?.flush();
     },
   };
 };

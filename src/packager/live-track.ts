@@ -22,6 +22,7 @@ import type { Clock } from '#ports';
 import { clockSegments, cutPoints } from './cut.ts';
 import type { Piece } from './cut.ts';
 import type { ChunkProtection } from './protection.ts';
+import type { TrackMarker } from './mark-track.ts';
 import { describeTrack, sameCoding } from './source-track.ts';
 import type { SourceTrack } from './source-track.ts';
 import type { SourceTimeline } from './source-timeline.ts';
@@ -55,6 +56,10 @@ export type LiveTrackOptions = {
   readonly window: RenditionWindow;
   readonly protection: ChunkProtection;
   readonly timeline: SourceTimeline;
+  /** Marks inside the bitstream; absent: none. */
+  readonly marker?: TrackMarker | undefined;
+  /** Keeps each chunk as it was before protection, by segment. */
+  readonly original?: { chunk(segment: number, clear: Uint8Array): void } | undefined;
   readonly clock: Clock;
   readonly segmentDuration: Micros;
   readonly chunkDuration: Micros;
@@ -97,7 +102,7 @@ export const createLiveTrack = (options: LiveTrackOptions): LiveTrack => {
     );
   };
 
-  const protectPiece = async (fragment: Fragment, run: TrackFragment, piece: Piece, shift: Micros): Promise<{ bytes: Uint8Array; start: Micros }> => {
+  const protectPiece = async (fragment: Fragment, run: TrackFragment, piece: Piece, shift: Micros): Promise<{ bytes: Uint8Array; boxBytes: number; start: Micros }> => {
     const start = microsFromTicks(piece.decodeTime, media.timescale);
     sequence += 1;
     const clear = writeFragment({
@@ -106,11 +111,17 @@ export const createLiveTrack = (options: LiveTrackOptions): LiveTrack => {
       baseMediaDecodeTime: piece.decodeTime,
       samples: samplesToWrite(fragment, run.samples, piece.from, piece.to),
     });
+    options.original?.chunk(piece.segment, clear);
+    const segmentStart = ticksFromMicros((piece.segment * segmentDuration) as Micros, media.timescale);
+    const nominal = (segmentDuration * media.timescale) / 1_000_000;
+    const into = Number(piece.decodeTime - segmentStart) / nominal;
+    const profiled = options.marker?.profile(clear, { segment: piece.segment, from: into, to: into + piece.duration / nominal });
     const body = await options.protection.chunk(clear, piece.to - piece.from, piece.period);
     // The source's clock where it sent one; else media time, which is Unix time.
     const captured = fragment.prft === undefined ? start : ((fragment.prft.wallClock + (start - shift - microsFromTicks(fragment.prft.mediaTime, media.timescale))) as Micros);
     const prft = writePrft({ trackId: media.id, wallClock: captured, mediaTime: piece.decodeTime, ...(fragment.prft === undefined ? {} : { flags: fragment.prft.flags }) });
-    return { bytes: concatBytes(prft, ...body), start };
+    const box = await profiled?.box(body);
+    return { bytes: box === undefined ? concatBytes(prft, ...body) : concatBytes(prft, box, ...body), boxBytes: box?.length ?? 0, start };
   };
 
   const takeNow = async (bytes: Uint8Array): Promise<Taken> => {
@@ -136,11 +147,11 @@ export const createLiveTrack = (options: LiveTrackOptions): LiveTrack => {
     const pieces = cutPoints(run, { timescale: media.timescale, shift: shiftTicks, segmentOf: clockSegments(segmentDuration), period: options.period, longest }, first);
     let unaligned = false;
     for (const piece of pieces) {
-      const { bytes: chunk, start: at } = await protectPiece(fragment, run, piece, shift);
+      const { bytes: chunk, boxBytes, start: at } = await protectPiece(fragment, run, piece, shift);
       unaligned ||= media.kind === 'video' && piece.segment !== lastSegment && !piece.independent;
       lastSegment = piece.segment;
       const end = (piece.decodeTime + BigInt(piece.duration)) as MediaTicks;
-      window.append(piece.segment, { bytes: chunk, start: at, duration: (microsFromTicks(end, media.timescale) - at) as Micros, independent: piece.independent });
+      window.append(piece.segment, { bytes: chunk, boxBytes, start: at, duration: (microsFromTicks(end, media.timescale) - at) as Micros, independent: piece.independent });
       next = end;
     }
     if (fragment.brands?.compatible.includes('lmsg') === true) {
@@ -170,7 +181,10 @@ export const createLiveTrack = (options: LiveTrackOptions): LiveTrack => {
     },
     close() {
       over = true;
-      const turn = queue.then(() => window.finish(true));
+      const turn = queue.then(async () => {
+        await window.finish(true);
+        await options.marker?.finish();
+      });
       queue = turn.catch(() => undefined);
       return turn;
     },

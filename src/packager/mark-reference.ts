@@ -19,6 +19,8 @@ export type MarkReferences = {
   describe(marking: Pick<AssetMarking, 'schedule' | 'segment' | 'representations'> & { readonly slots: number; readonly live: boolean }): Promise<void>;
   header(representation: string, init: Uint8Array): Promise<void>;
   segment(representation: string, number: number, clear: Uint8Array, profile: MarkProfile): Promise<void>;
+  /** Harmless if it is not there. */
+  forget(representation: string, number: number): Promise<void>;
 };
 
 /** `store`: the tracer's, never the origin's. */
@@ -32,5 +34,9 @@ export const createMarkReferences = (store: ObjectStore, asset: AssetId): MarkRe
   async segment(representation, number, clear, profile) {
     await store.put(`${asset}/marks/${representation}/${number}.m4s`, clear);
     await store.put(`${asset}/marks/${representation}/${number}.marks`, encodeProfile(profile));
+  },
+  async forget(representation, number) {
+    await store.remove(`${asset}/marks/${representation}/${number}.marks`);
+    await store.remove(`${asset}/marks/${representation}/${number}.m4s`);
   },
 });

@@ -39,6 +39,8 @@ export type MarkSettings = {
   readonly random: Random;
   /** Where the tracer's originals go; absent: nowhere. */
   readonly references?: MarkReferences;
+  /** Segments that the tracer's originals reach back; absent: all. */
+  readonly keepSegments?: number;
   /** Told of every finished segment. */
   readonly onSegment?: (representation: string, capacity: SegmentCapacity) => void;
   /** Told when the tracer's store fails; marking goes on. */
@@ -79,7 +81,10 @@ export const createTrackMarker = async (settings: MarkSettings, representation: 
     if (held === undefined || references === undefined) return;
     const sites = joinSites(held.sites);
     const profile: MarkProfile = { slots, size: held.size, sites, ...(sites.count === 0 ? { because: held.because ?? 'no-places' } : {}) };
-    later(() => references.segment(representation, held.segment, concatBytes(...held.chunks), profile));
+    later(async () => {
+      await references.segment(representation, held.segment, concatBytes(...held.chunks), profile);
+      if (settings.keepSegments !== undefined) await references.forget(representation, held.segment - settings.keepSegments);
+    });
   };
   const remember = (clear: Uint8Array, segment: number, sites: MarkSites, because: MarkProfile['because']): void => {
     if (references === undefined) return;

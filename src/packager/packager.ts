@@ -14,6 +14,8 @@ import type { IngestAccess } from './ingest.ts';
 import { createInitialisationVectors } from './initialisation-vectors.ts';
 import { createKeyRing } from './key-ring.ts';
 import type { KeyRing } from './key-ring.ts';
+import type { LiveOriginals } from './live-originals.ts';
+import { type LiveMarks, liveMarksOf, markTrack } from './live-marks.ts';
 import { createLiveEvent, eventFolder } from './live-event.ts';
 import type { LiveEvent, LiveTimes } from './live-event.ts';
 import { createOrigin } from './origin.ts';
@@ -33,6 +35,10 @@ export type PackagerOptions = {
   /** Who may send media for an event; undefined where there is no such event. */
   readonly ingestAccess: (asset: AssetId) => Promise<IngestAccess | undefined>;
   readonly times?: Partial<LiveTimes>;
+  /** Marks inside the bitstream of an event's tracks; undefined: none. */
+  readonly marks?: (asset: AssetId) => Promise<LiveMarks | undefined>;
+  /** What is kept of an event for tracing; undefined: nothing. */
+  readonly originals?: (asset: AssetId) => Promise<LiveOriginals | undefined>;
   /** How far media time may be from the clock. Default 120 s behind, 10 s ahead. */
   readonly tolerance?: { readonly behind: Micros; readonly ahead: Micros };
   /** How long a chunk waits for its key. Default 10 s. */
@@ -76,6 +82,8 @@ export const createPackager = (options: PackagerOptions): Packager => {
   const events = new Map<AssetId, Promise<LiveEvent>>();
 
   const open = async (asset: AssetId, keying: AssetKeying): Promise<LiveEvent> => {
+    const originals = await options.originals?.(asset);
+    const marks = await liveMarksOf(options, asset);
     const rings = new Map<'video' | 'audio', KeyRing>();
     const ring = (keyGroup: 'video' | 'audio'): KeyRing => {
       const known =
@@ -91,6 +99,8 @@ export const createPackager = (options: PackagerOptions): Packager => {
       store,
       clock,
       times,
+      originals,
+      ...(marks && { mark: (id, source) => markTrack(marks, id, source) }),
       tolerance: options.tolerance ?? { behind: 120_000_000 as Micros, ahead: 10_000_000 as Micros },
       protect: (representation, source) =>
         options.unprotected === true

@@ -16,7 +16,7 @@ import type { Micros, Millis, SegmentNumber } from '#core/time.ts';
 import type { Clock, ObjectStore } from '#ports';
 
 /** One protected CMAF chunk on the timeline. */
-export type WindowPart = { readonly bytes: Uint8Array; readonly start: Micros; readonly duration: Micros; readonly independent: boolean };
+export type WindowPart = { readonly bytes: Uint8Array; /** Of `bytes`, those of mark boxes, which edges strip. */ readonly boxBytes?: number; readonly start: Micros; readonly duration: Micros; readonly independent: boolean };
 
 type Held = {
   readonly number: SegmentNumber;
@@ -208,7 +208,7 @@ export const createRenditionWindow = async (options: {
       }
       const lead = (held.parts ??= []).length === 0 ? segmentType(false) : undefined;
       held.parts.push(lead === undefined ? part : { ...part, bytes: concatBytes(lead, part.bytes) });
-      held.size += part.bytes.length + (lead?.length ?? 0);
+      held.size += part.bytes.length - (part.boxBytes ?? 0) + (lead?.length ?? 0);
       held.duration = (part.start + part.duration - held.start) as Micros;
       partTarget = Math.max(partTarget, part.duration);
       // The boundary is reached (up to rounding of ticks): nothing more can belong here, so do not wait for the next segment.

@@ -28,7 +28,7 @@ import { loadConfig, type Config } from '#entry/config/index.ts';
 import { startSchedule } from '#core/watermark/index.ts';
 import type { Patterns } from '#core/picture/index.ts';
 import type { AssetMarking, ContentKeySource, Log, PeriodKey } from '#ports';
-import { capacityLines, inBandMarking, packWithMarks, type RenditionCapacity } from '../marking.ts';
+import { capacityLines, titleMarking, packWithMarks, type RenditionCapacity } from '../marking.ts';
 import { EXIT, type ExitCode, jsonArg, numberOption, printJson, say, usageError } from '../command.ts';
 
 /** What `pack` does, for callers that bring their own keys. */
@@ -232,7 +232,7 @@ const command: CommandDef<typeof args> = defineCommand({
       own?.close();
       throw error;
     });
-    const marking = given.mark ? inBandMarking(packed, segmentMicros) : variants === undefined ? undefined : markingOf(packed, variants, segmentMicros);
+    const marking = given.mark ? titleMarking(packed, segmentMicros) : variants === undefined ? undefined : markingOf(packed, variants, segmentMicros);
     await own?.register(basename(given.input), packed.duration, marking);
     own?.close();
     const seconds = (performance.now() - began) / 1000;
