@@ -103,10 +103,12 @@ export const createGrantIntake = (options: {
       books.set(event, book);
       options.onTaken?.({ kind: 'event', info: told, urls: addresses.get(event) ?? [] });
     }
+    const known = book.schedule(schedule.block) !== undefined;
     if (!book.addSchedule(schedule, jws)) return refuse('shifted', event, server.name);
     const state = given.get(`${event}/${server.name}`) ?? { after: -1, block: -1 };
     given.set(`${event}/${server.name}`, { ...state, block: Math.max(state.block, schedule.block) });
-    options.onTaken?.({ kind: 'schedule', event, schedule, jws });
+    // The other key server's signature of the same commitments tells nobody anything new.
+    if (!known) options.onTaken?.({ kind: 'schedule', event, schedule, jws });
   };
 
   const takeGrant = async (event: AssetId, server: TrustedKeyServer, jwe: unknown): Promise<void> => {

@@ -41,10 +41,14 @@ export const createGrantLoop = (options: {
   log: Log;
   metrics: Metrics;
   onRefused: (event: AssetId, server: string, status: number) => void;
+  /** After every list: what any server still lists, and the hosts that have an edge. */
+  onEvents: (listed: (event: AssetId) => boolean, hosts: readonly string[]) => void;
 }): GrantLoop => {
   const { edge, servers, intake, clock, random, log, metrics } = options;
   const heard = new Map<AssetId, number>();
   const running = new Map<string, AbortController>();
+  /** Newest list of each server. A server that is not reached keeps its last one. */
+  const lists = new Map<string, { readonly events: readonly AssetId[]; readonly hosts: readonly string[] }>();
   let stopping: AbortController | undefined;
 
   const ask = async (server: KeyServerAddress, path: string, signal: AbortSignal): Promise<Response> => {
@@ -105,9 +109,14 @@ export const createGrantLoop = (options: {
     while (!signal.aborted) {
       try {
         const response = await ask(server, `/v1/edges/${edge}/releases`, AbortSignal.any([signal, AbortSignal.timeout(5000)]));
-        const body = response.status === 200 ? ((await json(response)) as { events?: unknown }) : undefined;
+        const body = response.status === 200 ? ((await json(response)) as { events?: unknown; hosts?: unknown }) : undefined;
         if (body === undefined) await response.body?.cancel();
         const events = Array.isArray(body?.events) ? body.events.filter((event): event is AssetId => typeof event === 'string' && isAssetId(event)).slice(0, 1000) : undefined;
+        if (events !== undefined) {
+          const hosts = Array.isArray(body?.hosts) ? body.hosts.filter((host): host is string => typeof host === 'string').slice(0, 10_000) : [];
+          lists.set(server.name, { events, hosts });
+          options.onEvents((event) => [...lists.values()].some((list) => list.events.includes(event)), [...new Set([...lists.values()].flatMap((list) => list.hosts))]);
+        }
         for (const event of events ?? []) {
           const id = `${server.name}/${event}`;
           if (running.has(id)) continue;
