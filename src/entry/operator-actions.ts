@@ -16,6 +16,7 @@ import type { LicenseServer } from '#license-server/index.ts';
 import type { OperationsActions } from '#operations/index.ts';
 import type { Packager } from '#packager/index.ts';
 import type { CatalogueEntry, CatalogueStore, Clock, DeviceStore, Random, SessionStore } from '#ports';
+import { inBandMarking } from './in-band-marking.ts';
 import { markingFor, withCopies } from './marking-plans.ts';
 
 /** The roles and stores that operator actions work on. */
@@ -66,10 +67,10 @@ export const createOperatorActions = (parts: ActionParts): OperationsActions => 
     }
   };
   return {
-    async createEvent({ asset, name, scheme, clearKey, marked }) {
+    async createEvent({ asset, name, scheme, clearKey, marked, inBand }) {
       if ((await catalogue.get(asset)) !== undefined) throw new SealcastError('already-exists', `${asset} exists already; choose another id`);
       // Positions are segment numbers, which are Unix time. What cannot be planned is refused before keys are made.
-      const marking = marked && markingFor(marked, { kind: 'event', representations: marked.representations, segment: parts.schedules.segment }, parts.edges ?? []);
+      const marking = inBand !== undefined ? inBandMarking({ representations: inBand, segment: parts.schedules.segment }) : marked && markingFor(marked, { kind: 'event', representations: marked.representations, segment: parts.schedules.segment }, parts.edges ?? []);
       await createKeys(asset, scheme);
       const credential = encodeBase64url(random.bytes(24));
       const entry = { asset, kind: 'event', name, state: 'created', createdAt: clock.now(), ingestCredentialHash: credentialHash(credential), clearKey, ...(marking !== undefined && { marking }) } as const;

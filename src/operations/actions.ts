@@ -18,7 +18,11 @@ import type { Operator } from '#operations/operator-gate.ts';
 export type NewAsset = { readonly asset: AssetId; readonly name: string; readonly scheme: 'cenc' | 'cbcs'; readonly clearKey: 'off' | 'detect' };
 
 /** An event whose source sends pre-marked variants of some tracks. */
-export type NewEvent = NewAsset & { readonly marked?: MarkingRequest & { readonly representations: readonly string[] } };
+export type NewEvent = NewAsset & {
+  readonly marked?: MarkingRequest & { readonly representations: readonly string[] };
+  /** Tracks that get marks inside the bitstream; excludes `marked`. */
+  readonly inBand?: readonly string[];
+};
 /** A title, and whether and how the packager makes variants of its video. */
 export type NewTitle = NewAsset & { readonly source: string; readonly marked?: MarkingRequest & { /** Pads the variants of a segment to one length. */ readonly equalSize: boolean } };
 

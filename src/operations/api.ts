@@ -36,7 +36,7 @@ type MarkingMembers = {
   readonly edges?: string;
 };
 /** POST /v1/events. `variants` and `marked` (track names, separated by commas) belong together: the source sends that many variants of these tracks. */
-export type CreateEventRequest = NewAssetRequest & MarkingMembers & { readonly marked?: string };
+export type CreateEventRequest = NewAssetRequest & MarkingMembers & { readonly marked?: string; /** Tracks to mark inside the bitstream, separated by commas; excludes `variants`. */ readonly mark?: string };
 /** The ingest credential is shown here once and stored as a hash. */
 export type CreateEventAnswer = { readonly event: AssetView; readonly ingest: { readonly url: string; readonly credential: string } };
 /** POST /v1/titles. `source` is a path or address the packager can read. */

@@ -27,7 +27,7 @@ const MADE_VARIANTS = 5;
 const HASH = /^[A-Za-z0-9_-]{43}$/;
 const NOTE = { note: text(0, 200, false) };
 const ASSET_RULES = { asset: text(1, 40), name: text(1, 120), scheme: oneOf(['cenc', 'cbcs']), clearKey: oneOf(['off', 'detect']) };
-const EVENT_RULES = { ...ASSET_RULES, ...MARKING_RULES, marked: text(1, 300, false) };
+const EVENT_RULES = { ...ASSET_RULES, ...MARKING_RULES, marked: text(1, 300, false), mark: text(1, 300, false) };
 const TITLE_RULES = { ...ASSET_RULES, ...MARKING_RULES, source: text(1, 2000), equalSize: oneOf(['yes', 'no']) };
 
 const newAsset = (body: { asset?: string; name?: string; scheme?: string; clearKey?: string }): NewAsset => ({
@@ -53,6 +53,13 @@ const markedTracks = (body: Body<typeof EVENT_RULES>): Pick<NewEvent, 'marked'> 
   if (request === undefined && marked === undefined) return {};
   if (request === undefined || marked === undefined) throw new SealcastError('bad-request', 'variants and marked belong together');
   return { marked: { ...request, representations: marked.split(',').map((name) => representationId(name.trim())) } };
+};
+
+/** Which tracks get marks inside the bitstream. Throws `bad-request`. */
+const inBandTracks = ({ mark, variants, marked }: Body<typeof EVENT_RULES>): Pick<NewEvent, 'inBand'> => {
+  if (mark === undefined) return {};
+  if (variants !== undefined || marked !== undefined) throw new SealcastError('bad-request', 'mark excludes variants: marks are in one copy, or in several');
+  return { inBand: mark.split(',').map((name) => representationId(name.trim())) };
 };
 
 const wholeNumber = (query: URLSearchParams, name: string, fallback: number, most: number): number => {
@@ -92,7 +99,7 @@ export const operatorRoutes = (context: RouteContext): readonly Route[] => {
       GET: view(() => listAssets('event')),
       POST: operate(async ({ request, operator }) => {
         const body = await readBody(request, EVENT_RULES);
-        const event = { ...newAsset(body), ...markedTracks(body) };
+        const event = { ...newAsset(body), ...markedTracks(body), ...inBandTracks(body) };
         const made = await audited(operator, 'event.create', event.asset, { name: event.name, scheme: event.scheme }, () => actions.createEvent(event));
         return json({ event: assetView(made.entry, 0), ingest: made.ingest }, 201);
       }),
