@@ -6,11 +6,14 @@
  * Invariant: private keys are non-extractable unless the injected storage says that it can only keep text; they leave
  * this module in no other form than that storage's.
  */
+import { encodeBase64url } from '#core/bytes/base64url.ts';
 import { SealcastError } from '#core/errors.ts';
 import type { DeviceId } from '#core/ids.ts';
+import { ticketMessage, type TicketStart } from '#core/license/device-ticket.ts';
+import type { SealedTicket } from '#core/license/license-claims.ts';
 import type { PublicJwk } from '#core/license/public-jwk.ts';
+import type { Micros } from '#core/time.ts';
 import { type JwsType, signJws, thumbprint } from '#crypto/jose.ts';
-
 
 /** The two key pairs as a storage keeps them. Structured-cloneable: IndexedDB stores them without exporting. */
 export type DeviceKeyPairs = { readonly sign: CryptoKeyPair; readonly agree: CryptoKeyPair };
@@ -21,7 +24,13 @@ export interface DeviceKeyStorage {
   readonly extractable: boolean;
   load(): Promise<DeviceKeyPairs | undefined>;
   save(keys: DeviceKeyPairs): Promise<void>;
+  /** The newest ticket, where the storage can keep one; a lost ticket costs one signature. */
+  loadTicket?(): Promise<DeviceTicket | undefined>;
+  saveTicket?(ticket: DeviceTicket | undefined): Promise<void>;
 }
+
+/** A ticket as a device keeps it: `key` signs (HMAC SHA-256) and cannot be exported. Structured-cloneable. */
+export type DeviceTicket = { readonly value: Uint8Array; readonly key: CryptoKey; readonly expiresAt: Micros };
 
 /** Purposes a device signs for; each is one JOSE `typ`, so that no proof can be used as another. */
 export type ProofType = Extract<JwsType, 'session-proof+jwt' | 'license-proof+jwt' | 'device-proof+jwt' | 'stop+jwt'>;
@@ -41,6 +50,10 @@ export type Device = {
   readonly agreeKey: CryptoKey;
   /** Compact JWS (ES256) of `payload` by the sign key. */
   prove(type: ProofType, payload: Readonly<Record<string, string | number>>): Promise<string>;
+  /** Ticket and MAC for a start, in place of a proof; undefined without a ticket that is good at `now`. */
+  proveByTicket(start: TicketStart, now: Micros): Promise<{ readonly ticket: string; readonly mac: string } | undefined>;
+  /** Takes the ticket of a licence; undefined forgets the one that is held. */
+  keepTicket(ticket: SealedTicket | undefined): Promise<void>;
 };
 
 const ECDSA = { name: 'ECDSA', namedCurve: 'P-256' } as const;
@@ -76,10 +89,31 @@ export const openDevice = async (options: { name?: string; storage?: DeviceKeySt
     pairs = await makePairs(options.storage?.extractable ?? false);
     if (stored) await options.storage?.save(pairs).catch(() => (stored = false));
   }
-  return describe(pairs, (options.name ?? 'web browser').slice(0, MAX_NAME), stored);
+  return describe(pairs, (options.name ?? 'web browser').slice(0, MAX_NAME), stored, options.storage);
 };
 
-const describe = async (pairs: DeviceKeyPairs, name: string, stored: boolean): Promise<Device> => {
+const HMAC = { name: 'HMAC', hash: 'SHA-256' } as const;
+
+/** The newest ticket, here and in the storage; a storage that fails means that the page forgets it. */
+const ticketHolder = (storage: DeviceKeyStorage | undefined): Pick<Device, 'proveByTicket' | 'keepTicket'> => {
+  let held: Promise<DeviceTicket | undefined> | undefined;
+  const load = (): Promise<DeviceTicket | undefined> => (held ??= Promise.resolve(storage?.loadTicket?.()).catch(() => undefined));
+  return {
+    async proveByTicket(start, now) {
+      const ticket = await load();
+      if (ticket === undefined || ticket.expiresAt <= now) return undefined;
+      const mac = new Uint8Array(await crypto.subtle.sign('HMAC', ticket.key, ticketMessage(start) as Uint8Array<ArrayBuffer>));
+      return { ticket: encodeBase64url(ticket.value), mac: encodeBase64url(mac) };
+    },
+    async keepTicket(sealed) {
+      const ticket = sealed === undefined ? undefined : { value: sealed.value, expiresAt: sealed.expiresAt, key: await crypto.subtle.importKey('raw', sealed.secret as Uint8Array<ArrayBuffer>, HMAC, false, ['sign']) };
+      held = Promise.resolve(ticket);
+      await storage?.saveTicket?.(ticket).catch(() => undefined);
+    },
+  };
+};
+
+const describe = async (pairs: DeviceKeyPairs, name: string, stored: boolean, storage: DeviceKeyStorage | undefined): Promise<Device> => {
   const [sign, agree] = await Promise.all([publicJwk(pairs.sign.publicKey), publicJwk(pairs.agree.publicKey)]);
   return {
     id: await thumbprint(sign),
@@ -88,6 +122,7 @@ const describe = async (pairs: DeviceKeyPairs, name: string, stored: boolean): P
     description: { sign, agree, name },
     agreeThumbprint: await thumbprint(agree),
     agreeKey: pairs.agree.privateKey,
+    ...ticketHolder(storage),
     prove: (typ, payload) => signJws(payload, { typ, key: { alg: 'ES256', key: pairs.sign.privateKey } }),
   };
 };
@@ -95,11 +130,16 @@ const describe = async (pairs: DeviceKeyPairs, name: string, stored: boolean): P
 /** Keeps the keys in memory: for tests, and for several sessions of one headless viewer. */
 export const memoryDeviceStorage = (): DeviceKeyStorage => {
   let kept: DeviceKeyPairs | undefined;
+  let ticket: DeviceTicket | undefined;
   return {
     extractable: false,
     load: async () => kept,
     save: async (keys) => {
       kept = keys;
+    },
+    loadTicket: async () => ticket,
+    saveTicket: async (newest) => {
+      ticket = newest;
     },
   };
 };

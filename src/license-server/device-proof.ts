@@ -3,18 +3,23 @@
  * The device in a request, and its proof that it holds the sign key.
  *
  * docs/wire/session.md. A proof binds entitlement, nonce, asset and agree key, so that none of them can be exchanged on the way.
- * Invariant: a device id is only ever the thumbprint of a key that has signed the request.
+ * Invariant: a device id is only ever the thumbprint of a key that has signed the request, or one that earned its ticket.
  */
 import { encodeBase64url } from '#core/bytes/base64url.ts';
 import { equalBytes } from '#core/bytes/equal.ts';
 import { encodeUtf8 } from '#core/bytes/utf8.ts';
 import { SealcastError } from '#core/errors.ts';
-import type { DeviceId, SessionId } from '#core/ids.ts';
+import type { AccountId, DeviceId, SessionId } from '#core/ids.ts';
+import { accountHash as accountHashOf, type LadderHash } from '#core/keys/ladder.ts';
+import { decodeTicket, encodeTicket, TICKET_LIFETIME, ticketMessage, ticketSecret } from '#core/license/device-ticket.ts';
+import type { SealedTicket } from '#core/license/license-claims.ts';
 import { parsePublicJwk, type PublicJwk } from '#core/license/public-jwk.ts';
 import { membersOf } from '#core/license/shape.ts';
 import type { JsonObject } from '#core/token/strict-json.ts';
+import type { Micros } from '#core/time.ts';
 import { sha256 } from '#crypto/hmac.ts';
-import { importVerifyKey, type JwsType, thumbprint, verifyJws } from '#crypto/jose.ts';
+import { importVerifyKey, type JwsType, thumbprint, thumbprintBytes, verifyJws } from '#crypto/jose.ts';
+import type { Random } from '#ports';
 
 /** A device whose sign key has signed the request. */
 export type ProvenDevice = { readonly device: DeviceId; readonly sign: PublicJwk; readonly agree: PublicJwk; readonly name: string };
@@ -57,6 +62,39 @@ export const proveDevice = async (
   if (payload.value('asset') !== request.asset) throw invalid('made for another asset');
   if (payload.value('agree') !== (await thumbprint(claimed.agree))) throw invalid('made for another agree key');
   return { ...claimed, device: await thumbprint(claimed.sign) };
+};
+
+const refused = (rule: string): SealcastError => new SealcastError('ticket-invalid', `device ticket: ${rule}`);
+
+/**
+ * Proof of a session start by ticket, in place of a signature; answers the account that the ticket was made for, by hash. The
+ * caller compares it with the entitlement's. Throws `ticket-invalid`, upon which the client proves itself in full.
+ */
+export const proveByTicket = async (
+  claimed: Omit<ProvenDevice, 'device'>,
+  request: { readonly ticket: Uint8Array; readonly mac: Uint8Array; readonly entitlement: string; readonly nonce: string; readonly asset: string },
+  { hash, keyOf, now }: { readonly hash: LadderHash; readonly keyOf: (epochByte: number, now: Micros) => Uint8Array | undefined; readonly now: Micros },
+): Promise<{ readonly device: ProvenDevice; readonly accountHash: Uint8Array }> => {
+  const { epochByte, expiresAt, accountHash } = decodeTicket(request.ticket);
+  const key = keyOf(epochByte, now);
+  if (key === undefined) throw refused('its epoch is over');
+  const [device, agree] = await Promise.all([thumbprint(claimed.sign), thumbprint(claimed.agree)]);
+  const secret = ticketSecret(hash, key, request.ticket, thumbprintBytes(device), thumbprintBytes(agree));
+  const message = ticketMessage({ entitlement: hash.sha256(encodeUtf8(request.entitlement)), nonce: request.nonce, asset: request.asset });
+  if (!equalBytes(hash.hmac(secret, message), request.mac)) throw refused('the proof was not made with it for this start');
+  // Only now is known that the ticket is one of ours.
+  if (now >= expiresAt) throw refused('it has expired');
+  return { device: { ...claimed, device }, accountHash };
+};
+
+/** A ticket for a device that has proven itself in full. It ends with its epoch, and 24 h from now at the latest. */
+export const makeTicket = (
+  { hash, key, random }: { readonly hash: LadderHash; readonly key: Uint8Array; readonly random: Random },
+  of: { readonly device: DeviceId; readonly agree: DeviceId; readonly account: AccountId; readonly epoch: { readonly epoch: number; readonly notAfter: Micros }; readonly now: Micros },
+): SealedTicket => {
+  const expiresAt = Math.min(of.now + TICKET_LIFETIME, of.epoch.notAfter) as Micros;
+  const value = encodeTicket({ epochByte: of.epoch.epoch % 256, expiresAt, accountHash: accountHashOf(hash, of.account) }, random.bytes(16));
+  return { value, secret: ticketSecret(hash, key, value, thumbprintBytes(of.device), thumbprintBytes(of.agree)), expiresAt };
 };
 
 /** Proof for a new licence of a running session. Throws `proof-invalid`. */

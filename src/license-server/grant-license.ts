@@ -7,6 +7,7 @@
 import type { AccountId, AssetId, DeviceId, SessionId } from '#core/ids.ts';
 import { SealcastError } from '#core/errors.ts';
 import { type Decision, mediaTokenLife, type PolicyVersion } from '#core/license/decide.ts';
+import type { SealedTicket } from '#core/license/license-claims.ts';
 import type { PublicJwk } from '#core/license/public-jwk.ts';
 import { placeOf } from '#core/license/session-id.ts';
 import { markClaimsOf } from '#core/token/viewer-id.ts';
@@ -32,6 +33,8 @@ export type AdmittedSession = {
   readonly position: Micros | undefined;
   readonly entitledUntil: Micros;
   readonly terms: { readonly interval?: number; readonly duration?: number };
+  /** Goes into the licence. */
+  readonly ticket?: SealedTicket | undefined;
   /** Where the operator's backend sends the viewer. */
   readonly edge?: string | undefined;
 };
@@ -83,7 +86,7 @@ export const createLicensing = (options: {
       const zone = masterSecrets.keysOf(session.epoch.epoch, placeOf(sid).zone, now);
       const coverage = coverageOf({ keying, title, position: session.position, decision, liveHorizon, timeShift, entitledUntil, now });
       const mark = await marking.viewerId(title, { account: session.account, device: session.device, edge: session.edge });
-      const license = await issuer({ sid, account: session.account, device: session.device, agree: session.agree, keying, coverage, decision, policyVersion: policy.version, zone, entitledUntil, mark, now });
+      const license = await issuer({ sid, account: session.account, device: session.device, agree: session.agree, keying, coverage, decision, policyVersion: policy.version, zone, entitledUntil, mark, ticket: session.ticket, now });
       const mediaTokenExpires = (now + mediaTokenLife(policy, decision.duration) * 1000) as Micros;
       const mediaToken = mintMediaToken({ key: zone.mediaTokenKey, kid: { epoch: zone.epoch, zone: zone.zone.index }, claims: { session: sid, asset: keying.asset, issuedAt: now, expiresAt: mediaTokenExpires, ...(mark !== undefined && { mark: markClaimsOf(mark) }) } });
       return { sid, license, mediaToken, mediaTokenExpires, time: now, renew: { urls: renewUrls }, licenses: { urls: licenseUrls } };

@@ -11,7 +11,7 @@ import type { AccountId, AssetId, DeviceId, GrantKey, KeyGroup, SessionId } from
 import { accountHash, importWrapKey, type LadderHash, renewalKey, sessionKey, stateKey } from '#core/keys/ladder.ts';
 import { openNodes, unlockKeys } from '#core/keys/unlock.ts';
 import type { Decision } from '#core/license/decide.ts';
-import { encodeLicenseClaims, encodeSealedLicense, LICENSE_TYPE, WRAPPED_GRANT_LENGTH, type WrappedImport } from '#core/license/license-claims.ts';
+import { encodeLicenseClaims, encodeSealedLicense, LICENSE_TYPE, type SealedTicket, WRAPPED_GRANT_LENGTH, type WrappedImport } from '#core/license/license-claims.ts';
 import type { PublicJwk } from '#core/license/public-jwk.ts';
 import { encodeState } from '#core/license/renewal-state.ts';
 import { sessionIdBytes } from '#core/license/session-id.ts';
@@ -38,6 +38,8 @@ export type Issue = {
   readonly entitledUntil: Micros;
   /** Marked assets: the viewer's id. */
   readonly mark?: ViewerId | undefined;
+  /** For the device's later starts. */
+  readonly ticket?: SealedTicket | undefined;
   readonly now: Micros;
 };
 
@@ -118,6 +120,7 @@ export const createIssuer = (options: { issuer: string; keys: GrantKeySource; wr
       opened,
       state,
       imported: wrapImports(imported, grants, issue),
+      ...(issue.ticket !== undefined && { ticket: issue.ticket }),
     });
     const claims = encodeLicenseClaims({
       issuer: options.issuer,

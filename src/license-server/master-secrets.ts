@@ -6,7 +6,7 @@
  * a rotation interrupts nobody. Invariant: two servers that rotate at once end up with the same secret.
  */
 import { SealcastError } from '#core/errors.ts';
-import { mediaTokenKey, zoneKey } from '#core/keys/ladder.ts';
+import { mediaTokenKey, ticketKey, zoneKey } from '#core/keys/ladder.ts';
 import type { ZoneKeys, ZoneKeysFinder } from '#core/license/zone-keys.ts';
 import type { Micros } from '#core/time.ts';
 import { ladderHash } from '#crypto/ladder-hash.ts';
@@ -27,6 +27,8 @@ export type MasterSecrets = {
   /** Throws `epoch-unknown`. */
   keysOf(epoch: number, zoneIndex: number, now: Micros): ZoneKeys;
   readonly find: ZoneKeysFinder;
+  /** Key of device tickets of an epoch, by the low byte that tickets carry. */
+  ticketKey(epochByte: number, now: Micros): Uint8Array | undefined;
 };
 
 /** The next secret is made this share of an epoch ahead, so that every edge has it in time. */
@@ -45,7 +47,7 @@ export const createMasterSecrets = (options: {
   events: EventSink;
 }): MasterSecrets => {
   const { store, box, random, clock, zones, epochLength, overlap, log, events } = options;
-  let known: readonly (Epoch & { readonly zones: ReadonlyMap<number, ZoneKeys> })[] = [];
+  let known: readonly (Epoch & { readonly zones: ReadonlyMap<number, ZoneKeys>; readonly ticketKey: Uint8Array })[] = [];
 
   const contextOf = (epoch: number): string => `master-secret/${epoch}`;
 
@@ -58,7 +60,7 @@ export const createMasterSecrets = (options: {
       const key = zoneKey(ladderHash, secret, zone.name);
       return [zone.index, { epoch, zone, zoneKey: key, mediaTokenKey: mediaTokenKey(ladderHash, key), notAfter }];
     });
-    return { epoch, notBefore, retireAt, notAfter, zones: new Map(keys) };
+    return { epoch, notBefore, retireAt, notAfter, zones: new Map(keys), ticketKey: ticketKey(ladderHash, secret) };
   };
 
   const make = async (epoch: number, notBefore: Micros): Promise<void> => {
@@ -106,6 +108,7 @@ export const createMasterSecrets = (options: {
     },
     epochs: (now) => known.filter((item) => now < item.notAfter).map(({ epoch, notBefore, retireAt, notAfter }) => ({ epoch, notBefore, retireAt, notAfter })),
     keysOf,
+    ticketKey: (epochByte, now) => known.find((item) => item.epoch % 256 === epochByte && now < item.notAfter)?.ticketKey,
     find: (epochByte, zoneIndex, now) => known.find((item) => item.epoch % 256 === epochByte && now < item.notAfter)?.zones.get(zoneIndex),
   };
 };

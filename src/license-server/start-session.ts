@@ -5,19 +5,24 @@
  * Cheap checks come before costly ones, and the entitlement is used up only by a device that proved itself.
  * Invariant: a refused start leaves no session and no heartbeat behind.
  */
+import { equalBytes } from '#core/bytes/equal.ts';
 import { SealcastError } from '#core/errors.ts';
 import { type AccountId, type AssetId, assetId } from '#core/ids.ts';
+import { accountHash, type LadderHash } from '#core/keys/ladder.ts';
+import { TICKET_PROOF_LENGTH } from '#core/license/device-ticket.ts';
 import type { Entitlement } from '#core/license/entitlement.ts';
+import type { SealedTicket } from '#core/license/license-claims.ts';
 import { makeSessionId } from '#core/license/session-id.ts';
 import { membersOf } from '#core/license/shape.ts';
 import type { PolicyOverride } from '#core/policy/decide-terms.ts';
 import type { Micros } from '#core/time.ts';
+import { thumbprint } from '#crypto/jose.ts';
 import type { Clock, DeviceStore, EventSink, HeartbeatStore, Metrics, Random, SessionStore } from '#ports';
-import { parseDevice, proveDevice, type ProvenDevice } from './device-proof.ts';
+import { makeTicket, parseDevice, proveByTicket, proveDevice, type ProvenDevice } from './device-proof.ts';
 import type { Admit } from './admission.ts';
 import type { Entitlements } from './entitlements.ts';
 import type { AdmittedSession, LicenseAnswer, Licensing } from './grant-license.ts';
-import type { MasterSecrets } from './master-secrets.ts';
+import type { Epoch, MasterSecrets } from './master-secrets.ts';
 import { checkNonce } from './nonce.ts';
 import type { Zone } from './options.ts';
 
@@ -33,6 +38,8 @@ export type StartOptions = {
   readonly zone: Zone;
   readonly unregisteredDevices: 'allow' | 'deny';
   readonly admit: Admit;
+  /** Hashes of device tickets. */
+  readonly hash: LadderHash;
   readonly random: Random;
   readonly clock: Clock;
   readonly events: EventSink;
@@ -45,7 +52,8 @@ type StartRequest = {
   readonly nonce: string;
   readonly position: Micros | undefined;
   readonly device: Omit<ProvenDevice, 'device'>;
-  readonly proof: string;
+  /** A signature, or a ticket and the MAC made with it. */
+  readonly proof: { readonly jws: string } | { readonly ticket: Uint8Array; readonly mac: Uint8Array };
   /** Termination codes from a refusal. */
   readonly ends: readonly string[];
 };
@@ -64,21 +72,23 @@ const parseEnds = (value: unknown): readonly string[] => {
 };
 
 const parse = (body: unknown): StartRequest => {
-  const members = membersOf(body, 'body', 'bad-request', ['entitlement', 'asset', 'nonce', 'device', 'proof'], ['position', 'ends']);
+  const members = membersOf(body, 'body', 'bad-request', ['entitlement', 'asset', 'nonce', 'device'], ['position', 'ends', 'proof', 'ticket', 'mac']);
+  const byTicket = members.value('ticket') !== undefined;
+  if (byTicket ? members.value('proof') !== undefined : members.value('mac') !== undefined) throw new SealcastError('bad-request', 'body: either proof, or ticket and mac');
   return {
     entitlement: members.text('entitlement', { most: 8192 }),
     asset: assetId(members.value('asset')),
     nonce: members.text('nonce', { most: 64 }),
     position: members.optionalInteger('position', 0, Number.MAX_SAFE_INTEGER) as Micros | undefined,
     device: parseDevice(members.value('device')),
-    proof: members.text('proof', { most: 4096 }),
+    proof: byTicket ? { ticket: members.bytes('ticket', 1, 256), mac: members.bytes('mac', TICKET_PROOF_LENGTH) } : { jws: members.text('proof', { most: 4096 }) },
     ends: parseEnds(members.value('ends')),
   };
 };
 
 /** Holds no state of its own. */
 export const createStartSession = (options: StartOptions): StartSession => {
-  const { nonceKey, entitlements, devices, sessions, heartbeats, licensing, masterSecrets, zone, unregisteredDevices, admit, random, clock, events, metrics } = options;
+  const { nonceKey, entitlements, devices, sessions, heartbeats, licensing, masterSecrets, zone, unregisteredDevices, admit, hash, random, clock, events, metrics } = options;
 
   /** Whether the account registered the device. A device of another account counts as unregistered. */
   const checkDevice = async ({ device, agree }: ProvenDevice, account: AccountId): Promise<{ readonly registered: boolean; readonly policy: PolicyOverride | undefined }> => {
@@ -90,12 +100,23 @@ export const createStartSession = (options: StartOptions): StartSession => {
     return { registered, policy: registered ? record.policy : undefined };
   };
 
+  const proven = async ({ device, proof, ...bound }: StartRequest, now: Micros): Promise<{ readonly device: ProvenDevice; /** Account hash of the ticket that proved it. */ readonly ticketOf?: Uint8Array }> => {
+    if ('jws' in proof) return { device: await proveDevice(device, { typ: 'session-proof+jwt', ...bound, proof: proof.jws }) };
+    const byTicket = await proveByTicket(device, { ...bound, ...proof }, { hash, keyOf: masterSecrets.ticketKey, now });
+    return { device: byTicket.device, ticketOf: byTicket.accountHash };
+  };
+  const ticketFor = async (device: ProvenDevice, account: AccountId, epoch: Epoch, now: Micros): Promise<SealedTicket | undefined> => {
+    const key = masterSecrets.ticketKey(epoch.epoch % 256, now);
+    return key === undefined ? undefined : makeTicket({ hash, key, random }, { device: device.device, agree: await thumbprint(device.agree), account, epoch, now });
+  };
+
   return async (body, claim = entitlements.claim, ahead = false) => {
     const now = clock.now();
     const request = parse(body);
     checkNonce(nonceKey, request.nonce, now);
-    const device = await proveDevice(request.device, { typ: 'session-proof+jwt', proof: request.proof, entitlement: request.entitlement, nonce: request.nonce, asset: request.asset });
+    const { device, ticketOf } = await proven(request, now);
     const entitlement = await entitlements.verify(request.entitlement, request.asset, now);
+    if (ticketOf !== undefined && !equalBytes(ticketOf, accountHash(hash, entitlement.account))) throw new SealcastError('ticket-invalid', 'device ticket: made for another account');
     await claim(entitlement, now);
     const { registered, policy } = await checkDevice(device, entitlement.account);
     const asset = await licensing.find(request.asset);
@@ -111,6 +132,8 @@ export const createStartSession = (options: StartOptions): StartSession => {
       position: request.position,
       entitledUntil: Math.min(entitlement.until, epoch.notAfter) as Micros,
       terms: entitlement.terms,
+      // Only a full proof earns a ticket: a chain of tickets would outlive the day that each may last.
+      ticket: ticketOf === undefined ? await ticketFor(device, entitlement.account, epoch, now) : undefined,
       edge: entitlement.edge,
     };
     const { decision, heartbeat, release } = await admit({ ...admitted, deviceName: device.name, devicePolicy: policy, ends: request.ends, running: false, ahead }, asset, now);

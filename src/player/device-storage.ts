@@ -5,10 +5,11 @@
  * Invariant: `load` and `save` reject where the browser refuses storage (private windows, blocked site data); the
  * client then plays with keys that live as long as the page.
  */
-import type { DeviceKeyPairs, DeviceKeyStorage } from '#client/device.ts';
+import type { DeviceKeyPairs, DeviceKeyStorage, DeviceTicket } from '#client/device.ts';
 
 const STORE = 'keys';
 const RECORD = 'device';
+const TICKET = 'ticket';
 
 const settled = <T>(request: IDBRequest<T>): Promise<T> =>
   new Promise((resolve, reject) => {
@@ -25,20 +26,21 @@ const open = (database: string): Promise<IDBDatabase> => {
 const isPair = (value: unknown): value is CryptoKeyPair =>
   typeof value === 'object' && value !== null && (value as CryptoKeyPair).privateKey instanceof CryptoKey && (value as CryptoKeyPair).publicKey instanceof CryptoKey;
 
-/** Device keys of this origin, in the IndexedDB database named `database`. */
-export const indexedDbDeviceStorage = (database: string = 'sealcast-device'): DeviceKeyStorage => ({
-  extractable: false,
-  async load() {
+const isTicket = (value: unknown): value is DeviceTicket =>
+  typeof value === 'object' && value !== null && (value as DeviceTicket).key instanceof CryptoKey && (value as DeviceTicket).value instanceof Uint8Array && typeof (value as DeviceTicket).expiresAt === 'number';
+
+/** Device keys and the newest ticket of this origin, in the IndexedDB database named `database`. */
+export const indexedDbDeviceStorage = (database: string = 'sealcast-device'): DeviceKeyStorage => {
+  const read = async (record: string): Promise<unknown> => {
     const db = await open(database);
     try {
-      const found: unknown = await settled(db.transaction(STORE).objectStore(STORE).get(RECORD));
-      const pairs = found as Partial<DeviceKeyPairs> | undefined;
-      return isPair(pairs?.sign) && isPair(pairs.agree) ? { sign: pairs.sign, agree: pairs.agree } : undefined;
+      return (await settled(db.transaction(STORE).objectStore(STORE).get(record))) as unknown;
     } finally {
       db.close();
     }
-  },
-  async save(keys) {
+  };
+  /** Undefined removes the record. */
+  const write = async (record: string, value: object | undefined): Promise<void> => {
     const db = await open(database);
     try {
       const transaction = db.transaction(STORE, 'readwrite');
@@ -46,10 +48,24 @@ export const indexedDbDeviceStorage = (database: string = 'sealcast-device'): De
         transaction.oncomplete = () => resolve();
         transaction.onabort = () => reject(transaction.error ?? new Error('IndexedDB transaction failed'));
       });
-      transaction.objectStore(STORE).put({ sign: keys.sign, agree: keys.agree }, RECORD);
+      if (value === undefined) transaction.objectStore(STORE).delete(record);
+      else transaction.objectStore(STORE).put(value, record);
       await done;
     } finally {
       db.close();
     }
-  },
-});
+  };
+  return {
+    extractable: false,
+    async load() {
+      const pairs = (await read(RECORD)) as Partial<DeviceKeyPairs> | undefined;
+      return isPair(pairs?.sign) && isPair(pairs.agree) ? { sign: pairs.sign, agree: pairs.agree } : undefined;
+    },
+    save: (keys) => write(RECORD, { sign: keys.sign, agree: keys.agree }),
+    async loadTicket() {
+      const ticket = await read(TICKET);
+      return isTicket(ticket) ? ticket : undefined;
+    },
+    saveTicket: (ticket) => write(TICKET, ticket),
+  };
+};

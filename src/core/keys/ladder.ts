@@ -96,6 +96,9 @@ export const mediaTokenKey = (hash: LadderHash, zone: Uint8Array): Uint8Array =>
 /** RTK[e,z], which signs the zone's release tokens. */
 export const releaseTokenKey = (hash: LadderHash, zone: Uint8Array): Uint8Array => hash.hmac(zone, msg('release-token'));
 
+/** Ticket key of epoch e, from which secrets of device tickets come. From MK itself: no edge and no renewal node of a zone can make tickets. */
+export const ticketKey = (hash: LadderHash, masterSecret: Uint8Array): Uint8Array => hash.hmac(masterSecret, msg('ticket-key'));
+
 /** What a session's keys are bound to. */
 export type SessionBinding = {
   /** 18 bytes. */
