@@ -6,14 +6,16 @@
  */
 import { basename } from 'node:path';
 import { formatObservation, type ObservedReading } from '#core/trace/index.ts';
-import { assetId, isAssetId } from '#core/ids.ts';
+import { type AssetId, assetId, isAssetId } from '#core/ids.ts';
 import { loadConfig, type Config } from '#entry/config/index.ts';
-import { openLocalTracing } from '#entry/tracing.ts';
+import { openLocalTracing, type LocalTracing } from '#entry/tracing.ts';
+import type { ViewersView } from '#operations/index.ts';
 import type { Progress, TraceAnswer } from '#tracer/index.ts';
 import { writeFile } from 'node:fs/promises';
 import { CommandExit, EXIT, jsonArg, numberOption, usageError } from './command.ts';
+import { callOperator } from './operator-api.ts';
 
-/** Viewers assumed when nobody says how many there are. */
+/** Viewers assumed where no number was given out and nobody says how many there are. */
 const DEFAULT_VIEWERS = 1_000_000;
 const DEFAULT_EPS = 1e-6;
 
@@ -21,9 +23,11 @@ type Text = { readonly type: 'string'; readonly description: string; readonly va
 /** The arguments of both commands. */
 export type SuspectArgs = {
   readonly suspect: { readonly type: 'positional'; readonly required: true; readonly description: string };
-  readonly title: Text & { readonly required: true };
+  readonly title: Text & { readonly required: true; readonly alias: 'event' };
   readonly viewers: Text;
   readonly eps: Text;
+  readonly url: Text;
+  readonly 'token-file': Text;
   readonly output: Text & { readonly alias: 'o' };
   readonly config: Text;
   readonly data: Text;
@@ -32,9 +36,11 @@ export type SuspectArgs = {
 /** Their declaration. */
 export const suspectArgs: SuspectArgs = {
   suspect: { type: 'positional', required: true, description: 'the file found: any container and coding, re-encoded, scaled or cut' },
-  title: { type: 'string', required: true, valueHint: 'ID', description: 'title it was copied from, packed with --variants' },
-  viewers: { type: 'string', valueHint: 'N', description: `viewer numbers given out (default ${DEFAULT_VIEWERS})` },
+  title: { type: 'string', required: true, valueHint: 'ID', alias: 'event', description: 'title or event it was copied from: packed with --variants, or with marked tracks' },
+  viewers: { type: 'string', valueHint: 'N', description: `viewer numbers given out (default: as the data folder or --url says, else ${DEFAULT_VIEWERS})` },
   eps: { type: 'string', valueHint: 'P', description: `allowed probability that any innocent is accused (default ${DEFAULT_EPS})` },
+  url: { type: 'string', valueHint: 'URL', description: 'running service that knows whose viewer numbers are whose (default: the data folder)' },
+  'token-file': { type: 'string', valueHint: 'FILE', description: 'file with the operator token for --url (default: environment variable SEALCAST_OPERATOR_TOKEN)' },
   output: { type: 'string', alias: 'o', valueHint: 'FILE', description: 'save the observation (docs/wire/observation.md)' },
   config: { type: 'string', valueHint: 'FILE', description: 'configuration of the platform' },
   data: { type: 'string', valueHint: 'DIR', description: 'data folder (default ./sealcast-data)' },
@@ -46,6 +52,8 @@ export type GivenSuspect = {
   readonly title: string;
   readonly viewers?: string | undefined;
   readonly eps?: string | undefined;
+  readonly url?: string | undefined;
+  readonly 'token-file'?: string | undefined;
   readonly output?: string | undefined;
   readonly config?: string | undefined;
   readonly data?: string | undefined;
@@ -65,23 +73,67 @@ const progressLine = (quiet: boolean): ((progress: Progress) => void) => {
   };
 };
 
+/** Whose copies could be accused, and who holds a number: from the service at `--url`, else from the data folder. */
+export type Population = {
+  /** N of the trace. */
+  viewers(): Promise<number>;
+  holder(viewer: number): Promise<Holder>;
+};
+/** Null where no session was given the number. */
+export type Holder = { readonly account: string | null; readonly device: string | null };
+const NOBODY: Holder = { account: null, device: null };
+
+/** `--viewers` may raise what is known, not lower it: a bound that leaves viewers out would be none. */
+export const populationOf = (given: Pick<GivenSuspect, 'viewers' | 'url' | 'token-file'>, asset: AssetId, tracing: LocalTracing): Population => {
+  const asked = numberOption('viewers', given.viewers, { min: 1, max: 1e12 });
+  if (asked !== undefined && !Number.isInteger(asked)) throw usageError('--viewers must be a whole number');
+  const { url } = given;
+  const ask = (query: string): Promise<ViewersView> => callOperator<ViewersView>({ url: url ?? '', 'token-file': given['token-file'] }, 'GET', `/v1/viewers/${asset}${query}`);
+  return {
+    async viewers() {
+      const known = url === undefined ? await tracing.population(asset) : await ask('').then(({ given: count, viewers }) => (count === 0 ? undefined : viewers));
+      if (asked === undefined) return known ?? DEFAULT_VIEWERS;
+      if (known !== undefined && asked < known) throw usageError(`--viewers ${asked} leaves viewers out: ${known} numbers are given out or kept back`);
+      return asked;
+    },
+    async holder(viewer) {
+      if (url !== undefined) return ask(`?viewer=${viewer}`).then(({ account, device }) => ({ account: account ?? null, device: device ?? null }));
+      return (await tracing.holder(asset, viewer)) ?? NOBODY;
+    },
+  };
+};
+
+/** The asset that `--title` names. */
+export const assetOf = (title: string): AssetId => {
+  if (!isAssetId(title)) throw usageError('--title must be 1-40 characters of a-z, 0-9 and -');
+  return assetId(title);
+};
+/** The probability that `--eps` names. */
+export const epsOf = (given: Pick<GivenSuspect, 'eps'>): number => numberOption('eps', given.eps, { min: 1e-15, max: 0.5 }) ?? DEFAULT_EPS;
+
+/** What came of a suspect file. */
+export type Traced = { readonly answer: TraceAnswer; readonly holder: Holder; readonly seconds: number };
+
 /** Traces the file the arguments name. Throws usage errors and SealcastErrors. */
-export const traceSuspect = async (given: GivenSuspect): Promise<{ readonly answer: TraceAnswer; readonly seconds: number }> => {
-  if (!isAssetId(given.title)) throw usageError('--title must be 1-40 characters of a-z, 0-9 and -');
-  const viewers = numberOption('viewers', given.viewers, { min: 1, max: 1e12 }) ?? DEFAULT_VIEWERS;
-  if (!Number.isInteger(viewers)) throw usageError('--viewers must be a whole number');
-  const eps = numberOption('eps', given.eps, { min: 1e-15, max: 0.5 }) ?? DEFAULT_EPS;
-  const asset = assetId(given.title);
+export const traceSuspect = async (given: GivenSuspect): Promise<Traced> => {
+  const asset = assetOf(given.title);
+  const eps = epsOf(given);
   const tracing = await openLocalTracing(configOf(given));
   const began = performance.now();
   try {
+    const population = populationOf(given, asset, tracing);
+    const viewers = await population.viewers();
+    // Reading the mark keys is noted before it is done, whatever comes of it.
+    await tracing.audit('mark-keys.read', asset, { for: 'trace' });
     const answer = await tracing.tracer.trace({ asset, file: given.suspect, viewers, eps, source: basename(given.suspect).slice(0, 200), onProgress: progressLine(given.json) });
-    await tracing.audit('trace', asset, { verdict: answer.readable ? answer.report.verdict : answer.reason });
+    const viewer = answer.readable ? answer.report.viewer : null;
+    const holder = viewer === null ? NOBODY : await population.holder(viewer);
+    await tracing.audit('trace', asset, { verdict: answer.readable ? answer.report.verdict : answer.reason, ...(viewer !== null && { viewer }), ...(holder.account !== null && { account: holder.account }) });
     if (given.output !== undefined) {
       if (!answer.readable) throw new CommandExit(EXIT.negative, `${answer.detail}; there is no observation to save`);
       await writeFile(given.output, formatObservation(answer.observation));
     }
-    return { answer, seconds: (performance.now() - began) / 1000 };
+    return { answer, holder, seconds: (performance.now() - began) / 1000 };
   } finally {
     tracing.close();
   }
@@ -90,7 +142,7 @@ export const traceSuspect = async (given: GivenSuspect): Promise<{ readonly answ
 const finite = (value: number): number | null => (Number.isFinite(value) ? Number(value.toFixed(3)) : null);
 
 /** The object both commands print with `--json`. */
-export const answerJson = (title: string, answer: TraceAnswer, seconds: number): Record<string, unknown> => {
+export const answerJson = (title: string, { answer, holder, seconds }: Traced): Record<string, unknown> => {
   const wall = Number(seconds.toFixed(3));
   if (!answer.readable) {
     const nothing = { positions: 0, observed: 0, erased: 0, verdict: 'none', viewer: null, account: null, evidence: null, bound: null, segmentsNeeded: null, runnerUp: null };
@@ -104,8 +156,9 @@ export const answerJson = (title: string, answer: TraceAnswer, seconds: number):
     erased: report.erased,
     verdict: report.verdict,
     viewer: report.viewer,
-    // Which account holds a viewer number is known where sessions are started, not in a packed folder.
-    account: null,
+    // Null for numbers that no session was given: probes, and copies made by `sealcast mark`.
+    account: holder.account,
+    device: holder.device,
     evidence: finite(report.evidence),
     bound: finite(report.bound),
     falseAccusation: report.falseAccusation,
@@ -116,6 +169,7 @@ export const answerJson = (title: string, answer: TraceAnswer, seconds: number):
     coalition: report.coalition,
     since: report.since,
     exhaustive: report.exhaustive,
+    ...(observation.header.source !== undefined && { source: observation.header.source }),
     viewers: observation.header.viewers,
     eps: observation.header.eps,
     stretches,

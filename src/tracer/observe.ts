@@ -95,7 +95,7 @@ export const observe = async (options: {
 type Segment = { readonly reader: SegmentReader; seen: number };
 
 const readSegments = (reference: Reference, patterns: Patterns, suspect: Clip, stretches: readonly Stretch[]): ObservedReading[] => {
-  const { clip } = reference;
+  const { clip, first = 0 } = reference;
   const perSegment = (clip.framesPerSecond * reference.segment) / 1_000_000;
   const segments = new Map<number, Segment>();
   for (const { from, to, shift } of stretches) {
@@ -116,10 +116,10 @@ const readSegments = (reference: Reference, patterns: Patterns, suspect: Clip, s
   const readings: ObservedReading[] = [];
   for (let number = numbers[0] ?? 0; number <= (numbers[numbers.length - 1] ?? -1); number++) {
     const segment = segments.get(number);
-    const at = position(number);
+    const at = position(first + number);
     // A segment at the edge of the suspect is not missing, it is just not all there.
     if (segment === undefined) readings.push({ position: at, erased: 'lost' });
-    else if (segment.reader.frames >= Math.max(1, ENOUGH * perSegment)) readings.push({ position: at, likelihoods: likelihoodsOf(segment.reader.statistics(patterns.codes(number))) });
+    else if (segment.reader.frames >= Math.max(1, ENOUGH * perSegment)) readings.push({ position: at, likelihoods: likelihoodsOf(segment.reader.statistics(patterns.codes(first + number))) });
     else if (segment.seen >= ENOUGH * perSegment) readings.push({ position: at, erased: 'no-match' });
     else readings.push({ position: at, erased: 'cut' });
   }

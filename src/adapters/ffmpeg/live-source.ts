@@ -9,14 +9,15 @@
  */
 import { existsSync } from 'node:fs';
 import type { ChildProcess } from 'node:child_process';
-import { Readable } from 'node:stream';
+import { Readable, type Writable } from 'node:stream';
 import { SealcastError } from '#core/errors.ts';
 import type { AssetId } from '#core/ids.ts';
 import type { Millis } from '#core/time.ts';
-import type { Clock, EventSink, Fetch, Log } from '#ports';
+import type { Clock, EventSink, Fetch, Log, VariantMarks } from '#ports';
 import { probe } from './probe.ts';
 import { findTool, INSTALL_COMMAND, localInput, run } from './process.ts';
-import { audioCoding, fontCandidates, inputGraph, liveMuxing, sceneGraph, videoCoding } from './scene.ts';
+import { audioCoding, fontCandidates, inputGraph, liveMuxing, markedSceneGraph, sceneGraph, videoCoding } from './scene.ts';
+import { feedMarks, marksInput } from './variants.ts';
 
 /** Where a live source sends its tracks, and as whom. */
 export type LiveSourceOptions = {
@@ -42,8 +43,8 @@ export type LiveSource = {
   stop(): Promise<void>;
 };
 
-type Output = { readonly label: string; readonly name: string; readonly type: string; readonly coding: readonly string[] };
-type Plan = { readonly input: readonly string[]; readonly graph: string; readonly outputs: readonly Output[] };
+type Output = { readonly label: string; readonly name: string; readonly type: string; readonly coding: readonly string[]; /** Of a variant: `a`, `b`, ... */ readonly folder?: string };
+type Plan = { readonly input: readonly string[]; readonly graph: string; readonly outputs: readonly Output[]; /** Read by ffmpeg from the pipe after those of the outputs. */ readonly marks?: VariantMarks };
 
 const VIDEO: readonly Output[] = [
   { label: '[v1]', name: 'v720.cmfv', type: 'video/mp4', coding: videoCoding(23, 1_600_000) },
@@ -91,12 +92,32 @@ export const startRelay = (options: LiveSourceOptions & { readonly url: string; 
   });
 };
 
-const supervise = (options: LiveSourceOptions, plan: Plan): LiveSource => {
+/**
+ * The generated scene at 360p in marked variants, without sound: `marks` are those of segment numbers, which count from 1970.
+ * Each start waits for a segment boundary, because which mark a frame gets is decided before it has a time stamp.
+ */
+export const startMarkedScene = (options: LiveSourceOptions & { readonly marks: VariantMarks }): LiveSource => {
+  const { marks } = options;
+  const outputs = Array.from({ length: marks.alphabet }, (_, variant) => ({ label: `[m${variant}]`, name: 'v360.cmfv', type: 'video/mp4', coding: videoCoding(25, 450_000), folder: String.fromCharCode(97 + variant) }));
+  return supervise(options, async () => {
+    const now = options.clock.now();
+    const first = Math.ceil((now + START_UP) / marks.every);
+    await new Promise<void>((resolve) => options.clock.after(((first * marks.every - START_UP - now) / 1000) as Millis, resolve));
+    return {
+      input: marksInput(marks, outputs.length + 3),
+      graph: markedSceneGraph(marks, (first * marks.every) / 1_000_000),
+      outputs,
+      marks: { ...marks, picture: (interval) => marks.picture(first + interval) },
+    };
+  });
+};
+/** What ffmpeg takes from its start to the first frame, roughly; media is dated late by what it takes longer. */
+const START_UP = 300_000;
+
+const supervise = (options: LiveSourceOptions, given: Plan | (() => Promise<Plan>)): LiveSource => {
   const { clock, log, events, asset } = options;
   const tool = findTool('ffmpeg');
   const send: Fetch = options.send ?? ((request) => fetch(request));
-  const outputs = plan.outputs.flatMap((output, index) => ['-map', output.label, ...output.coding, ...liveMuxing(options.chunkMicros ?? 200_000), `pipe:${index + 3}`]);
-  const args = ['-nostdin', '-hide_banner', '-loglevel', 'warning', ...plan.input, '-filter_complex', plan.graph, ...outputs];
   let child: ChildProcess | undefined;
   let stopped = false;
   let restarts = 0;
@@ -104,13 +125,18 @@ const supervise = (options: LiveSourceOptions, plan: Plan): LiveSource => {
 
   /** One life of the source; answers why it ended. */
   const live = async (): Promise<string> => {
-    const running = run(tool, args, { pipes: plan.outputs.length });
+    const plan = typeof given === 'function' ? await given() : given;
+    if (stopped) return 'stopped';
+    const outputs = plan.outputs.flatMap((output, index) => ['-map', output.label, ...output.coding, ...liveMuxing(options.chunkMicros ?? 200_000), `pipe:${index + 3}`]);
+    const args = ['-nostdin', '-hide_banner', '-loglevel', 'warning', ...plan.input, '-filter_complex', plan.graph, ...outputs];
+    const running = run(tool, args, { pipes: plan.outputs.length + (plan.marks === undefined ? 0 : 1) });
     child = running.child;
     child.stdout?.resume();
+    if (plan.marks !== undefined) void feedMarks(running.child.stdio[plan.outputs.length + 3] as unknown as Writable, plan.marks);
     const gone = new AbortController();
     const pushes = plan.outputs.map(async (output, index) => {
       const pipe = running.child.stdio[index + 3] as Readable;
-      const request = new Request(`${options.ingestUrl}/Streams(${output.name})`, {
+      const request = new Request(`${options.ingestUrl}/${output.folder === undefined ? '' : `${output.folder}/`}Streams(${output.name})`, {
         method: 'PUT',
         headers: { authorization: `Bearer ${options.credential}`, 'content-type': output.type },
         body: Readable.toWeb(pipe) as ReadableStream<Uint8Array>,

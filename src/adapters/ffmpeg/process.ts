@@ -39,7 +39,7 @@ export const findTool = (name: 'ffmpeg' | 'ffprobe', env: Readonly<Record<string
 };
 
 /** Demuxers of media containers; none of them opens further files. */
-const CONTAINERS = 'mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,mpegts,mpeg,avi,flv,mp3,aac,flac,wav,w64,ogg,h264,srt,webvtt,ass';
+export const CONTAINERS = 'mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,mpegts,mpeg,avi,flv,mp3,aac,flac,wav,w64,ogg,h264,srt,webvtt,ass';
 
 /** Arguments that open a local media file and nothing else. */
 export const localInput = (file: string): readonly string[] => ['-protocol_whitelist', 'file', '-format_whitelist', CONTAINERS, '-i', `file:${resolve(file)}`];
@@ -53,13 +53,19 @@ export type Running = {
   readonly done: Promise<string>;
 };
 
+/** Starts a tool whose standard input is written to. */
+export const runFed = (path: string, args: readonly string[]): Running => watched(spawn(path, [...args], { stdio: ['pipe', 'pipe', 'pipe'] }));
+
 /** Starts a tool. `pipes` extra file descriptors (3, 4, ...) are readable as `child.stdio`. */
 export const run = (path: string, args: readonly string[], options: { pipes?: number; signal?: AbortSignal | undefined; timeoutMillis?: number } = {}): Running => {
-  const child = spawn(path, [...args], {
+  return watched(spawn(path, [...args], {
     stdio: ['ignore', 'pipe', 'pipe', ...Array.from({ length: options.pipes ?? 0 }, () => 'pipe' as const)],
     ...(options.signal === undefined ? {} : { signal: options.signal }),
     ...(options.timeoutMillis === undefined ? {} : { timeout: options.timeoutMillis, killSignal: 'SIGKILL' as const }),
-  });
+  }));
+};
+
+const watched = (child: ChildProcess): Running => {
   let tail = '';
   child.stderr?.setEncoding('utf8').on('data', (text: string) => {
     tail = (tail + text).slice(-TAIL);

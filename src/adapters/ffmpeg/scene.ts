@@ -8,6 +8,8 @@
  * Invariant: time stamps become Unix time after the last overlay; before it, framesync would run the other inputs from 0 to now.
  */
 
+import type { VariantMarks } from '#ports';
+
 /** Frames per second of all live sources. */
 export const FRAME_RATE = 25;
 /** Two seconds of frames: the distance of key frames, which is the segment length. */
@@ -61,6 +63,19 @@ const tone = `aevalsrc='0.2*sin(2*PI*440*t)*lt(mod(t,1),0.1)+0.02*(random(0)-0.5
 /** The whole scene: outputs `[v1]` 720p, `[v2]` 360p, `[a]` sound. */
 export const sceneGraph = (font: string): string =>
   `${pitch()}[o7]realtime=limit=10,${utcVideo},${clock(font)},split[v1][v2o];[v2o]scale=640:360:flags=bilinear[v2];` + `${tone},arealtime=limit=10,${utcAudio}[a]`;
+
+/**
+ * The scene at 360p in marked variants, outputs `[m0]`, `[m1]`, ...: input 0 is the marks. Frame 0 gets the time stamp `start`
+ * (Unix seconds) after the last overlay.
+ */
+export const markedSceneGraph = (marks: Pick<VariantMarks, 'alphabet' | 'width' | 'height'>, start: number): string => {
+  const variants = Array.from({ length: marks.alphabet }, (_, variant) => variant);
+  return [
+    `${pitch()}[o7]scale=640:360:flags=bilinear,format=yuv420p,setsar=1,realtime=limit=10,split=${marks.alphabet}${variants.map((variant) => `[s${variant}]`).join('')}`,
+    `[0:v]split=${marks.alphabet}${variants.map((variant) => `[k${variant}]`).join('')}`,
+    ...variants.map((variant) => `[k${variant}]crop=${marks.width}:${marks.height}:0:${variant * marks.height},scale=640:360:flags=bicubic,setsar=1[p${variant}];[s${variant}][p${variant}]blend=all_mode=grainmerge:shortest=1,setpts=PTS+${start}/TB[m${variant}]`),
+  ].join(';');
+};
 
 /** The same scene for a clip that is looped: time stamps start at 0, and no clock is drawn that would be wrong later. */
 export const clipGraph = (font: string): string =>

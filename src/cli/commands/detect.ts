@@ -12,9 +12,10 @@ const command: CommandDef<SuspectArgs> = defineCommand({
   meta: { name: 'detect', description: 'read the marks of a file, segment by segment' },
   args: suspectArgs,
   run: async ({ args }): Promise<ExitCode> => {
-    const { answer, seconds } = await traceSuspect(args);
+    const traced = await traceSuspect(args);
+    const { answer } = traced;
     const readings = answer.readable ? answer.observation.readings : [];
-    if (args.json) printJson({ ...answerJson(args.title, answer, seconds), slots: readings });
+    if (args.json) printJson({ ...answerJson(args.title, traced), slots: readings });
     else if (!answer.readable) process.stdout.write(`nothing to read: ${answer.detail}\n`);
     else {
       const lines = readings.map((reading) => {
