@@ -98,7 +98,7 @@ describe('mark plans of edges', () => {
     await world.licenses.refresh();
     const after = await bundleOf();
     expect(after?.version).toBeGreaterThan(before?.version ?? 0);
-    expect(after?.marks?.[0]?.keys.some(({ epoch }) => epoch === epochAt(schedule, Math.floor(world.clock.now() / SEGMENT)).epoch + 3)).toBe(true);
+    expect(after?.marks?.[0]?.keys.some(({ epoch }) => epoch === epochAt(schedule, Math.floor(world.clock.now() / SEGMENT)).epoch + 2)).toBe(true);
   });
 
   it('end to end: every segment a restarting session fetches is of one sequence, that of its viewer number', async () => {
