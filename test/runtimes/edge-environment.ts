@@ -89,6 +89,8 @@ export type BundleServer = {
   /** Requests that were refused for their signature. */
   readonly refused: readonly string[];
   readonly answered: number;
+  /** What the newest request said of marked assets. */
+  readonly traffic: unknown;
   close(): Promise<void>;
 };
 
@@ -101,6 +103,7 @@ export const startBundleServer = async (): Promise<BundleServer> => {
   const waiting = new Set<() => void>();
   let failing: number | undefined;
   let answered = 0;
+  let traffic: unknown;
   const now = wallClock();
   let bundle: EdgeBundle = {
     version: 1,
@@ -118,6 +121,7 @@ export const startBundleServer = async (): Promise<BundleServer> => {
     if (payload['edge'] !== EDGE_ID || Math.abs(Date.now() / 1000 - (payload.iat ?? 0)) > 60) throw new Error('claims');
     if (payload.jti === undefined || used.has(payload.jti)) throw new Error('jti');
     used.add(payload.jti);
+    if (payload['traffic'] !== undefined) traffic = payload['traffic'];
   };
   const handle = async (request: IncomingMessage, answer: ServerResponse): Promise<void> => {
     const url = new URL(request.url ?? '', 'http://x');
@@ -156,6 +160,9 @@ export const startBundleServer = async (): Promise<BundleServer> => {
       failing = status;
     },
     refused,
+    get traffic() {
+      return traffic;
+    },
     get answered() {
       return answered;
     },

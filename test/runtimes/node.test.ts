@@ -7,6 +7,7 @@ import { createBundleClient } from '#edge/bundle-client.ts';
 import { createEdge } from '#edge/edge.ts';
 import type { Log, Metrics, Random } from '#ports';
 import { EDGE_ID } from './edge-environment.ts';
+import { edgeDeliverySuite } from './edge-delivery-suite.ts';
 import { edgeSuite, type StartEdge } from './edge-suite.ts';
 import { edgeSwitchingSuite } from './edge-switching-suite.ts';
 import { edgeMarkingSuite } from './edge-marking-suite.ts';
@@ -43,4 +44,5 @@ const start: StartEdge = async ({ origin, bundles }) => {
 edgeSuite('Node', start, { endsBrokenChunksCleanly: false });
 edgeTokenSuite('Node', start);
 edgeSwitchingSuite('Node', start);
+edgeDeliverySuite('Node', start);
 edgeMarkingSuite('Node', start);

@@ -6,6 +6,7 @@ import { Miniflare } from 'miniflare';
 import { rolldown } from 'rolldown';
 import { expect, it } from 'vitest';
 import { EDGE_ID } from './edge-environment.ts';
+import { edgeDeliverySuite } from './edge-delivery-suite.ts';
 import { edgeSuite, type StartEdge } from './edge-suite.ts';
 import { edgeSwitchingSuite } from './edge-switching-suite.ts';
 import { edgeMarkingSuite } from './edge-marking-suite.ts';
@@ -56,4 +57,5 @@ const start: StartEdge = async ({ origin, bundles }) => {
 edgeSuite('workerd', start, { endsBrokenChunksCleanly: true });
 edgeTokenSuite('workerd', start);
 edgeSwitchingSuite('workerd', start);
+edgeDeliverySuite('workerd', start);
 edgeMarkingSuite('workerd', start);
