@@ -11,14 +11,17 @@ import type { AssetDelivery } from '#core/edge-bundle/delivery-plan.ts';
 import type { MarkPlan } from '#core/edge-bundle/mark-plan.ts';
 import type { AccountId, AssetId, ContentKey, DeviceId, GrantKey, KeyGroup, KeyId, ProtectionScheme, ReleaseMode, SessionId } from '#core/ids.ts';
 import type { PolicyOverride } from '#core/policy/decide-terms.ts';
+import type { ReleaseInfo } from '#core/release/schedule.ts';
 import type { CryptoPeriod, GrantGroup, KeySchedule, Micros, Millis } from '#core/time.ts';
 import type { AccountStore, HeartbeatStore } from './ports/counting.ts';
 import type { ObjectStore } from './ports/media.ts';
+import type { CollectionStore, RootStore, UsageStore } from './ports/subscription.ts';
 import type { LeakStore } from './ports/tracing.ts';
 import type { OutboxStore } from './ports/outbox.ts';
 
 export type * from './ports/counting.ts';
 export type * from './ports/media.ts';
+export type * from './ports/subscription.ts';
 export type * from './ports/tracing.ts';
 export type * from './ports/outbox.ts';
 export type * from './ports/release.ts';
@@ -193,6 +196,14 @@ export type CatalogueEntry = {
   readonly policy?: PolicyOverride;
   /** How its segments are marked per viewer; absent: they are not. */
   readonly marking?: AssetMarking;
+  /** Events whose keys are released at their instants; absent: untimed. */
+  readonly timed?: EventTiming;
+};
+
+/** How a timed event is released. Never changed once it exists: clients and edges pin it. */
+export type EventTiming = Omit<ReleaseInfo, 'event'> & {
+  /** Edges that may have its release secrets; `all`: every enrolled one. This one may change. */
+  readonly edges: 'all' | readonly string[];
 };
 
 /** Variants of an asset's segments, and the code book that chooses among them (docs/wire/edge-bundle.md, `marks`). */
@@ -376,6 +387,9 @@ export type DurableStores = {
   readonly accounts: AccountStore;
   readonly viewerNumbers: ViewerNumberStore;
   readonly leaks: LeakStore;
+  readonly collections: CollectionStore;
+  readonly roots: RootStore;
+  readonly usage: UsageStore;
   readonly outbox: OutboxStore;
 };
 

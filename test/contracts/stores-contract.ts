@@ -12,6 +12,7 @@ import { leakStoreContract } from './leak-store-contract.ts';
 import { masterSecretStoreContract, operatorStoreContract, secretStoreContract } from './secret-stores-contract.ts';
 import { sessionStoreContract } from './session-store-contract.ts';
 import { singleUseStoreContract } from './single-use-store-contract.ts';
+import { collectionStoreContract, rootStoreContract, usageStoreContract } from './subscription-stores-contract.ts';
 import { viewerNumberStoreContract } from './viewer-number-store-contract.ts';
 
 /** `open` answers fresh, empty stores at each call. */
@@ -28,5 +29,8 @@ export const durableStoresContract = (open: () => Promise<DurableStores>): void 
   describe('outbox', () => outboxStoreContract(async () => (await open()).outbox));
   describe('viewer numbers', () => viewerNumberStoreContract(async () => (await open()).viewerNumbers));
   describe('leaks', () => leakStoreContract(async () => (await open()).leaks));
+  describe('collections', () => collectionStoreContract(async () => (await open()).collections));
+  describe('roots', () => rootStoreContract(async () => (await open()).roots));
+  describe('usage', () => usageStoreContract(async () => (await open()).usage));
   describe('audit', () => auditStoreContract(async () => (await open()).audit));
 };

@@ -13,6 +13,7 @@ import { createMemoryLeaks } from './leaks.ts';
 import { createMemoryObjects } from './objects.ts';
 import { createMemoryAudit, createMemoryCatalogue, createMemoryOperators } from './operations.ts';
 import { createMemoryOutbox } from './outbox.ts';
+import { createMemoryCollections, createMemoryRoots, createMemoryUsage } from './subscription.ts';
 import { createMemoryViewerNumbers } from './viewer-numbers.ts';
 import { createMemoryDevices, createMemorySessions, createMemorySingleUse } from './viewers.ts';
 
@@ -32,6 +33,9 @@ export const createMemoryStores = (): Stores => ({
   accounts: createMemoryAccounts(),
   viewerNumbers: createMemoryViewerNumbers(),
   leaks: createMemoryLeaks(),
+  collections: createMemoryCollections(),
+  roots: createMemoryRoots(),
+  usage: createMemoryUsage(),
   outbox: createMemoryOutbox(),
   heartbeats: createMemoryHeartbeats(),
   objects: createMemoryObjects(),

@@ -11,6 +11,7 @@ import { createSqliteAssetKeys, createSqliteMasterSecrets, createSqliteSecrets }
 import { createSqliteLeaks } from './leaks.ts';
 import { createSqliteAudit, createSqliteCatalogue, createSqliteOperators } from './operations.ts';
 import { createSqliteOutbox } from './outbox.ts';
+import { createSqliteCollections, createSqliteRoots, createSqliteUsage } from './subscription.ts';
 import { createSqliteViewerNumbers } from './viewer-numbers.ts';
 import { createSqliteDevices, createSqliteSessions, createSqliteSingleUse } from './viewers.ts';
 
@@ -43,6 +44,9 @@ export const createSqliteStores = (options: SqliteStoresOptions): SqliteStores =
     accounts: createSqliteAccounts(db),
     viewerNumbers: createSqliteViewerNumbers(db),
     leaks: createSqliteLeaks(db),
+    collections: createSqliteCollections(db),
+    roots: createSqliteRoots(db),
+    usage: createSqliteUsage(db),
     outbox: createSqliteOutbox(db),
     close: () => db.close(),
   };

@@ -86,4 +86,29 @@ export const MIGRATIONS: readonly string[] = [
   CREATE INDEX leaks_by_time ON leaks(at);
   CREATE INDEX leaks_by_account ON leaks(account, at) WHERE account IS NOT NULL;
   `,
+  `
+  CREATE TABLE memberships (
+    collection TEXT NOT NULL, asset TEXT NOT NULL, record TEXT NOT NULL CHECK (json_valid(record)), PRIMARY KEY (collection, asset)
+  ) STRICT, WITHOUT ROWID;
+  CREATE INDEX memberships_by_asset ON memberships(asset, collection);
+
+  CREATE TABLE roots (
+    device TEXT NOT NULL, plan TEXT NOT NULL, record TEXT NOT NULL CHECK (json_valid(record)), renewals INTEGER NOT NULL,
+    account TEXT NOT NULL AS (record ->> 'account'), jti TEXT NOT NULL AS (record ->> 'jti'), issued_at INTEGER NOT NULL AS (record ->> 'issuedAt'),
+    begins INTEGER NOT NULL AS (record ->> 'begin'), ends INTEGER AS (record ->> 'end'), PRIMARY KEY (device, plan)
+  ) STRICT;
+  CREATE INDEX roots_by_account ON roots(account, issued_at);
+  CREATE INDEX roots_by_issue ON roots(issued_at);
+
+  CREATE TABLE usage_chains (
+    device TEXT PRIMARY KEY, chain INTEGER NOT NULL, seq INTEGER NOT NULL, head BLOB NOT NULL, account TEXT NOT NULL, updated_at INTEGER NOT NULL
+  ) STRICT, WITHOUT ROWID;
+  CREATE TABLE usage_records (
+    device TEXT NOT NULL, chain INTEGER NOT NULL, seq INTEGER NOT NULL, hash BLOB NOT NULL, text TEXT NOT NULL, account TEXT NOT NULL, title TEXT NOT NULL, owner TEXT NOT NULL,
+    action TEXT NOT NULL, plan TEXT NOT NULL, started INTEGER NOT NULL, played INTEGER NOT NULL, offline INTEGER NOT NULL, counted INTEGER NOT NULL, uncertain INTEGER NOT NULL,
+    received_at INTEGER NOT NULL, PRIMARY KEY (device, chain, seq)
+  ) STRICT, WITHOUT ROWID;
+  CREATE INDEX usage_by_start ON usage_records(started);
+  CREATE INDEX usage_by_receipt ON usage_records(received_at);
+  `,
 ];
