@@ -23,6 +23,8 @@ export type AssetView = {
   readonly collection?: string;
   /** Its licensing in place of the service's. */
   readonly policy?: OverrideView;
+  /** Timed events: how they are released; microseconds. `edges`: who may have the secrets. */
+  readonly timed?: { readonly mode: 'standard' | 'strict'; readonly version: number; readonly firstRelease: number; readonly period: number; readonly delta: number; readonly fallbackDelta: number; readonly perBlock: number; readonly edges: 'all' | readonly string[] };
   /** Sessions with an unexpired licence. */
   readonly liveSessions: number;
 };
@@ -123,7 +125,7 @@ export type LevelsView = {
   readonly at: number;
   /** Accounts per level; those that nothing happened to yet are not among them. */
   readonly accounts: Readonly<Record<LevelView, number>>;
-  /** Moves of the last 24 hours that this process saw. */
+  /** Moves of the last 24 hours. */
   readonly flows: readonly { readonly from: LevelView; readonly to: LevelView; readonly count: number }[];
   /** Newest first, at most 50; `account` is the id where it is known here, else its hash. */
   readonly latest: readonly { readonly at: number; readonly account: string; readonly from: LevelView; readonly to: LevelView; readonly cause: string }[];
@@ -148,12 +150,16 @@ export type WhatIfRequest = {
   readonly lateTimes?: number;
   readonly lateWindowSeconds?: number;
   readonly relaxAfterSeconds?: number;
+  /** Streams per account at a time, with mode `deny-new`: answered by `refused`. */
+  readonly limit?: number;
 };
 /** Accounts whose recorded events lead to another level under the changed policy. Nothing is changed by asking. */
 export type WhatIfView = {
   readonly accounts: number;
   readonly events: number;
   readonly moved: readonly { readonly account: string; readonly before: LevelView; readonly after: LevelView; readonly changes: readonly LevelChangeView[] }[];
+  /** Where a limit was asked about: accounts of which it would have turned starts away, the most first. */
+  readonly refused?: readonly { readonly account: string; readonly starts: number; readonly refused: number }[];
 };
 
 /** What was done about a leak; `automatic`: nobody was asked. */

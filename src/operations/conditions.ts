@@ -2,7 +2,8 @@
 /**
  * What is not normal, and what moved, gathered from the live feed: overload with its cause, the newest alert, level moves.
  *
- * Checklist B065, B071. Invariant: bounded by the hours of a day and a list of 50; nothing is read from a store.
+ * Checklist B065, B071. Moves from before this process come from the accounts' own histories, once. Invariant: bounded by the hours
+ * of a day and a list of 50; nothing is read from a store afterwards.
  */
 import type { Feed } from '#operations/feed.ts';
 import type { FeedLine, LevelView } from '#operations/api.ts';
@@ -24,8 +25,11 @@ const LATEST = 50;
 
 const levelOf = (value: unknown): LevelView | undefined => (value === 1 || value === 2 || value === 3 ? value : undefined);
 
-/** Listens to the feed for as long as the feed lives. */
-export const createConditions = (feed: Pick<Feed, 'subscribe'>): Conditions => {
+/** A move as the accounts' histories have it. */
+export type RecordedMove = { readonly at: number; readonly account: string; readonly from: LevelView; readonly to: LevelView; readonly cause: string };
+
+/** Listens to the feed for as long as the feed lives. `earlier`: moves from before `startedAt`, oldest first; none if that rejects. */
+export const createConditions = (feed: Pick<Feed, 'subscribe'>, startedAt: number, earlier: Promise<readonly RecordedMove[]>): Conditions => {
   let overload: { since: number; cause: string } | undefined;
   let lastAlert: FeedLine | undefined;
   let latest: { at: number; account: string; from: LevelView; to: LevelView; cause: string }[] = [];
@@ -39,13 +43,18 @@ export const createConditions = (feed: Pick<Feed, 'subscribe'>): Conditions => {
   const onLevel = ({ at, account = '', data }: FeedLine): void => {
     const [from, to] = [levelOf(data?.['from']), levelOf(data?.['to'])];
     if (from === undefined || to === undefined) return;
-    latest = [{ at, account, from, to, cause: String(data?.['cause'] ?? '') }, ...latest].slice(0, LATEST);
+    take({ at, account, from, to, cause: String(data?.['cause'] ?? '') });
+  };
+  const take = ({ at, account, from, to, cause }: RecordedMove): void => {
+    latest = [{ at, account, from, to, cause }, ...latest].sort((a, b) => b.at - a.at).slice(0, LATEST);
     const hour = Math.floor(at / HOUR);
     const counts = hours.get(hour) ?? new Map<string, number>();
     counts.set(`${from}${to}`, (counts.get(`${from}${to}`) ?? 0) + 1);
     hours.set(hour, counts);
-    for (const past of hours.keys()) if (past <= hour - HOURS) hours.delete(past);
+    const newest = Math.max(...hours.keys());
+    for (const past of hours.keys()) if (past <= newest - HOURS) hours.delete(past);
   };
+  earlier.then((moves) => moves.filter(({ at }) => at < startedAt).forEach(take), () => undefined);
   feed.subscribe((message) => {
     if (message.type !== 'operational') return;
     const { line } = message;

@@ -6,6 +6,7 @@
  * Invariant: without an operator's token only `/healthz` and a bare yes or no of `/readyz` answer (and `/metrics` where configured public).
  */
 import { ERRORS, SealcastError, isSealcastError } from '#core/errors.ts';
+import type { Micros } from '#core/time.ts';
 import type { EventSink, OperatorRole } from '#ports';
 import { createAudited } from '#operations/actions.ts';
 import { json, problem } from '#operations/answers.ts';
@@ -23,6 +24,7 @@ import { policyRoutes } from '#operations/policy-routes.ts';
 import { type Route, findRoute } from '#operations/route.ts';
 import { operatorRoutes } from '#operations/routes.ts';
 import { createFeedStreams } from '#operations/stream.ts';
+import { recordedMoves } from '#operations/standing.ts';
 import { liveHeartbeats } from '#operations/views.ts';
 
 /** `address` is the peer's, where the runtime knows it: wrong tokens are counted by it. */
@@ -48,6 +50,9 @@ export type Operations = {
 /** Routes outside the operator table: they have rules of their own. */
 const OPEN_PATHS: readonly string[] = ['/healthz', '/readyz', '/metrics'];
 
+/** µs of moves between levels that the control room starts with. */
+const DAY = 24 * 3600 * 1_000_000;
+
 /** Builds the role and starts its one-second sampling; `close` stops it. */
 export const createOperations = (options: OperationsOptions): Operations => {
   const { clock, log, metrics, readiness, exposition, metricsPublic = false, allowedHosts } = options;
@@ -63,10 +68,11 @@ export const createOperations = (options: OperationsOptions): Operations => {
   });
   const streams = createFeedStreams(feed);
   const audited = createAudited({ audit: options.audit, clock, events: feed.events });
-  const context = { ...options, feed, streams, audited, startedAt: clock.now() };
+  const startedAt = clock.now();
+  const context = { ...options, feed, streams, audited, startedAt };
   const { leaks, viewerNumbers } = options;
   const desk = createLeakDesk({ leaks, viewerNumbers, actions: options.actions, judge: options.judge, automatic: options.onAccusation ?? 'end-sessions', audited, clock, log, events: feed.events });
-  const routes = [...operatorRoutes(context), ...policyRoutes(context, createConditions(feed)), ...licensingRoutes(context), ...leakRoutes({ desk, leaks, viewerNumbers }), ...deliveryRoutes(context)];
+  const routes = [...operatorRoutes(context), ...policyRoutes(context, createConditions(feed, startedAt, recordedMoves(options.accounts, (startedAt - DAY) as Micros))), ...licensingRoutes(context), ...leakRoutes({ desk, leaks, viewerNumbers }), ...deliveryRoutes(context)];
 
   const admit = async (request: Request, role: OperatorRole, address: string): ReturnType<typeof gate.admit> => {
     const answer = await gate.admit(request, role, address);

@@ -137,6 +137,21 @@ describe('levels', () => {
     room.operations.close();
   });
 
+  test('B065 moves from before a restart are in the accounts’ histories, and are counted once', async () => {
+    const first = await setUp();
+    const change = (at: number, from: 1 | 2, to: 2 | 3) => ({ at: at as Micros, from, to, cause: 'leak' as const, inputs: {} });
+    await begin(first, 1, 'ann', 'cup');
+    await first.stores.accounts.update(hash('ann'), () => ({ account: hash('ann'), record: { ...newAccount((START - MINUTE) as Micros), level: 3 }, history: { events: [], changes: [change(START - 26 * 60 * MINUTE, 1, 2), change(START - 2 * MINUTE, 1, 2), change(START - MINUTE, 2, 3)] } }));
+    first.operations.close();
+    const room = await setUp({ accounts: first.stores.accounts, sessions: first.stores.sessions });
+    await new Promise((resolve) => setImmediate(resolve));
+    room.operations.events({ at: (START + 1) as Micros, kind: 'account.level', severity: 'warning', message: 'moved', account: hash('ann'), data: { from: 3, to: 2, cause: 'operator' } });
+    const { body } = await room.call('GET', '/v1/operations/levels');
+    expect(body.flows).toEqual([{ from: 1, to: 2, count: 1 }, { from: 2, to: 3, count: 1 }, { from: 3, to: 2, count: 1 }]);
+    expect(body.latest.map((move: { from: number; to: number; account: string }) => `${move.account} ${move.from}${move.to}`)).toEqual(['ann 32', 'ann 23', 'ann 12']);
+    room.operations.close();
+  });
+
   test('B064 an operator sets a level: audited first, and the account page shows level, override and causes', async () => {
     const room = await setUp();
     await begin(room, 1, 'ann', 'cup');
@@ -190,7 +205,24 @@ describe('levels', () => {
     const { body } = await room.call('POST', '/v1/policy/what-if', { licenses: 3 });
     expect(body).toMatchObject({ accounts: 2, events: 4, moved: [{ account: 'ann', before: 1, after: 2, changes: [{ from: 1, to: 2, cause: 'suppression', inputs: { licenses: 3, devices: 2 } }] }] });
     expect((await room.stores.accounts.get(hash('ann')))?.record.level).toBe(1);
+    expect(body).not.toHaveProperty('refused');
     expect((await room.call('POST', '/v1/policy/what-if', { licenses: 0 })).body.code).toBe('bad-request');
+    room.operations.close();
+  });
+
+  test('B069 what-if with a limit: whose starts it would have turned away, counted as the record counts', async () => {
+    const room = await setUp();
+    const start = (minute: number, session: string, device: string, asset = 'film'): AccountEvent => ({ kind: 'initial', at: (START - 100 * MINUTE + minute * MINUTE) as Micros, session, device: device as DeviceId, asset: asset as AssetId, position: 0 as Micros, interval: (5 * MINUTE) as Micros, duration: (90 * MINUTE) as Micros });
+    const at = (minute: number): Micros => (START - 100 * MINUTE + minute * MINUTE) as Micros;
+    const keep = (account: string, events: readonly AccountEvent[]) => room.stores.accounts.update(hash(account), () => ({ account: hash(account), record: newAccount(START as Micros), history: { events, changes: [] } }));
+    await begin(room, 1, 'ann', 'cup');
+    // Two at a time; a reload on the same device, a stop and a stream that went silent take no place of their own.
+    await keep('ann', [start(0, 'a', 'tv'), start(1, 'b', 'phone'), start(2, 'b2', 'phone'), { kind: 'renewal', at: at(5), session: 'a' }, { kind: 'stop', at: at(6), session: 'b2' }, start(7, 'c', 'tablet'), start(8, 'd', 'laptop'), start(30, 'e', 'laptop')]);
+    await keep('bob', [start(0, 'x', 'tv'), start(20, 'y', 'phone')]);
+    expect((await room.call('POST', '/v1/policy/what-if', { limit: 2 })).body).toMatchObject({ accounts: 2, moved: [], refused: [{ account: 'ann', starts: 6, refused: 1 }] });
+    expect((await room.call('POST', '/v1/policy/what-if', { limit: 1 })).body.refused).toEqual([{ account: 'ann', starts: 6, refused: 4 }]);
+    expect((await room.call('POST', '/v1/policy/what-if', { limit: 3 })).body.refused).toEqual([]);
+    expect((await room.call('POST', '/v1/policy/what-if', { limit: 0 })).body.code).toBe('bad-request');
     room.operations.close();
   });
 });

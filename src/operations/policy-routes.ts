@@ -32,6 +32,7 @@ const WHAT_IF_RULES = {
   lateTimes: number(1, 1000, 'renewals'),
   lateWindowSeconds: number(1, YEAR_SECONDS, 'seconds'),
   relaxAfterSeconds: number(1, YEAR_SECONDS, 'seconds'),
+  limit: number(1, 100_000, 'streams'),
 };
 
 /** These routes, on the role's own stores and actions. */

@@ -8,8 +8,8 @@
 import type { AccountId } from '#core/ids.ts';
 import { DEFAULT_POLICY, type PolicyVersion } from '#core/license/decide.ts';
 import { heartbeatAccount } from '#core/license/session-id.ts';
-import { whatIf } from '#core/policy/account-history.ts';
-import { ENFORCEMENT_DEFAULTS, type EnforcementPolicy, relax } from '#core/policy/enforcement.ts';
+import { replayLimit, whatIf } from '#core/policy/account-history.ts';
+import { ENFORCEMENT_DEFAULTS, type EnforcementPolicy, type LevelChange, relax } from '#core/policy/enforcement.ts';
 import type { Micros } from '#core/time.ts';
 import { ladderHash } from '#crypto/ladder-hash.ts';
 import type { AccountState, AccountStore, SessionRecord } from '#ports';
@@ -59,6 +59,13 @@ export const changedPolicy = (inForce: EnforcementPolicy, asked: WhatIfRequest):
 /** Accounts replayed by one question; the latest moved ones come first. */
 const MOST_ACCOUNTS = 10_000;
 
+/** Moves since `since` that the stores know of: what a control room that starts has not seen itself. `account` is the hash. */
+export const recordedMoves = async (accounts: Pick<AccountStore, 'list'>, since: Micros): Promise<readonly (LevelChange & { readonly account: AccountId })[]> =>
+  (await accounts.list({ limit: MOST_ACCOUNTS }))
+    .filter(({ record }) => record.since >= since)
+    .flatMap(({ account, history }) => (history?.changes ?? []).filter(({ at }) => at >= since).map((change) => ({ ...change, account })))
+    .sort((a, b) => a.at - b.at);
+
 /** Replays what is recorded. */
 export const answerWhatIf = async (accounts: Pick<AccountStore, 'list'>, names: ReadonlyMap<string, AccountId>, inForce: EnforcementPolicy, asked: WhatIfRequest, now: Micros): Promise<WhatIfView> => {
   const changed = changedPolicy(inForce, asked);
@@ -67,5 +74,10 @@ export const answerWhatIf = async (accounts: Pick<AccountStore, 'list'>, names: 
     const { before, after, changes } = whatIf(history?.events ?? [], inForce, changed, now);
     return before === after ? [] : [{ account: names.get(account) ?? account, before, after, changes }];
   });
-  return { accounts: recorded.length, events: recorded.reduce((sum, { history }) => sum + (history?.events.length ?? 0), 0), moved };
+  const { limit } = asked;
+  const refused = limit === undefined ? undefined : recorded
+    .map(({ account, history }) => ({ account: names.get(account) ?? account, ...replayLimit(history?.events ?? [], limit) }))
+    .filter((each) => each.refused > 0)
+    .sort((a, b) => b.refused - a.refused);
+  return { accounts: recorded.length, events: recorded.reduce((sum, { history }) => sum + (history?.events.length ?? 0), 0), moved, ...(refused !== undefined && { refused }) };
 };

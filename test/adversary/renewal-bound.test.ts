@@ -264,6 +264,30 @@ describe('moving the anchor is one update of the record', () => {
     expect([viewer.opens(3900), stateOf(viewer).spent]).toEqual([true, 0]);
   });
 
+  it('B075 the store is unreachable: who rolls back on each of N nodes gets 3 x N moves, each of three groups, and not one more', async () => {
+    const stage = await atLevel(2);
+    const viewer = await stage.world.start(device, LONG);
+    const start = viewer.state;
+    stage.reach(false);
+    const nodes = [stage.node(), stage.node(), stage.node()];
+    let asked = 0;
+    let served = 0;
+    for (let round = 0; round < 2; round++) {
+      for (const node of nodes) {
+        for (let move = 0; move < 5; move++) {
+          await stage.pass(1);
+          viewer.state = start;
+          const position = 200 + 50 * asked++;
+          await renew(node, viewer, position, true);
+          if (!viewer.opens(position)) continue;
+          served += 1;
+          expect([viewer.opens(position + FIRST - 1), viewer.opens(position + FIRST)]).toEqual([true, false]);
+        }
+      }
+    }
+    expect(served).toBe(3 * nodes.length);
+  });
+
   it('B074 the store is unreachable: level 3 is told when to ask again, and goes on in order', async () => {
     const stage = await atLevel(3);
     const viewer = await stage.world.start(device, LONG);

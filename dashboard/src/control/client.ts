@@ -27,6 +27,8 @@ const errorOf = async (response: Response): Promise<RequestError> => {
 export type OperatorClient = {
   readonly get: <T>(path: string) => Promise<T>;
   readonly post: <T>(path: string, body?: unknown) => Promise<T>;
+  readonly put: <T>(path: string, body: unknown) => Promise<T>;
+  readonly remove: <T>(path: string) => Promise<T>;
   readonly stream: (handlers: StreamHandlers) => () => void;
 };
 
@@ -84,6 +86,8 @@ export const createOperatorClient = (token: string): OperatorClient => {
 
   return {
     get: (path) => call(path, { headers }),
+    put: (path, body) => call(path, { method: 'PUT', headers: { ...headers, 'Content-Type': 'application/json' }, body: JSON.stringify(body) }),
+    remove: (path) => call(path, { method: 'DELETE', headers }),
     post: (path, body) => call(path, { method: 'POST', headers: { ...headers, 'Content-Type': 'application/json' }, body: JSON.stringify(body ?? {}) }),
     stream(handlers) {
       let stopped = false;

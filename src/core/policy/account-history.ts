@@ -34,3 +34,31 @@ export const whatIf = (events: readonly AccountEvent[], inForce: EnforcementPoli
   const [before, after] = [under(inForce), under(changed)];
   return { before: before.level, after: after.level, changes: after.changes };
 };
+
+/** Starts of one account, and how many of them a limit would have turned away. */
+export type LimitReplay = { readonly starts: number; readonly refused: number };
+
+/**
+ * "What would this limit have done?": counts the streams of recorded events as the concurrency record does (a stream counts for two
+ * renewal intervals, a reload takes its own place) and refuses the starts beyond `limit`, as the mode deny-new would have.
+ */
+export const replayLimit = (events: readonly AccountEvent[], limit: number): LimitReplay => {
+  const live = new Map<string, { readonly device: string; readonly asset: string; readonly lasts: number; until: number }>();
+  let [starts, refused] = [0, 0];
+  for (const event of events) {
+    if (event.kind === 'stop') live.delete(event.session);
+    if (event.kind === 'renewal') {
+      const stream = live.get(event.session);
+      if (stream !== undefined) stream.until = event.at + stream.lasts;
+    }
+    if (event.kind !== 'initial') continue;
+    for (const [session, { device, asset, until }] of live) if (until <= event.at || (device === event.device && asset === event.asset)) live.delete(session);
+    starts += 1;
+    if (live.size >= limit) refused += 1;
+    else {
+      const lasts = Math.min(event.duration, 2 * event.interval);
+      live.set(event.session, { device: event.device, asset: event.asset, lasts, until: event.at + lasts });
+    }
+  }
+  return { starts, refused };
+};

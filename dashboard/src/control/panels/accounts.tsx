@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 /** Accounts, and one account's sessions and devices: end a session, end all, revoke a device. */
 import { useState } from 'preact/hooks';
-import type { AccountSummary, AccountView, DeviceView, LevelView, ModeView, SessionView, StandingView } from '../../../../src/operations/api.ts';
+import type { AccountSummary, AccountView, DeviceView, LevelView, SessionView, StandingView } from '../../../../src/operations/api.ts';
 import { instant, shortId, span, when } from '../../ui/format.ts';
 import { useEndpoint, useRoom } from '../live.ts';
 import type { PanelProps } from '../panels.ts';
 import { causeText } from '../parts/causes.ts';
 import { Dialog } from '../parts/dialog.tsx';
+import { noteOf, NoteField, OverrideFields, overrideOf, overrideText } from '../parts/override-fields.tsx';
 import { Await, Empty } from '../parts/states.tsx';
 
 export const id = 'accounts';
@@ -14,11 +15,6 @@ export const title = 'Accounts';
 export const order = 30;
 
 type Pending = { readonly title: string; readonly text: string; readonly action: string; readonly path: string };
-
-const noteOf = (form: FormData): string => {
-  const value = form.get('note');
-  return typeof value === 'string' ? value.trim() : '';
-};
 
 const Sessions = (props: { sessions: readonly SessionView[]; onEnd?: (session: SessionView) => void }) => (
   <div class="scroll">
@@ -43,10 +39,10 @@ const Sessions = (props: { sessions: readonly SessionView[]; onEnd?: (session: S
   </div>
 );
 
-const Devices = (props: { devices: readonly DeviceView[]; onRevoke?: (device: DeviceView) => void }) => (
+const Devices = (props: { devices: readonly DeviceView[]; onRevoke?: (device: DeviceView) => void; onPolicy?: (device: DeviceView) => void }) => (
   <div class="scroll">
     <table>
-      <thead><tr><th>Device</th><th>Id</th><th>Registered</th><th>State</th><th><span class="visually-hidden">Actions</span></th></tr></thead>
+      <thead><tr><th>Device</th><th>Id</th><th>Registered</th><th>State</th><th>Policy</th><th><span class="visually-hidden">Actions</span></th></tr></thead>
       <tbody>
         {props.devices.map((device) => (
           <tr key={device.device}>
@@ -54,7 +50,11 @@ const Devices = (props: { devices: readonly DeviceView[]; onRevoke?: (device: De
             <td class="mono" title={device.device}>{shortId(device.device)}</td>
             <td><time title={instant(device.registeredAt)}>{when(device.registeredAt)}</time></td>
             <td>{device.revokedAt === undefined ? <span class="badge good">trusted</span> : <span class="badge bad">revoked {when(device.revokedAt)}</span>}</td>
-            <td class="end">{props.onRevoke === undefined || device.revokedAt !== undefined ? null : <button class="button small danger" type="button" onClick={() => props.onRevoke?.(device)}>Revoke</button>}</td>
+            <td>{device.policy === undefined ? <span class="muted">its account’s</span> : overrideText(device.policy)}</td>
+            <td class="end">
+              {device.revokedAt !== undefined || props.onPolicy === undefined ? null : <button class="button small" type="button" onClick={() => props.onPolicy?.(device)}>Set policy</button>}
+              {device.revokedAt !== undefined || props.onRevoke === undefined ? null : <button class="button small danger" type="button" onClick={() => props.onRevoke?.(device)}>Revoke</button>}
+            </td>
           </tr>
         ))}
       </tbody>
@@ -63,7 +63,6 @@ const Devices = (props: { devices: readonly DeviceView[]; onRevoke?: (device: De
 );
 
 const LEVEL_NAMES: Readonly<Record<LevelView, string>> = { 1: 'detection only', 2: 'light', 3: 'strict' };
-const MODES: readonly ModeView[] = ['detection-only', 'deny-new', 'terminate-oldest'];
 const wordsOf = (inputs: StandingView['causes'][number]['inputs']): string => Object.entries(inputs).map(([name, value]) => (name.endsWith('Micros') ? `${name.slice(0, -6)} ${span(Number(value))}` : `${name} ${value}`)).join(', ');
 
 const Standing = (props: { standing: StandingView; live: number; onLevel?: () => void; onOverride?: () => void }) => {
@@ -83,10 +82,7 @@ const Standing = (props: { standing: StandingView; live: number; onLevel?: () =>
         <div>
           <dt>Override</dt>
           <dd>
-            {override === undefined ? <span class="muted">none</span> : [
-              ...(override.interval === undefined ? [] : [`renew every ${override.interval / 1000} s`]), ...(override.duration === undefined ? [] : [`for ${override.duration / 1000} s`]),
-              ...(override.limit === undefined ? [] : [`limit ${override.limit}`]), ...(override.mode === undefined ? [] : [override.mode]),
-            ].join(', ')}
+            {override === undefined ? <span class="muted">none</span> : overrideText(override)}
             {overrideAt === undefined ? null : <time class="muted small" title={instant(overrideAt)}>set {when(overrideAt)}</time>}
           </dd>
         </div>
@@ -109,30 +105,36 @@ const LevelDialog = (props: { path: string; level: LevelView; onClose: () => voi
     <Dialog title="Change the enforcement level" action="Change level" onClose={props.onClose} onSubmit={async (form) => { await client.post(`${props.path}/level`, { level: Number(form.get('level')), note: noteOf(form) }); props.onDone(); }}>
       <p class="muted">Running sessions get the terms of the new level at their next renewal. After a quiet week the account relaxes by one level.</p>
       <label class="field"><span>Level</span><select class="input" name="level">{([1, 2, 3] as const).map((level) => <option key={level} value={level} selected={level === props.level}>{level} · {LEVEL_NAMES[level]}</option>)}</select></label>
-      <label class="field"><span>Note for the audit log</span><input class="input" name="note" maxLength={200} /></label>
+      <NoteField />
     </Dialog>
   );
 };
 
 const OverrideDialog = (props: { path: string; override: StandingView['override']; onClose: () => void; onDone: () => void }) => {
   const { client } = useRoom();
-  // Typed figures are the form's: the page behind it is redrawn every few seconds.
-  const { override } = props;
-  const asked = (form: FormData): Record<string, unknown> => {
-    const numberOf = (name: string, factor: number): Record<string, number> => (form.get(name) === '' ? {} : { [name]: Math.round(Number(form.get(name)) * factor) });
-    const mode = form.get('mode');
-    return { ...numberOf('interval', 1000), ...numberOf('duration', 1000), ...numberOf('limit', 1), ...(mode === '' ? {} : { mode }), note: noteOf(form) };
+  return (
+    <Dialog title="Set an override" action="Set override" onClose={props.onClose} onSubmit={async (form) => { await client.post(`${props.path}/override`, { ...overrideOf(form), note: noteOf(form) }); props.onDone(); }}>
+      <p class="muted">In place of the service’s policy, for this account. Empty fields are not overridden; all empty removes the override.</p>
+      <OverrideFields override={props.override} />
+      <NoteField />
+    </Dialog>
+  );
+};
+
+const DevicePolicyDialog = (props: { device: DeviceView; onClose: () => void; onDone: () => void }) => {
+  const { client } = useRoom();
+  const { device } = props;
+  const path = `/v1/devices/${device.device}/policy`;
+  const set = async (form: FormData): Promise<void> => {
+    const policy = overrideOf(form);
+    await (Object.keys(policy).length === 0 ? client.remove(path) : client.put(path, { ...policy, note: noteOf(form) }));
+    props.onDone();
   };
   return (
-    <Dialog title="Set an override" action="Set override" onClose={props.onClose} onSubmit={async (form) => { await client.post(`${props.path}/override`, asked(form)); props.onDone(); }}>
-      <p class="muted">In place of the service’s policy, for this account. Empty fields are not overridden; all empty removes the override.</p>
-      <div class="pair">
-        <label class="field"><span>Renew every (s)</span><input class="input" name="interval" type="number" min="0.1" step="0.1" defaultValue={override?.interval === undefined ? '' : override.interval / 1000} /></label>
-        <label class="field"><span>Licence lasts (s)</span><input class="input" name="duration" type="number" min="0.2" step="0.1" defaultValue={override?.duration === undefined ? '' : override.duration / 1000} /></label>
-        <label class="field"><span>Streams at a time</span><input class="input" name="limit" type="number" min="0" step="1" defaultValue={override?.limit ?? ''} /></label>
-        <label class="field"><span>Beyond the limit</span><select class="input" name="mode"><option value="" selected={override?.mode === undefined}>as configured</option>{MODES.map((mode) => <option key={mode} value={mode} selected={mode === override?.mode}>{mode}</option>)}</select></label>
-      </div>
-      <label class="field"><span>Note for the audit log</span><input class="input" name="note" maxLength={200} /></label>
+    <Dialog title={`Policy of ${device.name === '' ? 'this device' : device.name}`} action="Set policy" onClose={props.onClose} onSubmit={set}>
+      <p class="muted">In place of its account’s, for licences from now on. Empty fields are not overridden; all empty removes the policy.</p>
+      <OverrideFields override={device.policy} />
+      <NoteField />
     </Dialog>
   );
 };
@@ -142,6 +144,7 @@ const Account = (props: { account: string }) => {
   const path = `/v1/accounts/${encodeURIComponent(props.account)}`;
   const loaded = useEndpoint<AccountView>(path, 3000);
   const [pending, setPending] = useState<Pending | undefined>(undefined);
+  const [device, setDevice] = useState<DeviceView | undefined>(undefined);
   const [setting, setSetting] = useState<'level' | 'override' | undefined>(undefined);
   const live = loaded.data?.sessions.filter((session) => session.live).length ?? 0;
   const endSession = (session: SessionView): void =>
@@ -159,14 +162,15 @@ const Account = (props: { account: string }) => {
       </section>
       <section class="card list" aria-label="Devices">
         <header><h2>Devices</h2></header>
-        <Await of={loaded} rows={2}>{({ devices }) => (devices.length === 0 ? <Empty title="No registered device">Sessions of unregistered devices use a key pair of their own.</Empty> : <Devices devices={devices} {...(mayOperate ? { onRevoke: revoke } : {})} />)}</Await>
+        <Await of={loaded} rows={2}>{({ devices }) => (devices.length === 0 ? <Empty title="No registered device">Sessions of unregistered devices use a key pair of their own.</Empty> : <Devices devices={devices} {...(mayOperate ? { onRevoke: revoke, onPolicy: setDevice } : {})} />)}</Await>
       </section>
       {setting === 'level' ? <LevelDialog path={path} level={loaded.data?.standing.level ?? 1} onClose={() => setSetting(undefined)} onDone={loaded.reload} /> : null}
       {setting === 'override' ? <OverrideDialog path={path} override={loaded.data?.standing.override} onClose={() => setSetting(undefined)} onDone={loaded.reload} /> : null}
+      {device === undefined ? null : <DevicePolicyDialog device={device} onClose={() => setDevice(undefined)} onDone={loaded.reload} />}
       {pending === undefined ? null : (
         <Dialog title={pending.title} action={pending.action} danger onClose={() => setPending(undefined)} onSubmit={async (form) => { await client.post(pending.path, { note: noteOf(form) }); loaded.reload(); }}>
           <p class="muted">{pending.text}</p>
-          <label class="field"><span>Note for the audit log</span><input class="input" name="note" maxLength={200} /></label>
+          <NoteField />
         </Dialog>
       )}
     </div>

@@ -57,6 +57,7 @@ const QUESTIONS: readonly { readonly name: keyof WhatIfRequest; readonly label: 
   { name: 'restartTitles', label: 'Titles played on without renewals', usual: '2' },
   { name: 'lateTimes', label: 'Late renewals', usual: '2' },
   { name: 'lateShare', label: 'Late is beyond this part of a licence', usual: '0.8', step: '0.01' },
+  { name: 'limit', label: 'Streams per account, others turned away', usual: 'not asked' },
 ];
 
 const WhatIf = (props: { onClose: () => void }) => {
@@ -65,9 +66,11 @@ const WhatIf = (props: { onClose: () => void }) => {
   if (answer !== undefined) {
     return (
       <Dialog title={answer.moved.length === 0 ? 'No account would move' : `${answer.moved.length} account${answer.moved.length === 1 ? '' : 's'} would move`} action="Done" onClose={props.onClose} onSubmit={async () => undefined}>
+        {answer.refused === undefined ? null : <p>{answer.refused.length === 0 ? 'The limit would have turned nobody away.' : `The limit would have turned away ${answer.refused.reduce((sum, { refused }) => sum + refused, 0)} starts of ${answer.refused.length} account${answer.refused.length === 1 ? '' : 's'}.`}</p>}
         <p class="muted">{answer.events} recorded events of {answer.accounts} accounts were replayed. Nothing has been changed.</p>
         <ul class="moves">
           {answer.moved.slice(0, 50).map(({ account, before, after, changes }) => <li key={account}><a class="mono clip" href={`#/accounts/${encodeURIComponent(account)}`}>{account}</a><span>{before} → {after}</span><span class="muted small">{causeText(changes.at(-1)?.cause ?? '')}</span></li>)}
+          {(answer.refused ?? []).slice(0, 50).map(({ account, starts, refused }) => <li key={`limit ${account}`}><a class="mono clip" href={`#/accounts/${encodeURIComponent(account)}`}>{account}</a><span>{refused} of {starts}</span><span class="muted small">starts turned away</span></li>)}
         </ul>
       </Dialog>
     );
@@ -85,7 +88,7 @@ const WhatIf = (props: { onClose: () => void }) => {
       }}
     >
       <p class="muted">Replays what is recorded of each account. Empty fields stay as they are in force.</p>
-      {QUESTIONS.map(({ name, label, usual, step }) => <label key={name} class="field"><span>{label}</span><input class="input" name={name} type="number" min={step ?? '1'} step={step ?? '1'} placeholder={`default ${usual}`} /></label>)}
+      {QUESTIONS.map(({ name, label, usual, step }) => <label key={name} class="field"><span>{label}</span><input class="input" name={name} type="number" min={step ?? '1'} step={step ?? '1'} placeholder={name === 'limit' ? usual : `default ${usual}`} /></label>)}
     </Dialog>
   );
 };

@@ -6,6 +6,7 @@ import { instant, span, when } from '../../ui/format.ts';
 import { useEndpoint, useRoom } from '../live.ts';
 import type { PanelProps } from '../panels.ts';
 import { Dialog } from '../parts/dialog.tsx';
+import { noteOf, NoteField, OverrideFields, overrideOf, overrideText } from '../parts/override-fields.tsx';
 import { Await, Empty } from '../parts/states.tsx';
 
 export const id = 'events';
@@ -48,10 +49,28 @@ const IngestNotice = (props: { made: CreateEventAnswer; onClose: () => void }) =
   </section>
 );
 
-const AssetTable = (props: { assets: readonly AssetView[]; kind: 'event' | 'title'; onEnd?: (asset: AssetView) => void }) => (
+const LicensingDialog = (props: { asset: AssetView; onClose: () => void; onDone: () => void }) => {
+  const { client } = useRoom();
+  const { asset } = props;
+  const set = async (form: FormData): Promise<void> => {
+    const [collection, policy] = [textOf(form, 'collection'), overrideOf(form)];
+    await client.put(`/v1/${asset.kind}s/${asset.asset}/licensing`, { ...(collection === '' ? {} : { collection }), ...(Object.keys(policy).length === 0 ? {} : { policy }), note: noteOf(form) });
+    props.onDone();
+  };
+  return (
+    <Dialog title={`Licensing of ${asset.name}`} action="Set licensing" onClose={props.onClose} onSubmit={set}>
+      <p class="muted">For licences from now on. An account’s or a device’s own settings win over these.</p>
+      <label class="field"><span>Collection</span><input class="input mono" name="collection" pattern="[a-z0-9][a-z0-9\-]{0,63}" placeholder="sport" defaultValue={asset.collection ?? ''} /><small>What it is part of: limits of collections and the counts beside them.</small></label>
+      <OverrideFields override={asset.policy} />
+      <NoteField />
+    </Dialog>
+  );
+};
+
+const AssetTable = (props: { assets: readonly AssetView[]; kind: 'event' | 'title'; onEnd?: (asset: AssetView) => void; onLicensing?: (asset: AssetView) => void }) => (
   <div class="scroll">
     <table>
-      <thead><tr><th>Name</th><th>State</th><th class="number">Live sessions</th><th>{props.kind === 'event' ? 'Created' : 'Length'}</th><th>Clear Key</th><th><span class="visually-hidden">Actions</span></th></tr></thead>
+      <thead><tr><th>Name</th><th>State</th><th class="number">Live sessions</th><th>{props.kind === 'event' ? 'Created' : 'Length'}</th><th>Clear Key</th><th>Licensing</th><th><span class="visually-hidden">Actions</span></th></tr></thead>
       <tbody>
         {props.assets.map((asset) => (
           <tr key={asset.asset}>
@@ -60,7 +79,9 @@ const AssetTable = (props: { assets: readonly AssetView[]; kind: 'event' | 'titl
             <td class="number">{asset.liveSessions}</td>
             <td>{props.kind === 'title' && asset.duration !== undefined ? span(asset.duration) : <time title={instant(asset.createdAt)}>{when(asset.createdAt)}</time>}</td>
             <td class="muted">{asset.clearKey}</td>
+            <td>{asset.collection === undefined && asset.policy === undefined ? <span class="muted">as configured</span> : asset.collection}{asset.policy === undefined ? null : <span class="muted small">{overrideText(asset.policy)}</span>}</td>
             <td class="end">
+              {props.onLicensing === undefined || asset.state === 'ended' ? null : <button class="button small" type="button" onClick={() => props.onLicensing?.(asset)}>Licensing<span class="visually-hidden"> of {asset.name}</span></button>}
               {props.onEnd === undefined || asset.state === 'ended' || asset.state === 'failed' ? null : (
                 <button class="button small danger" type="button" onClick={() => props.onEnd?.(asset)}>End<span class="visually-hidden"> {asset.name}</span></button>
               )}
@@ -77,6 +98,7 @@ export const Panel = (_: PanelProps) => {
   const events = useEndpoint<{ events: AssetView[] }>('/v1/events');
   const titles = useEndpoint<{ titles: AssetView[] }>('/v1/titles');
   const [form, setForm] = useState<'event' | 'title' | undefined>(undefined);
+  const [licensing, setLicensing] = useState<AssetView | undefined>(undefined);
   const [ending, setEnding] = useState<AssetView | undefined>(undefined);
   const [made, setMade] = useState<CreateEventAnswer | undefined>(undefined);
   return (
@@ -85,13 +107,13 @@ export const Panel = (_: PanelProps) => {
       <section class="card list" aria-label="Events">
         <header><h2>Events</h2>{mayOperate ? <button class="button small primary" type="button" onClick={() => setForm('event')}>New event</button> : null}</header>
         <Await of={events}>
-          {({ events: list }) => (list.length === 0 ? <Empty title="No event yet">Create one, then send it CMAF from OBS, ffmpeg or an encoder.</Empty> : <AssetTable assets={list} kind="event" {...(mayOperate ? { onEnd: setEnding } : {})} />)}
+          {({ events: list }) => (list.length === 0 ? <Empty title="No event yet">Create one, then send it CMAF from OBS, ffmpeg or an encoder.</Empty> : <AssetTable assets={list} kind="event" {...(mayOperate ? { onEnd: setEnding, onLicensing: setLicensing } : {})} />)}
         </Await>
       </section>
       <section class="card list" aria-label="Titles">
         <header><h2>Titles</h2>{mayOperate && summary.can.addTitle ? <button class="button small" type="button" onClick={() => setForm('title')}>Add title</button> : null}</header>
         <Await of={titles}>
-          {({ titles: list }) => (list.length === 0 ? <Empty title="No title yet">Titles are packed once and played on demand.</Empty> : <AssetTable assets={list} kind="title" />)}
+          {({ titles: list }) => (list.length === 0 ? <Empty title="No title yet">Titles are packed once and played on demand.</Empty> : <AssetTable assets={list} kind="title" {...(mayOperate ? { onLicensing: setLicensing } : {})} />)}
         </Await>
       </section>
       {form === 'event' ? (
@@ -105,10 +127,11 @@ export const Panel = (_: PanelProps) => {
           <label class="field"><span>Source</span><input class="input mono" name="source" required maxLength={2000} placeholder="/media/film.mp4" /><small>A file the server can read.</small></label>
         </Dialog>
       ) : null}
+      {licensing === undefined ? null : <LicensingDialog asset={licensing} onClose={() => setLicensing(undefined)} onDone={() => { events.reload(); titles.reload(); }} />}
       {ending === undefined ? null : (
         <Dialog title={`End ${ending.name}?`} action="End event" danger onClose={() => setEnding(undefined)} onSubmit={async (data) => { await client.post(`/v1/events/${ending.asset}/end`, { note: textOf(data, 'note') }); events.reload(); }}>
           <p class="muted">Ingest stops, and {ending.liveSessions === 1 ? 'one live session ends' : `${ending.liveSessions} live sessions end`}. This cannot be undone.</p>
-          <label class="field"><span>Note for the audit log</span><input class="input" name="note" maxLength={200} /></label>
+          <NoteField />
         </Dialog>
       )}
     </div>
