@@ -3,7 +3,7 @@
  * The key server over HTTP: `/v1/keys/{asset}/...` with bearer service credentials.
  *
  * docs/wire/keys.md, "Service interface". Invariant: packager credentials open keying and content keys, licence-server ones
- * keying, grant keys, the entry key, imported keys and mark keys, and neither opens the other's.
+ * keying, grant keys, the entry key, imported keys, mark keys, roots and leaves, and neither opens the other's.
  */
 import { encodeBase64url } from '#core/bytes/base64url.ts';
 import { equalBytes } from '#core/bytes/equal.ts';
@@ -13,7 +13,8 @@ import { assetId, type AssetId } from '#core/ids.ts';
 import { jsonObject, membersOf } from '#core/license/shape.ts';
 import type { CryptoPeriod, GrantGroup } from '#core/time.ts';
 import { sha256 } from '#crypto/hmac.ts';
-import type { AssetKeying, ContentKeySource, GrantKeySource, Log, MarkKeySource } from '#ports';
+import type { AssetKeying, ContentKeySource, GrantKeySource, LeafKeySource, Log, MarkKeySource } from '#ports';
+import { answerLeaves, answerRoots, MAX_LEAVES_BODY } from './leaf-routes.ts';
 
 /** What a service credential is for. */
 export type ServiceRole = 'packager' | 'license-server';
@@ -26,16 +27,18 @@ export const hashCredential = (token: string): string => encodeBase64url(sha256(
 const MAX_BODY = 1024;
 const HEADERS = { 'Cache-Control': 'no-store', 'X-Content-Type-Options': 'nosniff' };
 const PATH = /^\/v1\/keys\/([^/]+)(?:\/(content|grants|entry|imported|marks|boxes))?$/;
-type What = 'keying' | 'content' | 'grants' | 'entry' | 'imported' | 'marks' | 'boxes';
+/** Roots and leaves are not of one asset; a dash cannot be an asset's id. */
+const COLLECTION_PATH = /^\/v1\/keys\/-\/(roots|leaves)$/;
+type What = 'keying' | 'content' | 'grants' | 'entry' | 'imported' | 'marks' | 'boxes' | 'roots' | 'leaves';
 
 const ALLOWED: Readonly<Record<ServiceRole, readonly What[]>> = {
   packager: ['keying', 'content', 'boxes'],
-  'license-server': ['keying', 'grants', 'entry', 'imported', 'marks', 'boxes'],
+  'license-server': ['keying', 'grants', 'entry', 'imported', 'marks', 'boxes', 'roots', 'leaves'],
 };
 
-type Sources = ContentKeySource & GrantKeySource & Partial<MarkKeySource>;
+type Sources = ContentKeySource & GrantKeySource & LeafKeySource & Partial<MarkKeySource>;
 /** Routes with a body. */
-const POSTED: readonly What[] = ['content', 'grants', 'marks', 'boxes'];
+const POSTED: readonly What[] = ['content', 'grants', 'marks', 'boxes', 'roots', 'leaves'];
 
 /** The `/v1/keys/` routes over the key server's ports; any other path is `not-found`. */
 export const createKeyServerHandler = (options: { sources: Sources; credentials: readonly ServiceCredential[]; log: Log }): ((request: Request) => Promise<Response>) => {
@@ -44,7 +47,7 @@ export const createKeyServerHandler = (options: { sources: Sources; credentials:
     try {
       const { asset, what } = routeOf(request);
       authorize(request, what, credentials);
-      return new Response(JSON.stringify(await answer(sources, asset, what, request)), { headers: { ...HEADERS, 'Content-Type': 'application/json' } });
+      return new Response(JSON.stringify(asset === undefined ? await answerCollection(sources, what, request) : await answer(sources, asset, what, request)), { headers: { ...HEADERS, 'Content-Type': 'application/json' } });
     } catch (error) {
       const problem = problemOf(error);
       if (problem.code === 'internal') log.error('key request failed', { error: error instanceof Error ? error.name : typeof error });
@@ -54,13 +57,15 @@ export const createKeyServerHandler = (options: { sources: Sources; credentials:
   };
 };
 
-const routeOf = (request: Request): { asset: AssetId; what: What } => {
-  const match = PATH.exec(new URL(request.url).pathname);
+const routeOf = (request: Request): { asset: AssetId | undefined; what: What } => {
+  const { pathname } = new URL(request.url);
+  const collection = COLLECTION_PATH.exec(pathname);
+  const match = collection ?? PATH.exec(pathname);
   if (match === null) throw new SealcastError('not-found', 'no such route of the key server');
-  const what = (match[2] ?? 'keying') as What;
+  const what = (collection?.[1] ?? match[2] ?? 'keying') as What;
   const method = POSTED.includes(what) ? 'POST' : 'GET';
   if (request.method !== method) throw new SealcastError('method-not-allowed', `${what} takes ${method}`);
-  return { asset: assetId(match[1]), what };
+  return { asset: collection === null ? assetId(match[1]) : undefined, what };
 };
 
 /** Compares hashes, all of them, so that time tells nothing about a credential. */
@@ -73,16 +78,16 @@ const authorize = (request: Request, what: What, credentials: readonly ServiceCr
   if (!held.some(({ role }) => ALLOWED[role].includes(what))) throw new SealcastError('forbidden', `the service credential does not open ${what}`);
 };
 
-const readBody = async (request: Request): Promise<string> => {
+const readBody = async (request: Request, most: number = MAX_BODY): Promise<string> => {
   const length = Number(request.headers.get('content-length') ?? '0');
-  if (length > MAX_BODY) throw new SealcastError('payload-too-large', `a body has at most ${MAX_BODY} bytes`);
+  if (length > most) throw new SealcastError('payload-too-large', `a body has at most ${most} bytes`);
   let bytes = 0;
   let text = '';
   const decoder = new TextDecoder('utf-8', { fatal: true });
   try {
     for await (const chunk of request.body ?? []) {
       bytes += chunk.length;
-      if (bytes > MAX_BODY) throw new SealcastError('payload-too-large', `a body has at most ${MAX_BODY} bytes`);
+      if (bytes > most) throw new SealcastError('payload-too-large', `a body has at most ${most} bytes`);
       text += decoder.decode(chunk, { stream: true });
     }
     return text + decoder.decode();
@@ -90,6 +95,9 @@ const readBody = async (request: Request): Promise<string> => {
     throw error instanceof TypeError ? new SealcastError('bad-request', 'the body must be UTF-8') : error;
   }
 };
+
+const answerCollection = async (sources: Sources, what: What, request: Request): Promise<unknown> =>
+  what === 'roots' ? answerRoots(sources, await readBody(request)) : answerLeaves(sources, await readBody(request, MAX_LEAVES_BODY));
 
 const answer = async (sources: Sources, asset: AssetId, what: What, request: Request): Promise<unknown> => {
   switch (what) {

@@ -12,9 +12,10 @@ import type { AssetId, ContentKey, GrantKey, KeyGroup } from '#core/ids.ts';
 import { contentKey, grantKey, keyIdOf, type LadderHash } from '#core/keys/ladder.ts';
 import { type CryptoPeriod, type GrantGroup, groupOf } from '#core/time.ts';
 import { ladderHash } from '#crypto/ladder-hash.ts';
-import type { AssetKeying, AssetKeyRecord, AssetKeyStore, Clock, ContentKeySource, EventSink, GrantKeySource, Log, MarkKeySource, Metrics, PeriodKey, Random, SecretBox } from '#ports';
+import type { AssetKeying, AssetKeyRecord, AssetKeyStore, Clock, ContentKeySource, EventSink, GrantKeySource, KeyWrapper, LeafKeySource, Log, MarkKeySource, Metrics, PeriodKey, Random, SecretBox } from '#ports';
 import { createAssetKeys, keyingOf, type KeyToImport, type NewAsset } from './asset-keys.ts';
 import { createKeyServerHandler, type ServiceCredential } from './handler.ts';
+import { createLeafKeys } from './leaves.ts';
 import { checkGroups, checkLead, checkRange } from './schedule-bounds.ts';
 
 /** What a key server is built from. */
@@ -29,6 +30,8 @@ export type KeyServerOptions = {
   readonly releaseSecret?: (asset: AssetId, period: CryptoPeriod) => Promise<Uint8Array>;
   /** Mark keys, for licence servers that run apart; absent: nothing is marked. */
   readonly marks?: MarkKeySource;
+  /** Root secrets of collections, 32 bytes each; absent: nothing is sold by subscription. */
+  readonly roots?: { readonly secret: (collection: string) => Promise<Uint8Array>; readonly wrapper: KeyWrapper };
   /** Hashes of the key ladder; default: the portable ones. `#adapters/node/ladder-hash.ts` is faster. */
   readonly hash?: LadderHash;
   readonly log: Log;
@@ -38,7 +41,8 @@ export type KeyServerOptions = {
 
 /** Both key ports, asset management and the HTTP handler. */
 export type KeyServer = ContentKeySource &
-  GrantKeySource & {
+  GrantKeySource &
+  LeafKeySource & {
     /** Makes the keys of a new asset. Throws `already-exists`, or `bad-request` naming the rule. */
     createAsset(asset: NewAsset): Promise<AssetKeying>;
     /** Adds fixed keys of another key system. All or none; throws `bad-request` naming the rule. */
@@ -149,8 +153,18 @@ export const createKeyServer = (options: KeyServerOptions): KeyServer => {
     importedKeys: (asset) => counted('imported', async () => assets.imported(await assets.record(asset))),
   };
 
+  const unsold = (): never => {
+    throw new SealcastError('key-unavailable', 'this key server has no root secrets');
+  };
+  const made = options.roots && createLeafKeys({ assets, rootSecret: options.roots.secret, wrapper: options.roots.wrapper, hash });
+  const leaves: LeafKeySource = {
+    rootNodes: (request) => counted('roots', async () => (made ?? unsold()).rootNodes(request)),
+    leaves: (request) => counted('leaves', async () => (made ?? unsold()).leaves(request)),
+  };
+
   return {
     ...sources,
+    ...leaves,
     async createAsset(asset) {
       if (asset.mode === 'timed' && releaseSecret === undefined) throw new SealcastError('bad-request', 'timed events need release secrets, which are not configured here');
       const keying = await assets.create(asset);
@@ -163,6 +177,6 @@ export const createKeyServer = (options: KeyServerOptions): KeyServer => {
       log.info('fixed keys imported', { asset, keys: keys.length });
       events({ at: clock.now(), kind: 'keys.imported', severity: 'info', message: `${keys.length} fixed keys were imported for ${asset}.`, asset, data: { keys: keys.length } });
     },
-    handler: createKeyServerHandler({ sources: { ...sources, ...options.marks }, credentials: options.credentials, log }),
+    handler: createKeyServerHandler({ sources: { ...sources, ...leaves, ...options.marks }, credentials: options.credentials, log }),
   };
 };

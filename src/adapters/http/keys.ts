@@ -8,9 +8,12 @@
 import { ERRORS, type ErrorCode, SealcastError } from '#core/errors.ts';
 import type { AssetId, ContentKey, GrantKey, KeyId } from '#core/ids.ts';
 import { assetId } from '#core/ids.ts';
+import { encodeBase64url } from '#core/bytes/base64url.ts';
+import { parseOpenNode } from '#core/license/open-node.ts';
 import { jsonObject, type Members, membersOf } from '#core/license/shape.ts';
+import { MAX_LEAF_LENGTH } from '#core/subscription/leaf.ts';
 import type { CryptoPeriod, GrantGroup, Micros } from '#core/time.ts';
-import type { AssetKeying, ContentKeySource, Fetch, GrantKeySource, MarkKeySource } from '#ports';
+import type { AssetKeying, ContentKeySource, Fetch, GrantKeySource, LeafKeySource, MarkKeySource } from '#ports';
 
 /** Where the key server is and who asks. */
 export type HttpKeysOptions = {
@@ -25,15 +28,16 @@ export type HttpKeysOptions = {
 
 const CODE: ErrorCode = 'key-unavailable';
 const MAX_KEYS = 4096;
+const MAX_ROOT_NODES = 64;
 const MAX_INDEX = Number.MAX_SAFE_INTEGER;
 
 const isCode = (code: unknown): code is ErrorCode => typeof code === 'string' && Object.hasOwn(ERRORS, code);
 
 /** All ports; which of their methods work depends on the credential. Throws the server's code, else `key-unavailable`. */
-export const createHttpKeys = (options: HttpKeysOptions): ContentKeySource & GrantKeySource & MarkKeySource => {
+export const createHttpKeys = (options: HttpKeysOptions): ContentKeySource & GrantKeySource & LeafKeySource & MarkKeySource => {
   const { baseUrl, credential, fetch = (request) => globalThis.fetch(request), timeout = 5000 } = options;
 
-  const ask = async (asset: AssetId, what: string, body: object | undefined, required: readonly string[]): Promise<Members> => {
+  const ask = async (asset: AssetId | '-', what: string, body: object | undefined, required: readonly string[]): Promise<Members> => {
     const url = `${baseUrl.replace(/\/$/, '')}/v1/keys/${asset}${what}`;
     const init: RequestInit = { signal: AbortSignal.timeout(timeout), headers: { Authorization: `Bearer ${credential}`, ...(body && { 'Content-Type': 'application/json' }) } };
     let response: Response;
@@ -108,6 +112,18 @@ export const createHttpKeys = (options: HttpKeysOptions): ContentKeySource & Gra
       const found = await keys(answer, (item) => ({ epoch: item.integer('epoch', from, to - 1), key: item.bytes('key', 32) }), ['epoch', 'key']);
       if (found.length !== to - from || found.some(({ epoch }, index) => epoch !== from + index)) throw new SealcastError(CODE, 'key server answer to keys/{asset}/boxes: keys of every epoch asked for, in order');
       return { choiceKey: answer.bytes('choiceKey', 32), keys: found };
+    },
+
+    async rootNodes({ collection, scope, account, from, to }) {
+      const answer = await ask('-', '/roots', { collection, scope, account: encodeBase64url(account), from, to }, ['nodes']);
+      return answer.list('nodes', MAX_ROOT_NODES).map(parseOpenNode);
+    },
+
+    async leaves({ account, orders }) {
+      const answer = await ask('-', '/leaves', { account: encodeBase64url(account), orders }, ['leaves']);
+      const found = answer.list('leaves', orders.length);
+      if (found.length !== orders.length || !found.every((leaf): leaf is string | null => leaf === null || (typeof leaf === 'string' && leaf.length <= MAX_LEAF_LENGTH))) throw new SealcastError(CODE, 'key server answer to leaves: one text or null for every order');
+      return found.map((leaf) => leaf ?? undefined);
     },
   };
 };
