@@ -19,6 +19,8 @@ export const createFigureSource = (metrics: NodeMetrics, sentBytes: () => number
       edgeBytes: sentBytes(),
       edgeHits: answers('memory') + answers('disk') + answers('shared') + answers('revalidated'),
       edgeMisses: answers('origin') + answers('direct'),
+      markedSegments: metrics.total('sealcast_edge_marked_segments_total'),
+      markedVariants: metrics.total('sealcast_edge_marked_variants_total'),
       ingestBytes: metrics.total('sealcast_packager_ingest_bytes_total'),
     },
     levels: { cacheBytes: metrics.total('sealcast_edge_cache_bytes') },

@@ -9,6 +9,9 @@ import { join, resolve } from 'node:path';
 import { type Browser, type Page, chromium } from 'playwright-core';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { systemClock } from '#adapters/node/clock.ts';
+import { assetId } from '#core/ids.ts';
+import { microsFromSeconds } from '#core/time.ts';
+import { markingFor } from '#entry/marking-plans.ts';
 import { findChromium } from '../interop/browser.ts';
 import { type ControlRoom, buildDashboard, countViewer, openControlRoom, startViewer } from './dashboard/room.ts';
 
@@ -186,6 +189,29 @@ describe('control room', () => {
       // Charts follow their container one frame later.
       await expect.poll(() => page.evaluate(() => document.documentElement.scrollWidth <= innerWidth)).toBe(true);
     }
+    expect(await finish()).toEqual([]);
+  });
+});
+
+describe('inner delivery', () => {
+  it('shows what each edge fetched, live, and switches an edge to copies of its viewers\' own', async () => {
+    const marking = markingFor({ variants: 5, book: 'biased-uniform', delivery: 'two-phase', viewers: 1e6, edges: [] }, { kind: 'event', representations: ['v720'], segment: microsFromSeconds(2) }, ['ams', 'fra']);
+    const asset = assetId('final');
+    await room.stores.catalogue.create({ asset, kind: 'event', name: 'The final', state: 'live', createdAt: systemClock.now(), clearKey: 'off', marking });
+    room.traffic.push({ edge: 'ams', asset, segments: 1000, variants: 1003, bytes: 2_006_000_000, plainBytes: 2_000_000_000, heardAt: systemClock.now() });
+    const { page, finish } = await openPage(`${room.url}/control#/delivery`);
+    await signIn(page, room.token);
+    const card = page.getByRole('region', { name: 'The final' });
+    await card.getByText('1.003 per edge and segment').waitFor();
+    await card.getByRole('row', { name: /ams/ }).getByText('2006.0').waitFor();
+    room.traffic[0] = { ...(room.traffic[0] as (typeof room.traffic)[number]), segments: 2000, variants: 2500 };
+    await card.getByText('1.250 per edge and segment').waitFor();
+    await card.getByRole('row', { name: /ams/ }).getByRole('button', { name: 'common, give own' }).click();
+    await page.getByRole('dialog').getByRole('button', { name: 'Give own copies' }).click();
+    await card.getByRole('button', { name: 'own, give common' }).waitFor();
+    expect((await room.stores.catalogue.get(asset))?.marking?.delivery).toMatchObject({ switched: [{ edge: 0, from: expect.any(Number) }] });
+    const [line] = (await room.stores.audit.read(0, 1000)).toReversed();
+    expect(line).toMatchObject({ action: 'event.copies', target: 'final', detail: { edge: 'ams', copies: 'own' } });
     expect(await finish()).toEqual([]);
   });
 });

@@ -18,7 +18,9 @@ import { encodeBase64url } from '#core/bytes/base64url.ts';
 import { SealcastError } from '#core/errors.ts';
 import { type AccountId, accountId, assetId, deviceId, sessionId } from '#core/ids.ts';
 import type { Micros, Millis } from '#core/time.ts';
+import { withCopies } from '#entry/marking-plans.ts';
 import { type OperationsActions } from '#operations/actions.ts';
+import type { DeliveryRow } from '#operations/delivery-routes.ts';
 import { type Operations, createOperations } from '#operations/operations.ts';
 import { createPages } from '#operations/pages.ts';
 import { DEFAULT_POLICY } from '#core/license/decide.ts';
@@ -96,6 +98,12 @@ const actionsOn = (stores: Stores, accounts: ReturnType<typeof createAccounts>):
       const ended = await Promise.all((await stores.sessions.list({ account, live: true, limit: 1000 })).map(endSession));
       return ended.filter(Boolean).length;
     },
+    async switchCopies(asset, edge, copies) {
+      const entry = await stores.catalogue.get(asset);
+      const { marking, from } = withCopies(entry?.marking, edge, copies, nowMicros());
+      if (entry !== undefined) await stores.catalogue.update({ ...entry, marking });
+      return { from };
+    },
     setLevel: async (account, level, operator) => void (await accounts.setLevel(account, level, operator)),
     setOverride: async (account, override) => void (await accounts.setOverride(account, override)),
     revokeDevice: (device) => stores.devices.revoke(device, nowMicros()),
@@ -104,7 +112,7 @@ const actionsOn = (stores: Stores, accounts: ReturnType<typeof createAccounts>):
 
 type Conditions = { emergency: ConcurrencyRecord['emergency']; load: { factor: number; sheds: boolean } };
 
-export type ControlRoom = { readonly url: string; readonly token: string; readonly stores: Stores; readonly operations: Operations; readonly record: ConcurrencyStore; /** What is not normal; tests change it. */ readonly conditions: Conditions; /** Breaks every open connection, as a failing network does. */ readonly cut: () => void; readonly close: () => Promise<void> };
+export type ControlRoom = { readonly url: string; readonly token: string; readonly stores: Stores; readonly operations: Operations; readonly record: ConcurrencyStore; /** What edges fetched of marked assets; tests add to it. */ readonly traffic: DeliveryRow[]; /** What is not normal; tests change it. */ readonly conditions: Conditions; /** Breaks every open connection, as a failing network does. */ readonly cut: () => void; readonly close: () => Promise<void> };
 
 /** Starts the role with the built pages on a free port of 127.0.0.1. `extra` answers what the role does not own. */
 export const openControlRoom = async (options: { read: (path: string) => Promise<Uint8Array | undefined>; extra?: (request: Request) => Promise<Response | undefined> }): Promise<ControlRoom> => {
@@ -117,12 +125,14 @@ export const openControlRoom = async (options: { read: (path: string) => Promise
     return {
       totals: {
         licenses: wave(3, 1.5, 0.21), renewals: wave(24, 6, 0.13), denials: wave(0.2, 0.2, 0.3),
+        markedSegments: wave(40, 4, 0.2), markedVariants: wave(40.2, 4, 0.2),
         edgeRequests: wave(420, 70, 0.17), edgeBytes: wave(31e6, 6e6, 0.11), edgeHits: wave(411, 69, 0.17), edgeMisses: wave(9, 1, 0.17),
       },
       levels: {},
     };
   };
   const record = createMemoryConcurrency();
+  const traffic: DeliveryRow[] = [];
   const conditions: Conditions = { emergency: undefined, load: { factor: 1, sheds: false } };
   const policy = { ...DEFAULT_POLICY, enforcement: ENFORCEMENT_DEFAULTS, limit: 3, mode: 'deny-new' } as const;
   let tell: EventSink = () => undefined;
@@ -136,6 +146,7 @@ export const openControlRoom = async (options: { read: (path: string) => Promise
     exposition: metrics.render,
     allowedHosts: ['127.0.0.1', 'localhost'],
     figures,
+    delivery: () => traffic,
     readiness: { store: () => true, 'key server': () => true, packager: () => true, edge: () => true },
     actions: actionsOn(stores, accounts),
     concurrency: record,
@@ -157,6 +168,7 @@ export const openControlRoom = async (options: { read: (path: string) => Promise
     stores,
     operations,
     record,
+    traffic,
     conditions,
     cut: server.disconnect,
     async close() {
