@@ -51,10 +51,17 @@ describe('JWS', () => {
   });
   it('refuses a token with any character changed', async () => {
     const token = await signJws({ a: 1 }, { typ: 'stop+jwt', key: sign });
-    await fc.assert(fc.asyncProperty(fc.nat(token.length - 1), fc.constantFrom('A', 'z', '0', '_', '.', '=', ' '), async (at, character) => {
-      fc.pre(token[at] !== character);
-      expect(await verifyJws(token.slice(0, at) + character + token.slice(at + 1), { typ: 'stop+jwt', key: verify })).toBeUndefined();
-    }));
+    const altered = (at: number, character: string): Promise<unknown> => verifyJws(token.slice(0, at) + character + token.slice(at + 1), { typ: 'stop+jwt', key: verify });
+    await fc.assert(
+      fc.asyncProperty(fc.nat(token.length - 1), fc.constantFrom('A', 'z', '0', '_', '.', '=', ' '), async (at, character) => {
+        fc.pre(token[at] !== character);
+        expect(await altered(at, character)).toBeUndefined();
+      }),
+      { seed: 21, numRuns: 200 },
+    );
+    // The last character of a 64-byte signature has four spare bits.
+    const others = [...'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_'].filter((character) => character !== token.at(-1));
+    for (const character of others) expect(await altered(token.length - 1, character)).toBeUndefined();
   });
 });
 

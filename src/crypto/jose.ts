@@ -29,7 +29,12 @@ export type JwsType =
   | 'license+jwt'
   | 'edge-request+jwt'
   | 'release-schedule+jwt'
-  | 'release-grant+jwt';
+  | 'release-grant+jwt'
+  | 'root+jwt'
+  | 'root-proof+jwt'
+  | 'usage+jwt'
+  | 'usage-ack+jwt'
+  | 'time+jwt';
 
 /** Compact JWS of a JSON payload. */
 export const signJws = (payload: object, options: { typ: JwsType; key: JwsKey; kid?: string }): Promise<string> =>
@@ -55,6 +60,8 @@ export const verifyJws = async (token: string, options: VerifyOptions): Promise<
     if (header.typ !== options.typ || 'crit' in header || 'b64' in header) return undefined;
     const key = typeof options.key === 'function' ? options.key(header['kid']) : options.key;
     if (key === undefined || header.alg !== key.alg) return undefined;
+    // Spare bits of the last character would give one signature several texts; header and payload are signed as text.
+    decodeBase64url(token.slice(token.lastIndexOf('.') + 1));
     const { payload } = await compactVerify(token, key.key, { algorithms: [key.alg] });
     return parseStrictObject(decodeUtf8(payload));
   } catch {
