@@ -23,6 +23,9 @@ const CORE = [
   'core/pace',
   'core/picture',
   'core/policy',
+  'core/mark',
+  'core/subscription',
+  'core/websocket',
 ];
 /** The base that every part of core may use; files directly in `src/core` use nothing but each other. */
 const BASE = ['core', 'core/bytes'];
@@ -35,19 +38,24 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   'core/avc': BASE,
   'core/cenc': [...BASE, 'core/isobmff', 'core/avc'],
   'core/keys': BASE,
-  'core/release': [...BASE, 'core/keys'],
+  // Messages are read with licensing's strict reader.
+  'core/release': [...BASE, 'core/keys', 'core/license'],
+  'core/subscription': [...BASE, 'core/keys', 'core/license'],
+  'core/mark': [...BASE, 'core/isobmff', 'core/keys'],
+  'core/websocket': BASE,
   'core/token': BASE,
   'core/policy': BASE,
   // Decisions on licences and renewals apply the policies.
   'core/license': [...BASE, 'core/keys', 'core/token', 'core/policy'],
   // Bundles carry public keys (their one strict parser is licensing's) and code books (watermark).
-  'core/edge-bundle': [...BASE, 'core/token', 'core/license', 'core/watermark'],
+  'core/edge-bundle': [...BASE, 'core/token', 'core/license', 'core/watermark', 'core/mark'],
   'core/manifest': BASE,
   'core/pace': [...BASE, 'core/token'],
   'core/watermark': [...BASE, 'core/keys'],
   'core/picture': [...BASE, 'core/keys', 'core/watermark'],
   // Tracing reads JSON from outside with the strict reader that tokens are read with.
-  'core/trace': [...BASE, 'core/watermark', 'core/token'],
+  // How an edge chose copies (the delivery plan) decides what an observation can say.
+  'core/trace': [...BASE, 'core/watermark', 'core/token', 'core/edge-bundle'],
   crypto: CORE,
   ports: CORE,
   ...Object.fromEntries(ROLES.map((role) => [role, [...CORE, 'crypto', 'ports']])),
