@@ -55,7 +55,7 @@ export const createRevocations = (options: { store: SessionStore; keep: Micros }
       devices.set(device, { device, until: (at + keep) as Micros });
       revision++;
     },
-    reason: (session, device) => sessions.get(session)?.reason ?? (devices.has(device) ? 'device-revoked' : undefined),
+    reason: (session, device) => (sessions.size === 0 ? undefined : sessions.get(session)?.reason) ?? (devices.size > 0 && devices.has(device) ? 'device-revoked' : undefined),
     keptUntil: (at) => (at + keep) as Micros,
     sessions: (now) => [...sessions.values()].filter(({ until }) => until > now),
     devices: (now) => [...devices.values()].filter(({ until }) => until > now),

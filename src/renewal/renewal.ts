@@ -18,7 +18,7 @@ import { openedRange, reachOf } from '#core/license/opened-range.ts';
 import { type EndReason, type Reason, reasonText } from '#core/license/reasons.ts';
 import { type DecodedRequest, decodeRequest, encodeAnswer, type RenewalAct, requestMac } from '#core/license/renewal-message.ts';
 import { type EnforcementLevel, encodeStateBody, type RenewalState, stateMac } from '#core/license/renewal-state.ts';
-import { placeOf, sessionIdBytes } from '#core/license/session-id.ts';
+import { SESSION_ID_LENGTH } from '#core/license/session-id.ts';
 import type { ZoneKeys, ZoneKeysFinder } from '#core/license/zone-keys.ts';
 import type { PolicyOverride } from '#core/policy/decide-terms.ts';
 import { FIRST_GROUPS, grantDraw } from '#core/policy/grant-bucket.ts';
@@ -26,6 +26,8 @@ import { markClaimsOf } from '#core/token/viewer-id.ts';
 import type { GrantGroup, Micros } from '#core/time.ts';
 import { ladderHash } from '#crypto/ladder-hash.ts';
 import { mintMediaToken } from '#crypto/media-token.ts';
+import { mintReleaseToken } from '#crypto/release-token.ts';
+import { DEFAULT_CONNECTIONS } from '#core/token/release-claims.ts';
 import type { BucketDraw, Clock, ConcurrencyRecord, EventSink, Heartbeat, HeartbeatStore, Log, Metrics, ResponseFactory } from '#ports';
 import { createRenewalEndpoint, type RenewalEndpoint } from './handler.ts';
 import type { RenewalOutcome } from './outcome.ts';
@@ -77,6 +79,15 @@ export type Renewal = {
 type Verified = DecodedRequest & { readonly zone: ZoneKeys; readonly sessionKey: Uint8Array; readonly renewalKey: Uint8Array; readonly stateKey: Uint8Array };
 type Grant = { readonly act: RenewalAct; readonly reason: Reason; readonly state: RenewalState; readonly after: number; /** First group of the nodes, where it is not the first one that was not open. */ readonly from?: GrantGroup; readonly by?: SessionId };
 
+/** Frozen and kept, since every renewal is counted under one of them. */
+const labels = new Map<string, Readonly<Record<string, string>>>();
+const outcomeLabels = (act: RenewalAct, reason: Reason): Readonly<Record<string, string>> => {
+  const id = `${act} ${reason}`;
+  let known = labels.get(id);
+  if (known === undefined) labels.set(id, (known = Object.freeze({ act, reason })));
+  return known;
+};
+
 const platformResponse: ResponseFactory = (body, init) => new Response(body as BodyInit | null, init);
 
 /** Remembers no session; only the last request of each, so as not to count it twice. */
@@ -85,13 +96,19 @@ export const createRenewal = (options: RenewalOptions): Renewal => {
   const replays = createReplays();
   const uncounted = createUncountedMoves();
 
+  /** Where the state says which keys are the session's; docs/wire/renewal.md, version byte and sid. */
+  const placeOf = ({ stateBody }: DecodedRequest): { readonly sid: Uint8Array; readonly epochByte: number; readonly zone: number } => {
+    const sid = stateBody.subarray(1, 1 + SESSION_ID_LENGTH);
+    return { sid, epochByte: sid[0] as number, zone: sid[1] as number };
+  };
+
   const verify = (bytes: Uint8Array, now: Micros): Verified => {
     const request = decodeRequest(bytes);
     const { state } = request;
-    const { epochByte, zone: index } = placeOf(state.sid);
+    const { sid, epochByte, zone: index } = placeOf(request);
     const zone = zones(epochByte, index, now);
     if (zone === undefined) throw new SealcastError('epoch-unknown', 'renewal: no key for the session\'s epoch and zone here');
-    const sk = sessionKey(hash, zone.zoneKey, { sid: sessionIdBytes(state.sid), accountHash: state.accountHash, device: state.device, asset: state.asset, gen: state.gen });
+    const sk = sessionKey(hash, zone.zoneKey, { sid, accountHash: state.accountHash, device: state.device, asset: state.asset, gen: state.gen });
     const rk = renewalKey(hash, sk);
     if (!equalBytes(requestMac(hash, rk, request.body), request.mac)) throw new SealcastError('renewal-invalid', 'renewal: the request is not authentic');
     const stk = stateKey(hash, sk);
@@ -192,8 +209,16 @@ export const createRenewal = (options: RenewalOptions): Renewal => {
       claims: { session: state.sid, asset: state.asset, issuedAt: now, expiresAt: (now + mediaTokenLife(policy, state.duration) * 1000) as Micros, ...(state.mark !== undefined && { mark: markClaimsOf(state.mark) }) },
     });
 
+  const releaseTokenFor = ({ zone }: Verified, state: RenewalState, now: Micros): string =>
+    mintReleaseToken({
+      key: zone.releaseTokenKey,
+      kid: { epoch: zone.epoch, zone: zone.zone.index },
+      hmac: hash.hmac,
+      claims: { session: state.sid, asset: state.asset, account: encodeBase64url(state.accountHash), connections: DEFAULT_CONNECTIONS, issuedAt: now, expiresAt: (now + mediaTokenLife(policy, state.duration) * 1000) as Micros },
+    });
+
   const tell = (asset: AssetId, session: SessionId, act: RenewalAct, reason: Reason, now: Micros): void => {
-    metrics.count('sealcast_renewals_total', 'Authentic renewals by outcome.', { act, reason });
+    metrics.count('sealcast_renewals_total', 'Authentic renewals by outcome.', outcomeLabels(act, reason));
     if (act === 'end') events({ at: now, kind: 'renewal.denied', severity: 'warning', message: `A renewal was denied: ${reasonText(reason)}`, asset, session, data: { reason } });
   };
 
@@ -214,7 +239,7 @@ export const createRenewal = (options: RenewalOptions): Renewal => {
       }
       tell(state.asset, state.sid, act, reason, now);
     }
-    const token = act === 'extend' ? { mediaToken: tokenFor(verified, state, now) } : {};
+    const token = act === 'extend' ? { mediaToken: tokenFor(verified, state, now), ...(state.timed && { releaseToken: releaseTokenFor(verified, state, now) }) } : {};
     return { kind: 'answered', bytes: encode(verified, granted, now), act, reason, session: state.sid, opened: state.opened, ...token, ...(by !== undefined && { by }) };
   };
 

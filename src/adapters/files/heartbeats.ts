@@ -24,6 +24,10 @@ export type JournalledHeartbeatsOptions = {
 
 type Line = Heartbeat | { readonly removed: SessionId };
 
+/** JSON of a heartbeat. Every renewal writes one; ids hold nothing to escape, but for an account that a backend named oddly. */
+const lineOf = ({ session, account, device, asset, at, expiresAt, kind }: Heartbeat): string =>
+  `{"session":"${session}","account":${/["\\]/.test(account) ? JSON.stringify(account) : `"${account}"`},"device":"${device}","asset":"${asset}","at":${at},"expiresAt":${expiresAt},"kind":"${kind}"}\n`;
+
 /** Complete lines only: the last one may have been cut by a crash, and the heartbeat behind it was never acknowledged. */
 const linesOf = (text: string): Line[] =>
   text
@@ -56,7 +60,7 @@ export const openJournalledHeartbeats = async (options: JournalledHeartbeatsOpti
   const rewrite = async (): Promise<void> => {
     const live = await memory.live({}, clock.now());
     const fresh = await open(`${path}.new`, 'w', 0o600);
-    await fresh.writeFile(live.map((heartbeat) => `${JSON.stringify(heartbeat)}\n`).join(''));
+    await fresh.writeFile(live.map(lineOf).join(''));
     await rename(`${path}.new`, path);
     await journal?.close();
     journal = fresh;
@@ -79,7 +83,7 @@ export const openJournalledHeartbeats = async (options: JournalledHeartbeatsOpti
   let inFlight: Promise<void> = Promise.resolve();
   /** All lines that are waiting when the previous write ends go out together. */
   const append = (line: Line): Promise<void> => {
-    waiting.push(`${JSON.stringify(line)}\n`);
+    waiting.push('removed' in line ? `${JSON.stringify(line)}\n` : lineOf(line));
     if (waiting.length > 1 && writing !== undefined) return writing;
     writing = inFlight.then(() =>
       guarded(async () => {

@@ -7,7 +7,7 @@
  * called over, and told exactly once at its start and once at its end.
  */
 import type { SessionId } from '#core/ids.ts';
-import { type Breaker, BREAKER_DEFAULTS, type BreakerPolicy, closedBreaker, outcome, probing } from '#core/policy/breaker.ts';
+import { type Breaker, BREAKER_DEFAULTS, type BreakerPolicy, closedBreaker, isFlawless, outcome, probing } from '#core/policy/breaker.ts';
 import type { Micros, Millis } from '#core/time.ts';
 import type { Clock, ConcurrencyRecord, ConcurrencyStore, EventSink, GatheredHeartbeat, Metrics, SessionFlag, StreamRenewal } from '#ports';
 
@@ -54,11 +54,41 @@ export const createGuardedConcurrency = (options: GuardedConcurrencyOptions): Gu
   let closed = false;
   let cancelProbe = (): void => undefined;
 
+  /** Calls under way, oldest first. All have the same budget, so the first is due first and one timer serves them all. */
+  const underWay = new Map<number, { readonly due: number; readonly expire: () => void }>();
+  let calls = 0;
+  let cancelTimer: (() => void) | undefined;
+  const armTimer = (delay: number): void => {
+    cancelTimer = clock.after(Math.max(1, Math.ceil(delay)) as Millis, () => {
+      cancelTimer = undefined;
+      const now = clock.monotonic();
+      for (const [call, { due, expire }] of underWay) {
+        if (due > now) {
+          if (!closed) armTimer(due - now);
+          return;
+        }
+        underWay.delete(call);
+        expire();
+      }
+    });
+  };
+
   /** Rejects with `timeout` when the budget is over; the call itself may still happen, which is harmless. */
   const timed = <T>(work: () => Promise<T>): Promise<T> =>
     new Promise((resolve, reject) => {
-      const cancel = clock.after(timeBudget as Millis, () => reject(new Error('timeout')));
-      work().then(resolve, reject).finally(cancel);
+      const call = calls++;
+      underWay.set(call, { due: clock.monotonic() + timeBudget, expire: () => reject(new Error('timeout')) });
+      if (cancelTimer === undefined) armTimer(timeBudget);
+      work().then(
+        (result) => {
+          underWay.delete(call);
+          resolve(result);
+        },
+        (error: unknown) => {
+          underWay.delete(call);
+          reject(error);
+        },
+      );
     });
 
   const scheduleProbe = (): void => {
@@ -98,10 +128,22 @@ export const createGuardedConcurrency = (options: GuardedConcurrencyOptions): Gu
     }
   };
 
+  /** Good calls that the breaker has not been told of, and when the last of them was: told with the next one that matters. */
+  let good = 0;
+  let goodAt = 0 as Micros;
+  const TELL_AFTER = policy.window / 20;
   const note = (ok: boolean, cause: string): void => {
     // Answers that come after it opened say nothing about now: only probes close it, once all has been written back.
     if (breaker.mode === 'open') return;
-    breaker = outcome(breaker, policy, clock.now(), ok, cause);
+    const now = clock.now();
+    if (ok && isFlawless(breaker) && now - goodAt < TELL_AFTER) {
+      good += 1;
+      return;
+    }
+    if (good > 0) breaker = outcome(breaker, policy, goodAt, true, '', good);
+    good = 0;
+    goodAt = now;
+    breaker = outcome(breaker, policy, now, ok, cause);
     if (breaker.mode === 'open') enter(breaker);
   };
 
@@ -176,6 +218,7 @@ export const createGuardedConcurrency = (options: GuardedConcurrencyOptions): Gu
     close() {
       closed = true;
       cancelProbe();
+      cancelTimer?.();
     },
   };
 };

@@ -30,13 +30,15 @@ export const createMemoryHeartbeats = (): HeartbeatStore => {
 
   return {
     async record(heartbeat) {
-      forget(heartbeat.session);
+      const known = bySession.get(heartbeat.session);
+      if (known !== undefined && known.account !== heartbeat.account) forget(heartbeat.session);
       bySession.set(heartbeat.session, { ...heartbeat });
+      untilSweep -= 1;
+      if (untilSweep <= 0) sweep(heartbeat.at);
+      if (known?.account === heartbeat.account) return;
       const siblings = byAccount.get(heartbeat.account);
       if (siblings === undefined) byAccount.set(heartbeat.account, new Set([heartbeat.session]));
       else siblings.add(heartbeat.session);
-      untilSweep -= 1;
-      if (untilSweep <= 0) sweep(heartbeat.at);
     },
     async live({ account, asset }, now) {
       const candidates = account === undefined ? bySession.keys() : (byAccount.get(account) ?? []);

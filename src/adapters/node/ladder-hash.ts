@@ -17,6 +17,8 @@ const SCRATCH = 1024;
 
 const scratch = new Uint8Array(BLOCK + SCRATCH);
 const outer = Buffer.alloc(BLOCK + LENGTH);
+/** Nearly every key of the ladder has 32 bytes: the rest of both pads is then there already. */
+let padded = false;
 
 const sha256 = (data: Uint8Array): Uint8Array => {
   const digest = hash('sha256', data, 'latin1');
@@ -27,12 +29,16 @@ const sha256 = (data: Uint8Array): Uint8Array => {
 
 const hmac = (key: Uint8Array, data: Uint8Array): Uint8Array => {
   const short = key.length > BLOCK ? sha256(key) : key;
-  const inner = data.length > SCRATCH ? new Uint8Array(BLOCK + data.length) : scratch.subarray(0, BLOCK + data.length);
-  for (let i = 0; i < BLOCK; i++) {
+  const long = data.length > SCRATCH;
+  const inner = long ? new Uint8Array(BLOCK + data.length) : scratch.subarray(0, BLOCK + data.length);
+  const usual = short.length === LENGTH;
+  const bytes = usual && padded && !long ? LENGTH : BLOCK;
+  for (let i = 0; i < bytes; i++) {
     const byte = i < short.length ? (short[i] as number) : 0;
     inner[i] = byte ^ 0x36;
     outer[i] = byte ^ 0x5c;
   }
+  padded = usual && (padded || !long);
   inner.set(data, BLOCK);
   outer.write(hash('sha256', inner, 'latin1'), BLOCK, LENGTH, 'latin1');
   return sha256(outer);

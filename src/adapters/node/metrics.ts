@@ -15,7 +15,7 @@ const BUCKETS: readonly number[] = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0
 
 type Labels = Readonly<Record<string, string>>;
 type Series = { readonly labels: Labels; value: number };
-type Instrument = { readonly kind: 'counter' | 'gauge' | 'histogram'; readonly labelNames: string; readonly series: Map<string, Series> } & (
+type Instrument = { readonly kind: 'counter' | 'gauge' | 'histogram'; readonly labelNames: string; readonly series: Map<string, Series>; readonly known: WeakMap<Labels, Series> } & (
   | { readonly kind: 'counter'; readonly native: Counter }
   | { readonly kind: 'gauge'; readonly native: Gauge }
   | { readonly kind: 'histogram'; readonly native: Histogram }
@@ -36,8 +36,9 @@ export const createMetrics = (options: { process?: boolean } = {}): NodeMetrics 
   const instruments = new Map<string, Instrument>();
 
   const instrument = (kind: Instrument['kind'], name: string, help: string, labels: Labels): Instrument => {
-    const names = Object.keys(labels);
     const known = instruments.get(name);
+    if (known?.kind === kind && known.known.has(labels)) return known;
+    const names = Object.keys(labels);
     const labelNames = names.length < 2 ? (names[0] ?? '') : names.toSorted().join(',');
     if (known !== undefined) {
       if (known.kind !== kind || known.labelNames !== labelNames) {
@@ -49,15 +50,23 @@ export const createMetrics = (options: { process?: boolean } = {}): NodeMetrics 
     const configuration = { name, help, labelNames: names, registers: [registry] };
     const made: Instrument =
       kind === 'counter'
-        ? { kind, labelNames, series: new Map(), native: new Counter(configuration) }
+        ? { kind, labelNames, series: new Map(), known: new WeakMap(), native: new Counter(configuration) }
         : kind === 'gauge'
-          ? { kind, labelNames, series: new Map(), native: new Gauge(configuration) }
-          : { kind, labelNames, series: new Map(), native: new Histogram({ ...configuration, buckets: [...BUCKETS] }) };
+          ? { kind, labelNames, series: new Map(), known: new WeakMap(), native: new Gauge(configuration) }
+          : { kind, labelNames, series: new Map(), known: new WeakMap(), native: new Histogram({ ...configuration, buckets: [...BUCKETS] }) };
     instruments.set(name, made);
     return made;
   };
 
   const seriesOf = (of: Instrument, labels: Labels): Series => {
+    const known = of.known.get(labels);
+    if (known !== undefined) return known;
+    const found = findSeries(of, labels);
+    // Labels that cannot change are looked up once: hot paths keep such objects.
+    if (Object.isFrozen(labels)) of.known.set(labels, found);
+    return found;
+  };
+  const findSeries = (of: Instrument, labels: Labels): Series => {
     const key = of.labelNames === '' ? '' : JSON.stringify(of.labelNames.split(',').map((name) => labels[name]));
     let series = of.series.get(key);
     if (series === undefined) of.series.set(key, (series = { labels, value: 0 }));
@@ -66,9 +75,8 @@ export const createMetrics = (options: { process?: boolean } = {}): NodeMetrics 
 
   return {
     count(name, help, labels = {}, by = 1) {
-      const counter = instrument('counter', name, help, labels);
-      seriesOf(counter, labels).value += by;
-      if (counter.kind === 'counter') counter.native.inc(labels, by);
+      if (by < 0) throw new SealcastError('internal', `counter ${name} cannot fall`);
+      seriesOf(instrument('counter', name, help, labels), labels).value += by;
     },
     gauge(name, help, value, labels = {}) {
       const gauge = instrument('gauge', name, help, labels);
@@ -80,7 +88,15 @@ export const createMetrics = (options: { process?: boolean } = {}): NodeMetrics 
       seriesOf(histogram, labels).value++;
       if (histogram.kind === 'histogram') histogram.native.observe(labels, seconds);
     },
-    render: async () => ({ contentType: registry.contentType, body: await registry.metrics() }),
+    render: async () => {
+      // Counting is hot and being read is not: prom-client learns the counters' values when somebody asks.
+      for (const counter of instruments.values()) {
+        if (counter.kind !== 'counter') continue;
+        counter.native.reset();
+        for (const { labels, value } of counter.series.values()) counter.native.inc(labels, value);
+      }
+      return { contentType: registry.contentType, body: await registry.metrics() };
+    },
     total(name, labels = {}) {
       let sum = 0;
       for (const series of instruments.get(name)?.series.values() ?? []) {

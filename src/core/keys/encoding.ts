@@ -56,22 +56,25 @@ const labelField = (label: string): Uint8Array => {
 };
 
 /** `msg(label, x...)`: strings are UTF-8; numbers must be encoded by the caller, who knows their width. */
-export const msg = (label: string, ...parts: readonly (string | Uint8Array)[]): Uint8Array => {
+export const msg = (label: string, ...parts: (string | Uint8Array)[]): Uint8Array => {
   const name = labelField(label);
-  const fields = parts.map((part) => (typeof part === 'string' ? encodeUtf8(part) : part));
   let length = name.length;
-  for (const bytes of fields) {
-    if (bytes.length > MAX_FIELD) throw new RangeError(`a ladder field has at most ${MAX_FIELD} bytes; got ${bytes.length}`);
-    length += 2 + bytes.length;
+  // The array of a rest parameter is this call's own: texts are encoded in place.
+  for (let index = 0; index < parts.length; index++) {
+    let part = parts[index] as string | Uint8Array;
+    if (typeof part === 'string') parts[index] = part = encodeUtf8(part);
+    if (part.length > MAX_FIELD) throw new RangeError(`a ladder field has at most ${MAX_FIELD} bytes; got ${part.length}`);
+    length += 2 + part.length;
   }
   const out = new Uint8Array(length);
   out.set(name);
   let at = name.length;
-  for (const bytes of fields) {
-    out[at++] = bytes.length >>> 8;
-    out[at++] = bytes.length & 0xff;
-    out.set(bytes, at);
-    at += bytes.length;
+  for (let index = 0; index < parts.length; index++) {
+    const part = parts[index] as Uint8Array;
+    out[at++] = part.length >>> 8;
+    out[at++] = part.length & 0xff;
+    out.set(part, at);
+    at += part.length;
   }
   return out;
 };

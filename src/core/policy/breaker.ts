@@ -37,6 +37,9 @@ export type Breaker =
 /** A breaker that has seen nothing. */
 export const closedBreaker: Breaker = { mode: 'closed', inRow: 0, slots: [] };
 
+/** Whether no call failed within the window: then more good ones need not be told one by one. */
+export const isFlawless = (breaker: Breaker): boolean => breaker.mode === 'closed' && breaker.inRow === 0 && breaker.slots.every(({ failures }) => failures === 0);
+
 /** Whether a call may go to the record now: always while closed, one probe per `probeEvery` while open. */
 export const mayCall = (breaker: Breaker, policy: BreakerPolicy, now: Micros): boolean =>
   breaker.mode === 'closed' || now - breaker.lastProbe >= policy.probeEvery;
@@ -44,8 +47,8 @@ export const mayCall = (breaker: Breaker, policy: BreakerPolicy, now: Micros): b
 /** Notes that a probe leaves, so that concurrent requests do not send more of them. */
 export const probing = (breaker: Breaker, now: Micros): Breaker => (breaker.mode === 'open' ? { ...breaker, lastProbe: now } : breaker);
 
-/** Takes in the outcome of a call (or probe) that ended at `now`. `cause` is a word for the alert, never an error text. */
-export const outcome = (breaker: Breaker, policy: BreakerPolicy, now: Micros, ok: boolean, cause = 'unreachable'): Breaker => {
+/** Takes in the outcome of a call (or probe), or of several at once, that ended at `now`. `cause` is a word for the alert, never an error text. */
+export const outcome = (breaker: Breaker, policy: BreakerPolicy, now: Micros, ok: boolean, cause = 'unreachable', calls = 1): Breaker => {
   if (breaker.mode === 'open') {
     if (!ok) return { ...breaker, good: 0 };
     return breaker.good + 1 >= policy.goodProbes ? closedBreaker : { ...breaker, good: breaker.good + 1 };
@@ -54,11 +57,11 @@ export const outcome = (breaker: Breaker, policy: BreakerPolicy, now: Micros, ok
   const index = Math.floor(now / width);
   const kept = breaker.slots.filter((slot) => slot.index > index - SLOTS && slot.index !== index);
   const current = breaker.slots.find((slot) => slot.index === index) ?? { index, calls: 0, failures: 0 };
-  const slots = [...kept, { index, calls: current.calls + 1, failures: current.failures + (ok ? 0 : 1) }];
-  const inRow = ok ? 0 : breaker.inRow + 1;
-  const calls = slots.reduce((sum, slot) => sum + slot.calls, 0);
+  const slots = [...kept, { index, calls: current.calls + calls, failures: current.failures + (ok ? 0 : calls) }];
+  const inRow = ok ? 0 : breaker.inRow + calls;
+  const all = slots.reduce((sum, slot) => sum + slot.calls, 0);
   const failures = slots.reduce((sum, slot) => sum + slot.failures, 0);
-  if (inRow >= policy.failuresInRow || (calls >= policy.minimumCalls && failures / calls > policy.failureShare)) {
+  if (inRow >= policy.failuresInRow || (all >= policy.minimumCalls && failures / all > policy.failureShare)) {
     return { mode: 'open', since: now, cause, lastProbe: now, good: 0 };
   }
   return { mode: 'closed', inRow, slots };
