@@ -9,7 +9,7 @@ import { join, resolve } from 'node:path';
 import { type Browser, type Page, chromium } from 'playwright-core';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { systemClock } from '#adapters/node/clock.ts';
-import { assetId } from '#core/ids.ts';
+import { accountId, assetId } from '#core/ids.ts';
 import { microsFromSeconds } from '#core/time.ts';
 import { markingFor } from '#entry/marking-plans.ts';
 import { findChromium } from '../interop/browser.ts';
@@ -271,12 +271,43 @@ describe('concurrency, levels and state', () => {
     await standing.getByText('renew every 60 s, for 120 s, limit 5').waitFor();
     await standing.getByText('of 5').waitFor();
 
+    const devices = page.getByRole('region', { name: 'Devices' });
+    const tv = (await room.stores.sessions.list({ account: accountId('crowded'), limit: 10 }))[0];
+    if (tv === undefined) throw new Error('no session');
+    await room.stores.devices.register({ device: tv.device, account: tv.account, name: 'Bar TV', sign: {}, agree: {}, registeredAt: systemClock.now() }, 5);
+    await devices.getByRole('button', { name: 'Set policy' }).click();
+    await page.getByLabel('Streams at a time').fill('1');
+    await page.getByLabel('Beyond the limit').selectOption('deny-new');
+    await page.getByRole('dialog').getByRole('button', { name: 'Set policy' }).click();
+    await devices.getByText('limit 1, deny-new').waitFor();
+    expect((await room.stores.devices.get(tv.device))?.policy).toEqual({ limit: 1, mode: 'deny-new' });
+    if (process.env['SEALCAST_SCREENSHOTS']) await page.screenshot({ path: join(process.env['SEALCAST_SCREENSHOTS'], 'account.png'), fullPage: true });
+    await devices.getByRole('button', { name: 'Set policy' }).click();
+    await page.getByLabel('Streams at a time').fill('');
+    await page.getByLabel('Beyond the limit').selectOption('');
+    if (process.env['SEALCAST_SCREENSHOTS']) await page.screenshot({ path: join(process.env['SEALCAST_SCREENSHOTS'], 'device-policy.png') });
+    await page.getByRole('dialog').getByRole('button', { name: 'Set policy' }).click();
+    await devices.getByText('its account’s').waitFor();
+
+    await room.stores.catalogue.create({ asset: assetId('long-film'), kind: 'title', name: 'A long film', state: 'ready', createdAt: systemClock.now(), duration: microsFromSeconds(7200), clearKey: 'off' });
+    await page.goto(`${room.url}/control#/events`);
+    await page.getByRole('button', { name: 'Licensing of A long film' }).click();
+    await page.getByLabel('Collection').fill('sport');
+    await page.getByLabel('Renew every (s)').fill('60');
+    await page.getByLabel('Licence lasts (s)').fill('180');
+    await page.getByRole('dialog').getByRole('button', { name: 'Set licensing' }).click();
+    await page.getByRole('region', { name: 'Titles' }).getByText('sport: renew every 60 s, for 180 s').waitFor();
+    expect(await room.stores.catalogue.get(assetId('long-film'))).toMatchObject({ collection: 'sport', policy: { interval: 60_000, duration: 180_000 } });
+    if (process.env['SEALCAST_SCREENSHOTS']) await page.screenshot({ path: join(process.env['SEALCAST_SCREENSHOTS'], 'events.png'), fullPage: true });
+
     await page.goto(`${room.url}/control#/concurrency`);
     await page.getByRole('img', { name: /1 on level 3.*1 from 1 to 3/ }).waitFor();
+    if (process.env['SEALCAST_SCREENSHOTS']) await page.screenshot({ path: join(process.env['SEALCAST_SCREENSHOTS'], 'concurrency.png'), fullPage: true });
     await page.getByRole('button', { name: 'What if…' }).click();
     await page.getByLabel('Licences without renewals').fill('2');
     await page.getByRole('button', { name: 'Replay' }).click();
     await page.getByRole('heading', { name: 'No account would move' }).waitFor();
+    if (process.env['SEALCAST_SCREENSHOTS']) await page.screenshot({ path: join(process.env['SEALCAST_SCREENSHOTS'], 'what-if.png') });
     await page.getByRole('button', { name: 'Done' }).click();
 
     room.conditions.emergency = { since: systemClock.now(), cause: 'timeout', renewals: 7 };
@@ -285,6 +316,7 @@ describe('concurrency, levels and state', () => {
     const state = page.getByRole('status', { name: 'Emergency and load' });
     await state.getByText(/The concurrency record answers too late.*7 so far/).waitFor();
     await state.getByText('Overload: periods ×1.5').waitFor();
+    if (process.env['SEALCAST_SCREENSHOTS']) await page.screenshot({ path: join(process.env['SEALCAST_SCREENSHOTS'], 'overview.png'), fullPage: true });
     room.conditions.emergency = undefined;
     room.conditions.load = { factor: 1, sheds: false };
     await state.getByText('Normal operation').waitFor();

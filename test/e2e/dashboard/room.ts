@@ -26,7 +26,7 @@ import { createPages } from '#operations/pages.ts';
 import { DEFAULT_POLICY } from '#core/license/decide.ts';
 import { ENFORCEMENT_DEFAULTS } from '#core/policy/enforcement.ts';
 import { createAccounts } from '#license-server/accounts.ts';
-import type { ConcurrencyRecord, ConcurrencyStore, EventSink, SessionRecord, Stores } from '#ports';
+import type { CatalogueEntry, ConcurrencyRecord, ConcurrencyStore, EventSink, SessionRecord, Stores } from '#ports';
 import { heartbeatAccount } from '#core/license/session-id.ts';
 import { ladderHash } from '#crypto/ladder-hash.ts';
 
@@ -106,6 +106,12 @@ const actionsOn = (stores: Stores, accounts: ReturnType<typeof createAccounts>):
     },
     setLevel: async (account, level, operator) => void (await accounts.setLevel(account, level, operator)),
     setOverride: async (account, override) => void (await accounts.setOverride(account, override)),
+    async setLicensing(asset, licensing) {
+      const { collection: _collection, policy: _policy, ...rest } = (await stores.catalogue.get(asset)) as CatalogueEntry;
+      await stores.catalogue.update({ ...rest, ...licensing });
+      return { ...rest, ...licensing };
+    },
+    setDevicePolicy: (device, policy) => stores.devices.setPolicy(device, policy),
     revokeDevice: (device) => stores.devices.revoke(device, nowMicros()),
   };
 };

@@ -65,9 +65,9 @@ const WhatIf = (props: { onClose: () => void }) => {
   const [answer, setAnswer] = useState<WhatIfView | undefined>(undefined);
   if (answer !== undefined) {
     return (
-      <Dialog title={answer.moved.length === 0 ? 'No account would move' : `${answer.moved.length} account${answer.moved.length === 1 ? '' : 's'} would move`} action="Done" onClose={props.onClose} onSubmit={async () => undefined}>
+      <Dialog title={answer.moved.length === 0 ? 'No account would move' : `${answer.moved.length} account${answer.moved.length === 1 ? '' : 's'} would move`} action="Done" notice onClose={props.onClose} onSubmit={async () => undefined}>
         {answer.refused === undefined ? null : <p>{answer.refused.length === 0 ? 'The limit would have turned nobody away.' : `The limit would have turned away ${answer.refused.reduce((sum, { refused }) => sum + refused, 0)} starts of ${answer.refused.length} account${answer.refused.length === 1 ? '' : 's'}.`}</p>}
-        <p class="muted">{answer.events} recorded events of {answer.accounts} accounts were replayed. Nothing has been changed.</p>
+        <p class="muted">{answer.events === 1 ? 'One recorded event' : `${answer.events} recorded events`} of {answer.accounts === 1 ? 'one account' : `${answer.accounts} accounts`} {answer.events === 1 ? 'was' : 'were'} replayed. Nothing has been changed.</p>
         <ul class="moves">
           {answer.moved.slice(0, 50).map(({ account, before, after, changes }) => <li key={account}><a class="mono clip" href={`#/accounts/${encodeURIComponent(account)}`}>{account}</a><span>{before} → {after}</span><span class="muted small">{causeText(changes.at(-1)?.cause ?? '')}</span></li>)}
           {(answer.refused ?? []).slice(0, 50).map(({ account, starts, refused }) => <li key={`limit ${account}`}><a class="mono clip" href={`#/accounts/${encodeURIComponent(account)}`}>{account}</a><span>{refused} of {starts}</span><span class="muted small">starts turned away</span></li>)}

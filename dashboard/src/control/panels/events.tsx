@@ -79,7 +79,7 @@ const AssetTable = (props: { assets: readonly AssetView[]; kind: 'event' | 'titl
             <td class="number">{asset.liveSessions}</td>
             <td>{props.kind === 'title' && asset.duration !== undefined ? span(asset.duration) : <time title={instant(asset.createdAt)}>{when(asset.createdAt)}</time>}</td>
             <td class="muted">{asset.clearKey}</td>
-            <td>{asset.collection === undefined && asset.policy === undefined ? <span class="muted">as configured</span> : asset.collection}{asset.policy === undefined ? null : <span class="muted small">{overrideText(asset.policy)}</span>}</td>
+            <td>{asset.collection === undefined && asset.policy === undefined ? <span class="muted">as configured</span> : [...(asset.collection === undefined ? [] : [asset.collection]), ...(asset.policy === undefined ? [] : [overrideText(asset.policy)])].join(': ')}</td>
             <td class="end">
               {props.onLicensing === undefined || asset.state === 'ended' ? null : <button class="button small" type="button" onClick={() => props.onLicensing?.(asset)}>Licensing<span class="visually-hidden"> of {asset.name}</span></button>}
               {props.onEnd === undefined || asset.state === 'ended' || asset.state === 'failed' ? null : (

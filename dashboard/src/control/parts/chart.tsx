@@ -53,7 +53,8 @@ const build = (host: HTMLElement, props: Props): uPlot => {
     {
       width: host.clientWidth,
       height: props.height ?? HEIGHT,
-      padding: [12, 8, 0, 0],
+      // Half a time of day stands out at the right.
+      padding: [12, 26, 0, 0],
       legend: { show: false },
       cursor: { y: false, points: { size: 6 } },
       scales: {

@@ -8,6 +8,8 @@ type Props = {
   readonly title: string;
   readonly action: string;
   readonly danger?: boolean;
+  /** Only tells something: there is nothing to cancel. */
+  readonly notice?: boolean;
   /** Stays open after the work: its owner shows what came of it. */
   readonly stay?: boolean;
   readonly onClose: () => void;
@@ -41,7 +43,7 @@ export const Dialog = (props: Props) => {
         {props.children}
         {error === undefined ? null : <p class="notice bad" role="alert">{error}</p>}
         <div class="actions">
-          <button class="button" type="button" onClick={() => dialog.current?.close()}>Cancel</button>
+          {props.notice === true ? null : <button class="button" type="button" onClick={() => dialog.current?.close()}>Cancel</button>}
           <button class={`button ${props.danger === true ? 'danger' : 'primary'}`} type="submit" disabled={busy}>{busy ? 'Working…' : props.action}</button>
         </div>
       </form>
