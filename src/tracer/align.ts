@@ -187,6 +187,17 @@ export const matchingFrame = (reference: Clip, suspect: Clip, n: number, shift: 
   return best?.frame;
 };
 
+/** Correlation of the whole suspect at its best offset: how well two clips go together, for choosing among views of them. */
+export const commonScore = (reference: Clip, suspect: Clip): number => {
+  const rate = reference.framesPerSecond;
+  const [ours, theirs] = [signatures(reference, rate), signatures(suspect, rate)];
+  if (ours.count === 0 || theirs.count < LEAST) return 0;
+  const mean = meanOf(ours);
+  subtractMean(ours, mean);
+  subtractMean(theirs, mean);
+  return search(ours, [theirs], spread(0, theirs.count, PROBES)).score;
+};
+
 /** The stretches of the suspect that show the reference; none where the two have nothing in common. */
 export const align = (reference: Clip, suspect: Clip): readonly Stretch[] => {
   const rate = reference.framesPerSecond;
