@@ -3,6 +3,8 @@
 export { checkPlaybackSupport, clearKeyConfiguration, type PlaybackSupport } from './context.ts';
 export { indexedDbDeviceStorage } from './device-storage.ts';
 export { type MediaAddress, mediaAddress } from './media-address.ts';
+export { latencyPace, type Pace, releasePace } from './in-step.ts';
 export { type DashLibrary, type HlsLibrary, type Playback, type PlayOptions, playProtected, type ShakaLibrary } from './play.ts';
+export { controlPlayout, type PlayoutControl, type PlayoutOptions, type PlayoutReading } from './playout-control.ts';
 export { attachProtection, type Protection, type ProtectionOptions, setUpClearKey } from './protection.ts';
 export { authorizeDash, authorizeShaka, dashProtection, dashSettings, hlsConfig, shakaConfig, type SettingsOptions } from './settings.ts';

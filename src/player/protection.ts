@@ -8,6 +8,7 @@
  * Invariant: the element holds keys of opened content around the playhead only; when the session ends they are closed within
  * one turn of the event loop, whatever the player does.
  */
+import { mediaTimeAt } from '#client/release/playout.ts';
 import type { Session } from '#client/session-types.ts';
 import { type Micros, microsFromSeconds } from '#core/time.ts';
 import { createKeyPublisher } from './key-publisher.ts';
@@ -33,6 +34,9 @@ export type Protection = {
 const BEHIND = microsFromSeconds(10);
 /** Keys given ahead: more than stock players decode ahead, and little enough to be taken back at once. */
 const AHEAD = microsFromSeconds(40);
+/** Timed events have a hundred keys in five seconds: what a decoder needs from its last key frame on, and no more. */
+const BEHIND_TIMED = microsFromSeconds(4);
+const AHEAD_TIMED = microsFromSeconds(2);
 const TICK_MILLIS = 250;
 const PLAY_EVENTS = ['play', 'playing', 'pause', 'ended'] as const;
 const WAKE_EVENTS = ['encrypted', 'waitingforkey', 'waiting', 'seeking', 'loadedmetadata', 'playing'] as const;
@@ -63,8 +67,10 @@ export const attachProtection = (video: HTMLMediaElement, session: Session, opti
     // At the end there is nothing more to open, and asking would count as watching.
     if (position !== undefined && !video.ended) session.playhead(position);
     // Before the first frame the player has no position yet: give the keys of where it is going to start.
-    const at = position ?? (session.kind === 'event' ? session.now() : session.openedRange.from);
-    const keys = await session.keysBetween((at - BEHIND) as Micros, (at + AHEAD) as Micros);
+    const at = position ?? (session.kind === 'event' ? startOf(session) : session.openedRange.from);
+    const timed = session.releases !== undefined;
+    const keys = await session.keysBetween((at - (timed ? BEHIND_TIMED : BEHIND)) as Micros, (at + (timed ? AHEAD_TIMED : AHEAD)) as Micros);
+    tellReceived(at);
     // The session may have ended, or the viewer left, while the keys were being unwrapped.
     if (attached && keys.length > 0 && publisher.mediaKeys === video.mediaKeys) await publisher.publish(keys);
     // A term that is over takes its keys along, though content would still be open.
@@ -89,6 +95,14 @@ export const attachProtection = (video: HTMLMediaElement, session: Session, opti
       });
   };
 
+  /** Whether this viewer held the bytes of a period at its release. */
+  const tellReceived = (at: Micros): void => {
+    const { buffered, currentTime } = video;
+    for (let range = 0; range < buffered.length; range++) {
+      if (buffered.start(range) <= currentTime + 0.1 && buffered.end(range) > currentTime) session.releases?.received(Math.round(at + (buffered.end(range) - currentTime) * 1e6) as Micros);
+    }
+  };
+
   const takeBack = async (): Promise<void> => {
     tell();
     await publisher?.clear();
@@ -101,6 +115,7 @@ export const attachProtection = (video: HTMLMediaElement, session: Session, opti
   for (const name of WAKE_EVENTS) video.addEventListener(name, wake);
   const unsubscribe = [
     session.on('renewed', wake),
+    session.on('released', wake),
     session.on('degraded', tell),
     session.on('expired', tell),
     session.on('idle', tell),
@@ -122,6 +137,13 @@ export const attachProtection = (video: HTMLMediaElement, session: Session, opti
       await publisher?.clear();
     },
   };
+};
+
+/** Where a player is going to start an event: at what is due now, or at the camera's time. */
+const startOf = (session: Session): Micros => {
+  const { releases } = session;
+  const reading = releases?.now();
+  return releases?.plan === undefined || reading === undefined ? session.now() : mediaTimeAt(releases.plan, reading.now);
 };
 
 const hasEnded = (session: Session): boolean => session.state === 'ended';

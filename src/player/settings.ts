@@ -16,6 +16,8 @@ export type SettingsOptions = {
   readonly kind: 'event' | 'title';
   /** Events: distance of the picture to the camera in seconds. Default 1.5. */
   readonly targetLatency?: number;
+  /** Events: the picture is kept at its instant from outside (`controlPlayout`), so the player's own catching up stays off. */
+  readonly paced?: boolean;
 };
 
 const DEFAULT_LATENCY = 1.5;
@@ -26,14 +28,14 @@ const SHAKA_LIVE_SYNC = 0.3;
 const CHUNK_SECONDS = 0.2;
 
 /** For `player.configure(...)` of Shaka Player 5. Media requests also need `authorizeShaka`. */
-export const shakaConfig = ({ address, kind, targetLatency = DEFAULT_LATENCY }: SettingsOptions): Record<string, unknown> => ({
+export const shakaConfig = ({ address, kind, targetLatency = DEFAULT_LATENCY, paced = false }: SettingsOptions): Record<string, unknown> => ({
   drm: { servers: { [CLEAR_KEY]: address.clearKey } },
   ...(kind === 'event' ? { manifest: { defaultPresentationDelay: Math.max(0.3, targetLatency - SHAKA_LIVE_SYNC - CHUNK_SECONDS), dash: { ignoreSuggestedPresentationDelay: true, ignoreMinBufferTime: true } } } : {}),
   streaming: {
     lowLatencyMode: kind === 'event',
     // Waiting for a key looks like a stall; seeking over it would lose picture that opens a moment later.
     stallEnabled: false,
-    liveSync: { enabled: kind === 'event', targetLatency: SHAKA_LIVE_SYNC, targetLatencyTolerance: 0.2, maxPlaybackRate: 1.05, minPlaybackRate: 0.95 },
+    liveSync: { enabled: kind === 'event' && !paced, targetLatency: SHAKA_LIVE_SYNC, targetLatencyTolerance: 0.2, maxPlaybackRate: 1.05, minPlaybackRate: 0.95 },
   },
 });
 
@@ -48,11 +50,11 @@ export const authorizeShaka = (networking: ShakaNetworking, address: MediaAddres
   });
 
 /** For `new Hls(...)` of hls.js 1.7. Complete: media requests carry the token through `xhrSetup` and `fetchSetup`. */
-export const hlsConfig = ({ address, kind, targetLatency = DEFAULT_LATENCY }: SettingsOptions): Record<string, unknown> => ({
+export const hlsConfig = ({ address, kind, targetLatency = DEFAULT_LATENCY, paced = false }: SettingsOptions): Record<string, unknown> => ({
   emeEnabled: true,
   drmSystems: { [CLEAR_KEY]: { licenseUrl: address.clearKey } },
   lowLatencyMode: kind === 'event',
-  ...(kind === 'event' ? { liveSyncDuration: targetLatency, liveMaxLatencyDuration: Math.max(6, 4 * targetLatency), maxLiveSyncPlaybackRate: 1.05 } : {}),
+  ...(kind === 'event' ? { liveSyncDuration: targetLatency, liveMaxLatencyDuration: paced ? Number.POSITIVE_INFINITY : Math.max(6, 4 * targetLatency), maxLiveSyncPlaybackRate: paced ? 1 : 1.05 } : {}),
   // Nudging cannot cure a missing key, and giving up would be final when the key comes after an outage.
   nudgeMaxRetry: 1_000_000,
   xhrSetup(xhr: XMLHttpRequest, url: string) {
@@ -70,11 +72,11 @@ export const hlsConfig = ({ address, kind, targetLatency = DEFAULT_LATENCY }: Se
 });
 
 /** For `player.updateSettings(...)` of dash.js 5. Media requests also need `authorizeDash`, keys `dashProtection`. */
-export const dashSettings = ({ address, kind, targetLatency = DEFAULT_LATENCY }: SettingsOptions): Record<string, unknown> => ({
+export const dashSettings = ({ address, kind, targetLatency = DEFAULT_LATENCY, paced = false }: SettingsOptions): Record<string, unknown> => ({
   streaming: {
     // The built-in default asks a public host for the time; ours has milliseconds.
     utcSynchronization: { enabled: true, useManifestDateHeaderTimeSource: false, defaultTimingSource: { scheme: 'urn:mpeg:dash:utc:http-xsdate:2014', value: address.time } },
-    ...(kind === 'event' ? { delay: { liveDelay: targetLatency, useSuggestedPresentationDelay: false }, liveCatchup: { enabled: true, maxDrift: 4, playbackRate: { min: -0.05, max: 0.05 } } } : {}),
+    ...(kind === 'event' ? { delay: { liveDelay: targetLatency, useSuggestedPresentationDelay: false }, liveCatchup: { enabled: !paced, maxDrift: 4, playbackRate: { min: -0.05, max: 0.05 } } } : {}),
   },
 });
 

@@ -43,7 +43,7 @@ export const reach = async (page: Page, seconds: number, wanted: (report: Report
   for (;;) {
     const now = await report(page);
     if (wanted(now)) return now;
-    if (performance.now() > deadline) throw new Error(`not reached in ${seconds} s: ${JSON.stringify(now)}`);
+    if (performance.now() > deadline) throw new Error(`not reached in ${seconds} s: ${JSON.stringify({ ...now, shown: now.shown.length })}`);
     await page.waitForTimeout(100);
   }
 };

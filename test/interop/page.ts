@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /** Runs inside the browser: starts a session and a stock player the way a page would, and reports what is on the screen. */
 import { openDevice } from '#client/device.ts';
+import type { ReleaseStatistics } from '#client/release/statistics.ts';
 import type { Session, SessionEnd } from '#client/session-types.ts';
 import { startSession } from '#client/start-session.ts';
 import { checkPlaybackSupport } from '#player/context.ts';
@@ -30,6 +31,11 @@ export type Report = {
   /** performance.now() of the newest presented frame. */
   readonly lastFrameAt: number;
   readonly now: number;
+  /** Frames since the page was asked last: media time, µs, and when it was on the screen, µs of the machine's one clock. */
+  readonly shown: readonly (readonly [number, number])[];
+  readonly playout: { readonly state: string; readonly error: number | undefined; readonly seeks: number } | undefined;
+  readonly clockError: number | undefined;
+  readonly releases: (ReleaseStatistics & { readonly delta: number | undefined; readonly connections: number }) | undefined;
   readonly failure: string | undefined;
   readonly mediaError: string | undefined;
 };
@@ -42,13 +48,18 @@ let renewals = 0;
 let lastFrameAt = 0;
 let frameTime: number | undefined;
 let failure: string | undefined;
+let shown: (readonly [number, number])[] = [];
 
 const library = (player: PlayerChoice): unknown => (globalThis as unknown as Record<string, unknown>)[{ shaka: 'shaka', hls: 'Hls', dash: 'dashjs' }[player]];
 
 const onFrame = (_now: number, frame: VideoFrameCallbackMetadata): void => {
   lastFrameAt = performance.now();
   const playhead = playback?.mediaTime();
-  if (playhead !== undefined) frameTime = playhead + (frame.mediaTime - video.currentTime) * 1e6;
+  if (playhead !== undefined) {
+    frameTime = playhead + (frame.mediaTime - video.currentTime) * 1e6;
+    shown.push([Math.round(frameTime), Math.round((performance.timeOrigin + frame.expectedDisplayTime) * 1000)]);
+    if (shown.length > 3000) shown = shown.slice(-2000);
+  }
   video.requestVideoFrameCallback(onFrame);
 };
 video.requestVideoFrameCallback(onFrame);
@@ -58,14 +69,14 @@ const harness = {
   async deviceId(): Promise<string> {
     return (await openDevice({ storage: indexedDbDeviceStorage() })).id;
   },
-  async play(options: { player: PlayerChoice; asset: string; entitlement: string; startAt?: number }): Promise<string | undefined> {
+  async play(options: { player: PlayerChoice; asset: string; entitlement: string; startAt?: number; keepInStep?: boolean; targetLatency?: number }): Promise<string | undefined> {
     const device = await openDevice({ name: 'test page', storage: indexedDbDeviceStorage() });
     const started = await startSession({ servers: [location.origin], asset: options.asset, device, entitlement: async () => options.entitlement });
     if (!started.ok) return `${started.denial.code}: ${started.denial.detail}`;
     session = started.session;
     session.on('renewed', () => (renewals += 1));
     notices = [];
-    const common = { video, session, baseUrl: location.origin, onNotice: (text: string | undefined) => notices.push(text), ...(options.startAt === undefined ? {} : { startAt: micros(options.startAt) }) };
+    const common = { video, session, baseUrl: location.origin, onNotice: (text: string | undefined) => notices.push(text), ...(options.startAt === undefined ? {} : { startAt: micros(options.startAt) }), ...(options.targetLatency === undefined ? {} : { targetLatency: options.targetLatency }), keepInStep: options.keepInStep === true };
     try {
       playback = await playProtected({ ...common, player: options.player, library: library(options.player) } as PlayOptions);
       await video.play();
@@ -86,7 +97,14 @@ const harness = {
   stop: async (): Promise<void> => playback?.stop(),
   report(): Report {
     const quality = video.getVideoPlaybackQuality();
+    const recent = shown;
+    shown = [];
+    const channel = session?.releases;
     return {
+      shown: recent,
+      playout: playback?.playout?.read(),
+      clockError: playback?.clockError(),
+      releases: channel === undefined ? undefined : { ...channel.statistics, delta: channel.plan?.delta, connections: channel.connections.filter(({ up }) => up).length },
       frames: quality.totalVideoFrames - quality.droppedVideoFrames,
       dropped: quality.droppedVideoFrames,
       mediaTime: playback?.mediaTime(),

@@ -60,7 +60,7 @@ export const createReleaseHttp = (event: AssetId, fetch: Fetch, clock: Clock, si
     schedule: (base, block) => get(releaseAddress(base, event, `/schedule/${block}`), (body) => text(body).trim()),
     exchange: (base) =>
       get(new URL(`/v1/time?t1=${Math.round(clock.monotonic() * 1000)}`, base).href, (body, sent, received): ClockExchange | undefined => {
-        const { t2, t3, earliest, latest, status } = JSON.parse(text(body)) as Record<string, unknown>;
+        const { time, t2 = time, t3 = time, earliest, latest, status } = JSON.parse(text(body)) as Record<string, unknown>;
         if (typeof t2 !== 'number' || typeof t3 !== 'number' || status === 'fault' || status === 'starting') return undefined;
         const edgeError = typeof earliest === 'number' && typeof latest === 'number' ? (latest - earliest) / 2 : 0;
         return { sent, received, edgeReceived: t2 as Micros, edgeSent: t3 as Micros, edgeError: edgeError as Micros };
