@@ -203,8 +203,9 @@ describe('CTA-5007', () => {
   const rules = new Map<number, unknown>([[3, new Map([[1, '/media/cup/']])], [8, new Map([[0, '.m4s']])], [0, new Map([[4, ['https?']]])], [1, new Map<number, unknown>([[-1, sha256(new TextEncoder().encode('edge.example'))]])]]);
   const address = { scheme: 'https', host: 'edge.example', port: '8443', path: '/media/cup/v720/1.m4s', query: 'x=1' };
   it('limits the address; every component has to match', async () => {
-    const verdict = await verify(await mint({ catu: rules, catm: ['GET', 'HEAD'], catreplay: 0, catr: new Map([[0, 0]]) }));
+    const verdict = await verify(await mint({ catu: rules, catm: ['GET', 'HEAD'], catreplay: 0, catr: new Map([[0, 0], [1, 300]]) }));
     if (!verdict.ok) throw new Error(verdict.detail);
+    expect(verdict.claims.renewal).toMatchObject({ by: 'same', lifetime: 300, window: 150 });
     const allows = (change: Partial<typeof address>): boolean => matchesUriRules(verdict.claims.uri ?? [], { ...address, ...change }, sha256);
     expect(allows({})).toBe(true);
     for (const change of [{ path: '/media/other/v720/1.m4s' }, { path: '/media/cup/manifest.mpd' }, { scheme: 'ftp' }, { host: 'other.example' }]) expect(allows(change)).toBe(false);

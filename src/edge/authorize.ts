@@ -47,6 +47,12 @@ const BEARER = 'bearer ';
 /** Query members that may hold a token: ours, RFC 9246, CTA-5007. */
 export const TOKEN_MEMBERS = ['token', 'URISigningPackage', 'CTA-Common-Access-Token'] as const;
 
+/** Cookies that may hold a token: what renewals set unless the token names another. */
+const COOKIE = /(?:^|; *)(?:CTA-Common-Access-Token|URISigningPackage)=([A-Za-z0-9_.-]{1,4096})(?:;|$)/;
+
+/** The token in a Cookie field. It counts where a request has no other, or only one that has ended. */
+export const cookieToken = (header: string | null): string | undefined => (header === null || header.length > 16_384 ? undefined : COOKIE.exec(header)?.[1]);
+
 /** The token of a request, or undefined if it carries none. `query` is the raw query string. */
 export const carriedToken = ({ path, query, header, accessToken }: TokenCarriage): string | undefined => {
   if (path !== undefined) return path;
@@ -84,7 +90,7 @@ const ownClaims = (claims: TokenClaims): Granted | undefined => {
 };
 
 const foreignClaims = (claims: AccessClaims, pattern: Uint8Array | undefined): Granted => {
-  const { session, asset, expiresAt, notBefore, uri, mark } = claims;
+  const { session, asset, expiresAt, notBefore, uri, mark, renewal } = claims;
   const viewer: ViewerMark | undefined =
     mark === undefined
       ? undefined
@@ -98,6 +104,7 @@ const foreignClaims = (claims: AccessClaims, pattern: Uint8Array | undefined): G
     ...(notBefore !== undefined && { notBefore }),
     ...(uri !== undefined && { uri }),
     ...(viewer !== undefined && { mark: viewer }),
+    ...(renewal !== undefined && { renewal }),
   };
 };
 

@@ -11,7 +11,7 @@ import type { EdgeTraffic } from '#core/edge-bundle/edge-traffic.ts';
 import type { ErrorCode } from '#core/errors.ts';
 import type { SessionId } from '#core/ids.ts';
 import type { Millis } from '#core/time.ts';
-import { type Authorization, carriedToken, createAuthorizer, TOKEN_MEMBERS } from '#edge/authorize.ts';
+import { type Authorization, carriedToken, cookieToken, createAuthorizer, TOKEN_MEMBERS } from '#edge/authorize.ts';
 import { type BundleSource, createBundleLoop } from '#edge/bundle-loop.ts';
 import { createDiskTier, type DiskTier } from '#edge/disk-tier.ts';
 import type { KeyRing, RenewalKey } from '#edge/key-ring.ts';
@@ -27,6 +27,7 @@ import { createTally } from '#edge/tally.ts';
 import { createCarrierReports } from '#edge/carrier-reports.ts';
 import { askedBytes, countBytes, whileRunning } from '#edge/session-bytes.ts';
 import { createSessionTraffic, type OpenAnswer } from '#edge/session-traffic.ts';
+import { createTokenRenewal, isRenewalDue, type RenewalRequest } from '#edge/token-renewal.ts';
 import { createVariantTraffic } from '#edge/variant-traffic.ts';
 import type { Clock, EventSink, Fetch, Log, Metrics, ObjectStore, Random, ResponseFactory } from '#ports';
 
@@ -128,6 +129,7 @@ export const createEdge = (options: EdgeOptions): Edge => {
   const switching = createSwitching(objects, createMarkWatch({ metrics, events, clock, policy: options.marking }));
   const authorizer = createAuthorizer({ remembered: options.rememberedTokens ?? 100_000 });
   const responder = createResponder(options.respond ?? plainResponse);
+  const renewals = createTokenRenewal();
   const tally = createTally(metrics);
   const sessions = createSessionTraffic();
   const carriers = createCarrierReports(sessions);
@@ -175,6 +177,13 @@ export const createEdge = (options: EdgeOptions): Edge => {
     return counted(kind, answer.source, responder.object(answer, wish, now, disguise));
   };
 
+  /** The answer with another maker's token renewed in it. */
+  const withRenewal = async (response: Response | Promise<Response>, renewal: RenewalRequest): Promise<Response> => {
+    const [answered, fields] = await Promise.all([response, renewals.fields(renewal)]);
+    if (answered.status < 400) for (const [name, value] of fields) answered.headers.append(name, value);
+    return answered;
+  };
+
   /** Answers at once what is in memory: a promise per step would be a good part of what a cached segment costs. */
   const answer = (request: Request, keepAlive: KeepAlive, context: EdgeContext | undefined): Response | Promise<Response> => {
     const now = clock.now();
@@ -193,8 +202,8 @@ export const createEdge = (options: EdgeOptions): Edge => {
     if (keys === undefined) return refuse('key-unavailable', 'the edge has no valid bundle');
 
     const { headers } = request;
-    const token = carriedToken({ path: address.pathToken, query: address.query, header: headers.get('authorization'), accessToken: headers.get('cta-common-access-token') });
-    const verdict = authorizer.authorize({ token, asset: address.asset, keys, now, address: () => addressWithoutToken(request.url, address.pathToken, TOKEN_MEMBERS) });
+    const inAddress = { path: address.pathToken, query: address.query };
+    const carried = carriedToken({ ...inAddress, header: headers.get('authorization'), accessToken: headers.get('cta-common-access-token') });
 
     const serve = (wish: Wish, key: string, viewer: Viewer, disguise?: Disguise, unboxer?: MakeUnboxer): Response | Promise<Response> => {
       const object = objects.peek(key, now);
@@ -215,12 +224,24 @@ export const createEdge = (options: EdgeOptions): Edge => {
       const finish = (found: Switched): Response | Promise<Response> => (found.ok ? serve(wish, found.key, viewer, found.disguise, found.unboxer) : refuse(found.code, found.detail));
       return switched instanceof Promise ? switched.then(finish) : finish(switched);
     };
-    if (!(verdict instanceof Promise)) return answerAs(verdict);
-    return verdict.then((decided) => {
-      // While a signature was checked the session may have been ended.
-      const session = decided.ok ? decided.claims.session : undefined;
-      return session !== undefined && bundle.current(now)?.isRevoked(session, now) === true ? refuse('session-ended', 'the session of this media token was ended') : answerAs(decided);
-    });
+    const under = (token: string | undefined): Response | Promise<Response> => {
+      const judged = (decided: Authorization): Response | Promise<Response> => {
+        // A token in an address stays there when it has ended; the one that renewed it came as a cookie.
+        const cookie = decided.ok || decided.code !== 'token-expired' ? undefined : cookieToken(headers.get('cookie'));
+        if (cookie !== undefined && cookie !== token) return under(cookie);
+        const response = answerAs(decided);
+        if (!decided.ok || token === undefined || !isRenewalDue(decided.claims, now)) return response;
+        return withRenewal(response, { token, claims: decided.claims, keys: keys.tokenKeys, url: request.url, inHeader: token === carried && carriedToken(inAddress) === undefined, now });
+      };
+      const verdict = authorizer.authorize({ token, asset: address.asset, keys, now, address: () => addressWithoutToken(request.url, address.pathToken, TOKEN_MEMBERS) });
+      if (!(verdict instanceof Promise)) return judged(verdict);
+      return verdict.then((decided) => {
+        // While a signature was checked the session may have been ended.
+        const session = decided.ok ? decided.claims.session : undefined;
+        return session !== undefined && bundle.current(now)?.isRevoked(session, now) === true ? refuse('session-ended', 'the session of this media token was ended') : judged(decided);
+      });
+    };
+    return under(carried ?? cookieToken(headers.get('cookie')));
   };
 
   const flushLater = (): void => {

@@ -3,6 +3,7 @@
 import type { ErrorCode } from '#core/errors.ts';
 import type { AssetId, SessionId } from '#core/ids.ts';
 import type { Micros } from '#core/time.ts';
+import type { RenewalClaims } from '#core/token/renewal-claims.ts';
 import type { UriRule } from '#core/token/uri-rules.ts';
 
 /** A refusal to be answered as a problem document; `detail` is for the developer and holds no secret. */
@@ -22,4 +23,6 @@ export type Granted = {
   readonly notBefore?: Micros;
   readonly uri?: readonly UriRule[];
   readonly mark?: ViewerMark;
+  /** How another maker's token wants to be renewed. */
+  readonly renewal?: RenewalClaims;
 };

@@ -21,7 +21,7 @@ type HeaderList = [string, string][];
 
 const COMMON: HeaderList = [
   ['access-control-allow-origin', '*'],
-  ['access-control-expose-headers', 'Date, Content-Length, Content-Range, ETag'],
+  ['access-control-expose-headers', 'Date, Content-Length, Content-Range, ETag, CTA-Common-Access-Token'],
   ['timing-allow-origin', '*'],
   ['x-content-type-options', 'nosniff'],
   ['referrer-policy', 'no-referrer'],

@@ -174,7 +174,7 @@ export const edgeSuite = (runtime: string, start: StartEdge, limits: RuntimeLimi
         const fields = Object.fromEntries(response.headers);
         expect(fields).toMatchObject({
           'access-control-allow-origin': '*',
-          'access-control-expose-headers': 'Date, Content-Length, Content-Range, ETag',
+          'access-control-expose-headers': 'Date, Content-Length, Content-Range, ETag, CTA-Common-Access-Token',
           'timing-allow-origin': '*',
           'x-content-type-options': 'nosniff',
           'referrer-policy': 'no-referrer',

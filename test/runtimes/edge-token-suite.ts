@@ -91,6 +91,81 @@ export const edgeTokenSuite = (runtime: string, start: StartEdge): void => {
       expect(await ending(await path(token))).toEqual([200, 1000]);
       expect(await ending(await path(token, 'other'))).toEqual([403, 'token-wrong-asset']);
     });
+    describe('renewal', () => {
+      const cat = (members: readonly (readonly [number, unknown])[], exp: number): Promise<string> => mintAccessToken({ format: 'cwt', secret: hs256, claims: { ...mark, iat: seconds(-600), exp: seconds(exp), catr: new Map(members) } });
+      const cdni = (exp: number, claims: MintedClaims = {}): Promise<string> => mintAccessToken({ format: 'jwt', secret: hs256, kid: 'j', claims: { iss: 'cdn', exp: seconds(exp), cdniets: 300, cdnistt: 1, cdnistd: 2, ...claims } });
+      const file = '/media/cup/v720/1.m4s';
+      const setCookie = (response: Response): string | null => response.headers.get('set-cookie');
+      const valueOf = (field: string | null): string => /^[A-Za-z-]+=([^;]+)/.exec(field ?? '')?.[1] ?? '';
+
+      it('RFC 9246: a cookie with the same token until now plus cdniets, for the path that cdnistd says', async () => {
+        const response = await edge.fetch(`${file}?URISigningPackage=${await cdni(60)}`);
+        const cookie = setCookie(response);
+        expect(cookie).toMatch(/^URISigningPackage=[A-Za-z0-9_.-]+; Path=\/media\/cup; Max-Age=300; HttpOnly/);
+        const claims = JSON.parse(Buffer.from(valueOf(cookie).split('.')[1] ?? '', 'base64url').toString()) as Record<string, number>;
+        expect(claims).toMatchObject({ iss: 'cdn', cdniets: 300, cdnistt: 1 });
+        expect(Math.abs((claims['exp'] ?? 0) - seconds(300))).toBeLessThan(20);
+        // Carried as a cookie it opens media and is not renewed again before it is old.
+        const again = await edge.fetch(file, { headers: { cookie: `other=1; URISigningPackage=${valueOf(cookie)}; x=y` } });
+        expect([again.status, setCookie(again)]).toEqual([200, null]);
+      });
+      it('a cookie takes over from a token in the address that has ended, and from no other', async () => {
+        const old = await cdni(-5);
+        const cookie = `URISigningPackage=${await cdni(250)}`;
+        expect((await edge.fetch(`${file}?URISigningPackage=${old}`, { headers: { cookie } })).status).toBe(200);
+        expect(await ending(await edge.fetch(`${file}?URISigningPackage=${old}`, { headers: { cookie: `URISigningPackage=${old}` } }))).toEqual([401, 'token-expired']);
+        expect(await ending(await edge.fetch(`${file}?URISigningPackage=${old.slice(0, -2)}AA`, { headers: { cookie } }))).toEqual([401, 'token-invalid']);
+      });
+      it.each<[string, readonly (readonly [number, unknown])[], 'header' | 'query' | 'cookie', RegExp | null, RegExp | null]>([
+        ['automatic, from a header field: a header field', [[0, 0], [1, 300]], 'header', /^[A-Za-z0-9_-]{60,}$/, null],
+        ['automatic, from the query: a cookie', [[0, 0], [1, 300]], 'query', null, /^CTA-Common-Access-Token=[A-Za-z0-9_-]{60,}; Path=\/; Max-Age=300; HttpOnly/],
+        ['cookie, with a name and attributes of its own', [[0, 1], [1, 300], [3, 'pass'], [5, ['Secure', 'Domain=example.com']]], 'header', null, /^pass=[A-Za-z0-9_-]{60,}; Path=\/; Max-Age=300; Secure; Domain=example.com$/],
+        ['header, from a cookie', [[0, 2], [1, 300]], 'cookie', /^[A-Za-z0-9_-]{60,}$/, null],
+        ['not before its deadline', [[0, 2], [1, 300], [2, 30]], 'header', null, null],
+        ['by redirection: not here', [[0, 3], [1, 300]], 'header', null, null],
+      ])('CTA-5007: %s', async (_name, members, how, header, cookie) => {
+        const token = await cat(members, 100);
+        const response = how === 'query' ? await edge.fetch(`${file}?CTA-Common-Access-Token=${token}`) : await edge.fetch(file, { headers: how === 'cookie' ? { cookie: `CTA-Common-Access-Token=${token}` } : { 'cta-common-access-token': token } });
+        expect(response.status).toBe(200);
+        for (const [field, wanted] of [[response.headers.get('cta-common-access-token'), header], [setCookie(response), cookie]] as const) {
+          if (wanted === null) expect(field).toBeNull();
+          else expect(field).toMatch(wanted);
+        }
+        const renewed = response.headers.get('cta-common-access-token');
+        if (renewed !== null) {
+          expect(renewed).not.toBe(token);
+          const next = await edge.fetch(file, { headers: { 'cta-common-access-token': renewed } });
+          expect([next.status, next.headers.get('cta-common-access-token')]).toEqual([200, null]);
+        }
+      });
+      it('of one token happens once in a while, not once per request', async () => {
+        const token = await cat([[0, 2], [1, 300]], 100);
+        const renewed = await Promise.all(Array.from({ length: 8 }, async () => (await edge.fetch(file, { headers: { 'cta-common-access-token': token } })).headers.get('cta-common-access-token')));
+        expect(new Set(renewed).size).toBe(1);
+        expect(renewed[0]).not.toBeNull();
+      });
+      it('of what only its maker can sign, or of refused tokens, does not happen', async () => {
+        const foreign = await mintAccessToken({ format: 'jwt', secret: await es256(), kid: 'es', claims: { exp: seconds(60), cdniets: 300, cdnistt: 1 } });
+        const served = await edge.fetch(file, { headers: { authorization: `Bearer ${foreign}` } });
+        expect([served.status, setCookie(served)]).toEqual([200, null]);
+        const refused = await edge.fetch('/media/other/v720/1.m4s', { headers: { authorization: `Bearer ${await cdni(60, { asset: 'cup' })}` } });
+        expect([refused.status, setCookie(refused)]).toEqual([403, null]);
+      });
+      it.each<[string, MintedClaims | readonly (readonly [number, unknown])[]]>([
+        ['a renewal without a lifetime', [[0, 1]]],
+        ['a renewal of an unknown type', [[0, 9], [1, 300]]],
+        ['a header field that is ours', [[0, 2], [1, 300], [4, 'content-length']]],
+        ['a cookie name that ends the field', [[0, 1], [1, 300], [3, 'a;b']]],
+        ['attributes that end the field', [[0, 1], [1, 300], [5, ['Secure\r\nX-A: b']]]],
+        ['a lifetime that is text', { cdniets: '300', cdnistt: 1 }],
+        ['a transport without a lifetime', { cdniets: undefined, cdnistt: 1 }],
+        ['an unknown transport', { cdnistt: 7 }],
+      ])('%s: the token is refused', async (_name, asked) => {
+        const token = Array.isArray(asked) ? await cat(asked as readonly (readonly [number, unknown])[], 100) : await cdni(60, asked as MintedClaims);
+        expect(await ending(await edge.fetch(file, { headers: { 'cta-common-access-token': token } }))).toEqual([401, 'token-invalid']);
+      });
+    });
+
     it('end with their keys, remembered or not', async () => {
       const token = await mintAccessToken({ format: 'cwt', secret: hs256, claims: { ...times(), ...mark } });
       expect((await path(token)).status).toBe(200);

@@ -8,6 +8,7 @@
  */
 import { type AssetId, isAssetId, isSessionId, type SessionId } from '#core/ids.ts';
 import { type Micros, microsFromSeconds } from '#core/time.ts';
+import { type RenewalClaims, readRenewalClaims } from '#core/token/renewal-claims.ts';
 import { readCatUri, readCdniUriContainer, type UriRule } from '#core/token/uri-rules.ts';
 import { type ClaimName, type ClaimSource, isUint, readWmClaims, type WmClaims } from '#core/token/wm-claims.ts';
 
@@ -25,13 +26,15 @@ export type AccessClaims = {
   /** All have to hold. */
   readonly uri?: readonly UriRule[];
   readonly mark?: WmClaims;
+  /** How it wants to be renewed. */
+  readonly renewal?: RenewalClaims;
 };
 
 const MAX_SECONDS = 2 ** 33;
 /** Restrictions that nothing here can check. */
 const UNENFORCEABLE: readonly ClaimName[] = ['cnf', 'geohash', 'catpor', 'catnip', 'catalpn', 'cath', 'catgeoiso3166', 'catgeocoord', 'catgeoalt', 'cattpk', 'catdpop', 'catif', 'cdniip'];
 /** RFC 9246 claims that a `cdnicrit` may name. */
-const UNDERSTOOD = new Set(['iss', 'sub', 'aud', 'exp', 'nbf', 'iat', 'cdniv', 'cdnicrit', 'cdniuc']);
+const UNDERSTOOD = new Set(['iss', 'sub', 'aud', 'exp', 'nbf', 'iat', 'cdniv', 'cdnicrit', 'cdniuc', 'cdniets', 'cdnistt', 'cdnistd']);
 
 const optionalSeconds = (value: unknown): Micros | 'none' | undefined => (value === undefined ? 'none' : isUint(value, MAX_SECONDS) ? microsFromSeconds(value) : undefined);
 
@@ -70,7 +73,8 @@ export const readAccessClaims = (claim: ClaimSource): AccessClaims | undefined =
   const issuer = claim('iss');
   const uri = uriRules(claim);
   const mark = readWmClaims(claim);
-  if (!isUint(expiry, MAX_SECONDS) || issuedAt === undefined || notBefore === undefined || audience === undefined || uri === undefined || mark === undefined) return undefined;
+  const renewal = readRenewalClaims(claim);
+  if (!isUint(expiry, MAX_SECONDS) || issuedAt === undefined || notBefore === undefined || audience === undefined || uri === undefined || mark === undefined || renewal === undefined) return undefined;
   if (issuer !== undefined && !(typeof issuer === 'string' && issuer.length <= 256)) return undefined;
   // TS 104 002: exp and iat shall be present.
   if (mark !== 'none' && issuedAt === 'none') return undefined;
@@ -89,5 +93,6 @@ export const readAccessClaims = (claim: ClaimSource): AccessClaims | undefined =
     ...(notBefore !== 'none' && { notBefore }),
     ...(uri.length > 0 && { uri }),
     ...(mark !== 'none' && { mark }),
+    ...(renewal !== 'none' && { renewal }),
   };
 };
