@@ -13,7 +13,7 @@ import { type BenchReport, runBench, writeSection } from '#cli/commands/bench.ts
 export const AREAS: { readonly serving: readonly string[]; readonly media: readonly string[]; readonly sequences: readonly string[] } = {
   serving: ['edge', 'license', 'live', 'switching'],
   media: ['cenc', 'pack', 'profiler', 'trace-video'],
-  sequences: ['inner-delivery', 'sequences', 'tracing'],
+  sequences: ['inner-delivery', 'release-sim', 'sequences', 'tracing'],
 };
 
 /** Declares one test per benchmark of an area. */

@@ -27,7 +27,7 @@ export type Figure = {
 export type Bench = {
   readonly name: string;
   /** `appendix`: Markdown worked out from the figures, for below their table. */
-  run(options: { readonly full: boolean; log(line: string): void }): Promise<{ readonly figures: readonly Figure[]; readonly appendix?: string }>;
+  run(options: { readonly full: boolean; readonly mix?: string; log(line: string): void }): Promise<{ readonly figures: readonly Figure[]; readonly appendix?: string }>;
 };
 /** What `bench --json` prints for one benchmark. */
 export type BenchReport = { readonly bench: string; readonly conditions: Record<string, string | number>; readonly figures: readonly Figure[]; readonly appendix?: string; readonly ok: boolean };
@@ -63,7 +63,7 @@ const conditions = async (full: boolean): Promise<Record<string, string | number
 });
 
 /** Runs one benchmark and judges it by its own figures. */
-export const runBench = async (name: string, options: { full: boolean; log(line: string): void }): Promise<BenchReport> => {
+export const runBench = async (name: string, options: { full: boolean; mix?: string; log(line: string): void }): Promise<BenchReport> => {
   const { bench } = (await import(`${FOLDER}${name}.ts`)) as { bench: Bench };
   const before = await conditions(options.full);
   const { figures, appendix } = await bench.run(options);
@@ -101,6 +101,7 @@ const command: CommandDef<any> = defineCommand({
   args: {
     name: { type: 'positional', required: false, description: 'one benchmark; all of them without it' },
     full: { type: 'boolean', default: false, description: 'the long form; rewrites BENCHMARKS.md' },
+    mix: { type: 'string', required: false, description: 'release-sim: access networks or recorded reports in place of the bundled mix (JSON)' },
     ...jsonArg,
   },
   run: async ({ args }): Promise<ExitCode> => {
@@ -111,7 +112,7 @@ const command: CommandDef<any> = defineCommand({
     const reports: BenchReport[] = [];
     for (const name of chosen) {
       say(`bench ${name}${args.full ? ' (full)' : ''} ...`);
-      const report = await runBench(name, { full: args.full, log: (line) => say(`  ${line}`) });
+      const report = await runBench(name, { full: args.full, ...(args.mix === undefined ? {} : { mix: String(args.mix) }), log: (line) => say(`  ${line}`) });
       reports.push(report);
       if (!args.json) process.stdout.write(`${section(report)}\n`);
       if (args.full) {
