@@ -30,6 +30,7 @@ export type JwsType =
   | 'edge-request+jwt'
   | 'release-schedule+jwt'
   | 'release-grant+jwt'
+  | 'release-log+jwt'
   | 'root+jwt'
   | 'root-proof+jwt'
   | 'usage+jwt'

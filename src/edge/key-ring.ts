@@ -25,6 +25,8 @@ export type KeyRing = {
   readonly identity: object;
   /** MTK[e,z] if the key id is of this zone and `now` lies in its epoch's window. */
   mediaTokenKey(kid: MediaTokenKeyId, now: Micros): Uint8Array | undefined;
+  /** RTK[e,z] on the same terms. */
+  releaseTokenKey(kid: MediaTokenKeyId, now: Micros): Uint8Array | undefined;
   /** Keys of other makers' tokens. */
   readonly tokenKeys: TokenKeys;
   /** Of assets whose segments have variants. */
@@ -60,6 +62,10 @@ export const createKeyRing = (bundle: EdgeBundle, previous?: { bundle: EdgeBundl
     mediaTokenKey: (kid, now) => {
       const epoch = kid.zone === bundle.zone.index ? epochs.get(kid.epoch) : undefined;
       return epoch !== undefined && now >= epoch.notBefore && now < epoch.notAfter ? epoch.mediaTokenKey : undefined;
+    },
+    releaseTokenKey: (kid, now) => {
+      const epoch = kid.zone === bundle.zone.index ? epochs.get(kid.epoch) : undefined;
+      return epoch !== undefined && now >= epoch.notBefore && now < epoch.notAfter ? epoch.releaseTokenKey : undefined;
     },
     markSwitch: (asset) => switches.get(asset),
     isRevoked: (session, now) => now < (sessions.get(session) ?? 0),

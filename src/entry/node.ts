@@ -31,14 +31,14 @@ import { createTrafficBoard } from './edge-traffic.ts';
 import { createFigureSource } from './figures.ts';
 import { createJudge } from './judge.ts';
 import { createOperatorActions, schedulesOf } from './operator-actions.ts';
-import { guardedOrigin, readCredential } from './peers.ts';
+import { enrolledEdges, guardedOrigin, operatorCheck, readCredential } from './peers.ts';
 import { type Counting, openCounting } from './counting.ts';
+import { openRelease, type Release } from './release.ts';
 import { buildRoles, type Parts, type Roles } from './roles.ts';
 import { createRouter, type Handlers, type PeerHandler } from './routes.ts';
 import { createPlatformTracer } from './platform-tracer.ts';
 import { createOwnSecrets, type OwnSecrets } from './secrets.ts';
 import { openStores, type OpenStores } from './stores.ts';
-import { createTimeEndpoint } from './time-endpoint.ts';
 import { loadTls, type TlsFiles } from './tls.ts';
 import { createTitles } from './titles.ts';
 
@@ -55,6 +55,8 @@ export type PlatformOptions = {
   readonly videoTool?: VideoTool;
   /** Stands between the concurrency record and its breaker, for demos and drills that cut it off. */
   readonly wrapRecord?: (store: ConcurrencyStore) => ConcurrencyStore;
+  /** Stands before the durable stores, for demos and drills that cut them off. */
+  readonly wrapStores?: (stores: OpenStores) => OpenStores;
   /** Licence terms in place of the configured ones, for demos that scale time. */
   readonly terms?: Partial<PolicyVersion>;
   /** With TLS: one more listener, plain http on a free loopback port, for viewers inside this process. */
@@ -80,7 +82,9 @@ export type Platform = {
   readonly metrics: NodeMetrics;
   readonly log: Log;
   /** Public keys of an edge whose licence server runs elsewhere; `{}` otherwise. */
-  readonly edgeIdentity: { readonly sign?: object; readonly agree?: object };
+  readonly edgeIdentity: { readonly sign?: object; readonly agree?: object; readonly host?: string };
+  /** Timed release. */
+  readonly release: Release;
   /** Token of the first operator, at first start only. */
   readonly firstToken: string | undefined;
   /** Every operational event of this process, from now on; answers the unsubscribe function. */
@@ -123,7 +127,7 @@ export const startPlatform = async (options: PlatformOptions): Promise<Platform>
     };
     const opened = await openStores({ dataFolder: config.data, clock, counts: config.roles.includes('license-server') || config.roles.includes('renewal') });
     closers.push(() => opened.close());
-    const stores: OpenStores = { ...watchStores(opened, { clock, events, metrics }), heartbeats: opened.heartbeats, media: opened.media, close: opened.close };
+    const stores: OpenStores = { ...watchStores(options.wrapStores?.(opened) ?? opened, { clock, events, metrics }), heartbeats: opened.heartbeats, media: opened.media, close: opened.close };
     const box = createSecretBox(kek);
     const secrets = createOwnSecrets({ store: stores.secrets, box, random });
     const extension = await options.extend?.({ stores, secrets, clock, random });
@@ -139,7 +143,15 @@ export const startPlatform = async (options: PlatformOptions): Promise<Platform>
     const clockGuard = createClockGuard({ clock, peers: config.time.peers, acceptAfter: config.time.acceptStepsAfterSeconds === 0 ? Number.POSITIVE_INFINITY : config.time.acceptStepsAfterSeconds * 1000, fetch: (request) => fetch(request), events, metrics });
     closers.push(() => clockGuard.close());
     const traffic = createTrafficBoard(() => clock.now());
-    const parts: Parts = { config, onTraffic: traffic.heard, trusted: clockGuard.trusted, ...(options.terms && { terms: options.terms }), clock, random, log, metrics, events, stores, counting, box, secrets, onCarriers: (edge, rows) => void operationsOf()?.carried(edge, rows).catch((error: unknown) => log.warn('what an edge told could not be kept', { edge, error: error instanceof Error ? error.name : typeof error })), entitlementKeys: [...(await loadEntitlementKeys(config.entitlements.keys)), ...(extension?.entitlementKeys ?? [])] };
+    const release = await openRelease({
+      config, catalogue: stores.catalogue, secrets, clock, random, log, metrics, events,
+      enrolled: [...(await enrolledEdges(config.edges)).values()],
+      credentials: config.keyServer.credentials.map(({ role, sha256: tokenHash }) => ({ role, tokenHash })),
+      ...(config.roles.includes('key-server') && config.keyServer.url !== undefined && config.keyServer.credentialFile !== undefined && { firstCredential: await readCredential(config.keyServer.credentialFile) }),
+      isOperator: operatorCheck(stores.operators),
+    });
+    closers.push(() => release.stop());
+    const parts: Parts = { config, release, onTraffic: traffic.heard, trusted: clockGuard.trusted, ...(options.terms && { terms: options.terms }), clock, random, log, metrics, events, stores, counting, box, secrets, onCarriers: (edge, rows) => void operationsOf()?.carried(edge, rows).catch((error: unknown) => log.warn('what an edge told could not be kept', { edge, error: error instanceof Error ? error.name : typeof error })), entitlementKeys: [...(await loadEntitlementKeys(config.entitlements.keys)), ...(extension?.entitlementKeys ?? [])] };
     const roles = await buildRoles(parts);
     if (roles.edge !== undefined) traffic.setLocal(config.edge.id, roles.edge.traffic);
     closers.push(() => roles.licenseServer?.close(), () => roles.packager?.stop(), () => roles.edge?.stop());
@@ -153,11 +165,11 @@ export const startPlatform = async (options: PlatformOptions): Promise<Platform>
     await titles?.recover();
     closers.push(() => titles?.stop());
     const actions = keyServer && licenseServer
-      ? createOperatorActions({ catalogue: stores.catalogue, sessions: stores.sessions, devices: stores.devices, keyServer, licenseServer, ...(packager && { packager }), ...(titles && { addTitle: titles.add }), edges: [config.edge.id, ...config.edges.map(({ id }) => id)], schedules: schedulesOf(config.packager), ingestBase: () => url, clock, random })
+      ? createOperatorActions({ catalogue: stores.catalogue, sessions: stores.sessions, devices: stores.devices, keyServer, licenseServer, ...(packager && { packager }), ...(titles && { addTitle: titles.add }), edges: [config.edge.id, ...config.edges.map(({ id }) => id)], timing: release.timing, schedules: schedulesOf(config.packager), ingestBase: () => url, clock, random })
       : undefined;
     const hosts = [...config.hosts, 'localhost', '127.0.0.1', '[::1]', ...(config.publicUrl === undefined ? [] : [new URL(config.publicUrl).hostname])];
     const operations = config.roles.includes('operations') && actions
-      ? createOperations({ ...stores, clock, random, log, metrics, exposition: () => metrics.render(), metricsPublic: config.metrics.public, allowedHosts: hosts, figures: createFigureSource(metrics, () => sentBytes()), delivery: traffic.rows, readiness: { ...readinessOf(roles, stores), clock: clockGuard.trusted }, actions, concurrency: counting.store, emergency: () => counting.record.emergency, load: counting.load, judge: createJudge({ secrets: stores.secrets, box }), onAccusation: config.tracing.onAccusation, ...(licenseServer && { policy: licenseServer.policy }) })
+      ? createOperations({ ...stores, clock, random, log, metrics, exposition: () => metrics.render(), metricsPublic: config.metrics.public, allowedHosts: hosts, figures: createFigureSource(metrics, () => sentBytes()), delivery: traffic.rows, readiness: { ...readinessOf(roles, stores), clock: clockGuard.trusted, ...(roles.edge && { release: () => release.edge()?.readiness().ready ?? true }) }, actions, concurrency: counting.store, emergency: () => counting.record.emergency, load: counting.load, judge: createJudge({ secrets: stores.secrets, box }), onAccusation: config.tracing.onAccusation, ...(licenseServer && { policy: licenseServer.policy }) })
       : undefined;
     operationsOf = () => operations;
     if (operations !== undefined) {
@@ -169,14 +181,14 @@ export const startPlatform = async (options: PlatformOptions): Promise<Platform>
     const apart = config.adminListen !== undefined;
     const { credentialFile } = config.origin;
     const origin = packager && credentialFile !== undefined ? guardedOrigin(packager.originHandler, await readCredential(credentialFile)) : undefined;
-    const handlers = handlersOf(roles, operations, { time: createTimeEndpoint(clock), ...(origin && { origin }), ...(extension && { demo: extension.demo }) });
+    const handlers = handlersOf(roles, operations, { time: release.timeHandler, release: release.route, ...(origin && { origin }), ...(extension && { demo: extension.demo }) });
     const pages = (which: ('watch' | 'control')[]): Handlers['pages'] => (operations === undefined ? undefined : createPages({ read, pages: which, allowedHosts: hosts }));
     const tls = await loadTls(config.tls, config.data);
     const listen = async (where: { host: string; port: number }, sides: { viewers: boolean; operators: boolean }, secure: TlsFiles | undefined): Promise<RunningServer> => {
       const shown = pages([...(sides.viewers ? (['watch'] as const) : []), ...(sides.operators ? (['control'] as const) : [])]);
       const handler = createRouter({ ...handlers, ...(shown && { pages: shown }) }, sides);
       const direct = sides.viewers && roles.renewal ? [{ path: '/v1/renew', mostBytes: MAX_REQUEST_LENGTH, answer: roles.renewal.direct }] : [];
-      const server = await serve(handler, { ...where, log, direct, ...(secure && { tls: secure }) });
+      const server = await serve(handler, { ...where, log, direct, ...(sides.viewers && { onUpgrade: release.upgrade, onStream: release.stream }), ...(secure && { tls: secure }) });
       closers.push(() => server.close(1000 as Millis));
       return server;
     };
@@ -189,6 +201,7 @@ export const startPlatform = async (options: PlatformOptions): Promise<Platform>
     roles.edge?.start();
     if (licenseServer !== undefined) await licenseServer.refresh();
     if (roles.edge !== undefined && licenseServer !== undefined) await roles.edge.refresh();
+    if (roles.edge !== undefined) await release.attach(roles.edge);
 
     let stopping: Promise<void> | undefined;
     return {
@@ -202,7 +215,8 @@ export const startPlatform = async (options: PlatformOptions): Promise<Platform>
       counting,
       metrics,
       log,
-      edgeIdentity: config.roles.includes('edge') && licenseServer === undefined ? { sign: (await secrets.keyPair('edge/sign', 'ES256')).publicJwk, agree: (await secrets.keyPair('edge/agree', 'ECDH-ES')).publicJwk } : {},
+      edgeIdentity: config.roles.includes('edge') && licenseServer === undefined ? { sign: (await secrets.keyPair('edge/sign', 'ES256')).publicJwk, agree: (await secrets.keyPair('edge/agree', 'ECDH-ES')).publicJwk, host: release.hostId } : {},
+      release,
       firstToken: await operations?.firstStartToken(),
       watch(listener) {
         listeners.add(listener);
@@ -212,6 +226,7 @@ export const startPlatform = async (options: PlatformOptions): Promise<Platform>
         (stopping ??= (async () => {
           // Waiting long-polls and streams must end before the listeners can drain.
           roles.edge?.stop();
+          await release.stop();
           licenseServer?.close();
           operations?.close();
           await Promise.all([main.close(limit), admin?.close(limit), local?.close(limit)]);

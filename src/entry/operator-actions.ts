@@ -11,11 +11,12 @@ import { isSealcastError, SealcastError } from '#core/errors.ts';
 import type { AssetId } from '#core/ids.ts';
 import { type KeySchedule, type Micros, microsFromSeconds } from '#core/time.ts';
 import { sha256 } from '#crypto/hmac.ts';
+import type { TimedMode } from '#core/release/schedule.ts';
 import type { KeyServer } from '#key-server/index.ts';
 import type { LicenseServer } from '#license-server/index.ts';
 import type { OperationsActions } from '#operations/index.ts';
 import type { Packager } from '#packager/index.ts';
-import type { CatalogueEntry, CatalogueStore, Clock, DeviceStore, Random, SessionStore } from '#ports';
+import type { CatalogueEntry, CatalogueStore, Clock, DeviceStore, Random, SessionStore, EventTiming } from '#ports';
 import { inBandMarking } from './in-band-marking.ts';
 import { markingFor, withCopies } from './marking-plans.ts';
 
@@ -28,6 +29,8 @@ export type ActionParts = {
   readonly licenseServer: Pick<LicenseServer, 'endSession' | 'endAccount' | 'revokeDevice' | 'accounts'>;
   readonly packager?: Pick<Packager, 'endEvent'>;
   readonly addTitle?: OperationsActions['addTitle'];
+  /** Periods and offsets of timed events; absent where no key server releases secrets. */
+  readonly timing?: (mode: TimedMode) => { readonly timing: EventTiming; readonly periodsPerGroup: number };
   readonly schedules: { readonly event: KeySchedule; readonly title: KeySchedule; /** Length of an event's segments. */ readonly segment: Micros };
   /** Names of all edges, for events with two-phase delivery. */
   readonly edges?: readonly string[];
@@ -51,11 +54,15 @@ export const schedulesOf = (packager: { readonly periodSeconds: number; readonly
 export const createOperatorActions = (parts: ActionParts): OperationsActions => {
   const { catalogue, sessions, devices, keyServer, licenseServer, packager, clock, random } = parts;
   /** Keys without a catalogue entry are what a crash between the two leaves behind; the same request then goes on from there. */
-  const createKeys = async (asset: AssetId, scheme: 'cenc' | 'cbcs'): Promise<void> => {
+  const createKeys = async (asset: AssetId, scheme: 'cenc' | 'cbcs', timed: { timing: EventTiming; periodsPerGroup: number } | undefined): Promise<void> => {
+    const mode = timed === undefined ? 'untimed' : 'timed';
+    const schedule = timed === undefined ? parts.schedules.event : { period: timed.timing.period, periodsPerGroup: timed.periodsPerGroup };
     try {
-      await keyServer.createAsset({ asset, kind: 'event', scheme, mode: 'untimed', schedule: parts.schedules.event });
+      await keyServer.createAsset({ asset, kind: 'event', scheme, mode, schedule });
     } catch (error) {
-      if (!isSealcastError(error, 'already-exists') || (await keyServer.keying(asset)).scheme !== scheme) throw error;
+      if (!isSealcastError(error, 'already-exists')) throw error;
+      const keying = await keyServer.keying(asset);
+      if (keying.scheme !== scheme || keying.mode !== mode || keying.schedule.period !== schedule.period) throw error;
     }
   };
   const endSessionsOf = async (asset: AssetId): Promise<void> => {
@@ -67,13 +74,16 @@ export const createOperatorActions = (parts: ActionParts): OperationsActions => 
     }
   };
   return {
-    async createEvent({ asset, name, scheme, clearKey, marked, inBand }) {
+    async createEvent({ asset, name, scheme, clearKey, marked, inBand, timed: mode }) {
       if ((await catalogue.get(asset)) !== undefined) throw new SealcastError('already-exists', `${asset} exists already; choose another id`);
       // Positions are segment numbers, which are Unix time. What cannot be planned is refused before keys are made.
       const marking = inBand !== undefined ? inBandMarking({ representations: inBand, segment: parts.schedules.segment }) : marked && markingFor(marked, { kind: 'event', representations: marked.representations, segment: parts.schedules.segment }, parts.edges ?? []);
-      await createKeys(asset, scheme);
+      if (mode !== undefined && clearKey === 'detect') throw new SealcastError('bad-request', 'a timed event cannot give its keys to players without our client: leave clearKey off');
+      const timed = mode && parts.timing?.(mode);
+      if (mode !== undefined && timed === undefined) throw new SealcastError('bad-request', 'timed events need a key server in this process');
+      await createKeys(asset, scheme, timed);
       const credential = encodeBase64url(random.bytes(24));
-      const entry = { asset, kind: 'event', name, state: 'created', createdAt: clock.now(), ingestCredentialHash: credentialHash(credential), clearKey, ...(marking !== undefined && { marking }) } as const;
+      const entry = { asset, kind: 'event', name, state: 'created', createdAt: clock.now(), ingestCredentialHash: credentialHash(credential), clearKey, ...(marking !== undefined && { marking }), ...(timed !== undefined && { timed: timed.timing }) } as const;
       if (!(await catalogue.create(entry))) throw new SealcastError('already-exists', `${asset} exists already; choose another id`);
       return { entry, ingest: { url: `${parts.ingestBase()}/ingest/${asset}`, credential } };
     },
@@ -93,6 +103,13 @@ export const createOperatorActions = (parts: ActionParts): OperationsActions => 
       const { marking, from } = withCopies(known.marking, edge, copies, clock.now());
       await catalogue.update({ ...known, marking });
       return { from };
+    },
+    async setReleaseEdges(asset, edges) {
+      const entry = await catalogue.get(asset);
+      if (entry?.timed === undefined) throw new SealcastError('not-found', `there is no timed event ${asset}`);
+      const changed = { ...entry, timed: { ...entry.timed, edges } };
+      await catalogue.update(changed);
+      return changed;
     },
     endSession: (session) => licenseServer.endSession(session, 'operator'),
     endAccount: (account) => licenseServer.endAccount(account, 'operator'),

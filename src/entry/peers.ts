@@ -5,12 +5,14 @@
  * Invariant: credentials come from files, never from the configuration text, and are not kept longer than the process.
  */
 import { readFile } from 'node:fs/promises';
+import { encodeBase64url } from '#core/bytes/base64url.ts';
 import { equalBytes } from '#core/bytes/equal.ts';
 import { encodeUtf8 } from '#core/bytes/utf8.ts';
 import { problemOf, SealcastError } from '#core/errors.ts';
 import { parsePublicJwk } from '#core/license/public-jwk.ts';
 import { sha256 } from '#crypto/hmac.ts';
 import type { EnrolledEdge } from '#license-server/index.ts';
+import type { OperatorStore } from '#ports';
 import type { Config } from './config/index.ts';
 
 const text = async (path: string): Promise<string> => {
@@ -42,18 +44,27 @@ export const guardedOrigin = (handler: (request: Request) => Promise<Response>, 
 };
 
 /** Edges by id, from the public files that `sealcast up --role edge` writes at first start. */
-export const enrolledEdges = async (configured: Config['edges']): Promise<ReadonlyMap<string, EnrolledEdge>> => {
+export const enrolledEdges = async (configured: Config['edges']): Promise<ReadonlyMap<string, EnrolledEdge & { /** Host it runs on, where it says so. */ readonly host?: string }>> => {
   const edges = await Promise.all(
-    configured.map(async ({ id, publicFile, zone, renews }): Promise<[string, EnrolledEdge]> => {
-      let keys: { sign?: unknown; agree?: unknown };
+    configured.map(async ({ id, publicFile, zone, renews }): Promise<[string, EnrolledEdge & { readonly host?: string }]> => {
+      let keys: { sign?: unknown; agree?: unknown; host?: unknown };
       try {
         keys = JSON.parse(await text(publicFile)) as typeof keys;
       } catch (cause) {
         if (cause instanceof SealcastError) throw cause;
         throw new SealcastError('config-invalid', `edges: ${publicFile} is not JSON`, { cause });
       }
-      return [id, { edge: id, sign: parsePublicJwk(keys.sign, `edges: sign in ${publicFile}`, 'config-invalid'), agree: parsePublicJwk(keys.agree, `edges: agree in ${publicFile}`, 'config-invalid'), zone, renews }];
+      return [id, { edge: id, sign: parsePublicJwk(keys.sign, `edges: sign in ${publicFile}`, 'config-invalid'), agree: parsePublicJwk(keys.agree, `edges: agree in ${publicFile}`, 'config-invalid'), zone, renews, ...(typeof keys.host === 'string' && /^[A-Za-z0-9.-]{1,64}$/.test(keys.host) && { host: keys.host }) }];
     }),
   );
   return new Map(edges);
+};
+
+/** Whether a request carries the token of an operator of any role. */
+export const operatorCheck = (operators: Pick<OperatorStore, 'byTokenHash'>): ((request: Request) => Promise<boolean>) => async (request) => {
+  const token = /^Bearer (so_[A-Za-z0-9_-]{43})$/.exec(request.headers.get('authorization') ?? '')?.[1];
+  if (token === undefined) return false;
+  const hash = encodeBase64url(sha256(encodeUtf8(token)));
+  const record = await operators.byTokenHash(hash);
+  return record !== undefined && equalBytes(encodeUtf8(record.tokenHash), encodeUtf8(hash));
 };

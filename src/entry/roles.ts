@@ -31,6 +31,7 @@ import type { Counting } from './counting.ts';
 import { loadEntitlementCallback } from './entitlement-keys.ts';
 import { enrolledEdges, readCredential } from './peers.ts';
 import { liveMarks } from './live-marks.ts';
+import type { Release } from './release.ts';
 import type { OwnSecrets } from './secrets.ts';
 import type { OpenStores } from './stores.ts';
 
@@ -52,6 +53,8 @@ export type Parts = {
   readonly onTraffic?: LicenseServerOptions['onTraffic'];
   readonly box: SecretBox;
   readonly secrets: OwnSecrets;
+  /** Timed release of this process. */
+  readonly release?: Pick<Release, 'releaseSecret' | 'releases'>;
   /** Hears what edges know of sessions that ended because of a leak. */
   readonly onCarriers: NonNullable<LicenseServerOptions['onCarriers']>;
   /** Beside the configured ones, e.g. the demo issuer's. */
@@ -89,7 +92,7 @@ const ownMarkKeys = ({ secrets }: Parts): MarkKeySource => createMarkKeys({ secr
 const buildKeyServer = async (parts: Parts): Promise<KeyServer> => {
   const { config, clock, random, log, metrics, events, stores, box, secrets } = parts;
   const own = await Promise.all((['packager', 'license-server'] as const).map(async (role) => ({ role, tokenHash: hashCredential(await secrets.text(`service/${role}`)) })));
-  return createKeyServer({ store: stores.assetKeys, box, random, clock, credentials: [...own, ...config.keyServer.credentials.map(({ role, sha256 }) => ({ role, tokenHash: sha256 }))], marks: ownMarkKeys(parts), hash: nodeLadderHash, log, events, metrics });
+  return createKeyServer({ store: stores.assetKeys, box, random, clock, credentials: [...own, ...config.keyServer.credentials.map(({ role, sha256 }) => ({ role, tokenHash: sha256 }))], marks: ownMarkKeys(parts), hash: nodeLadderHash, ...(parts.release?.releaseSecret && { releaseSecret: parts.release.releaseSecret }), log, events, metrics });
 };
 
 const remoteKeys = async (role: Role, { config }: Parts): Promise<ContentKeySource & GrantKeySource & MarkKeySource> => {
@@ -128,6 +131,7 @@ const buildLicenseServer = async (parts: Parts, keys: GrantKeySource, marks: Mar
     policy: termsOf(parts),
     unregisteredDevices: config.devices.unregistered,
     deviceLimit: config.devices.max,
+    ...(parts.release && { releases: parts.release.releases }),
     ...(licensing.renewUrls.length > 0 && { renewUrls: licensing.renewUrls }),
     ...(licensing.licenseUrls.length > 0 && { licenseUrls: licensing.licenseUrls }),
     liveHorizon: microsFromSeconds(licensing.horizonSeconds),

@@ -19,6 +19,8 @@ export type Handlers = {
   readonly renewals?: PeerHandler;
   readonly keys?: PeerHandler;
   readonly time: PeerHandler;
+  /** Timed release: who answers a path of docs/wire/release.md. */
+  readonly release?: (path: string) => PeerHandler | undefined;
   readonly operations?: { readonly owns: (path: string) => boolean; readonly handler: PeerHandler };
   readonly pages?: (request: Request) => Promise<Response | undefined>;
   /** Routes that only the demo has. */
@@ -47,6 +49,10 @@ export const createRouter = (handlers: Handlers, sides: { readonly viewers: bool
       if (path === '/v1/renew' && handlers.renewals !== undefined) return handlers.renewals(request, peer);
       if (LICENSES.test(path) && handlers.licenses !== undefined) return handlers.licenses(request, peer);
       if (path === '/v1/time') return handlers.time(request, peer);
+      if (path.startsWith('/v1/') && handlers.release !== undefined) {
+        const release = handlers.release(path);
+        if (release !== undefined) return release(request, peer);
+      }
       if (path.startsWith('/ingest/') && handlers.ingest !== undefined) return handlers.ingest(request, peer);
       if (path.startsWith('/origin/') && handlers.origin !== undefined) return handlers.origin(request, peer);
       if (path.startsWith('/v1/keys/') && handlers.keys !== undefined) return handlers.keys(request, peer);

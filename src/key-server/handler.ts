@@ -17,7 +17,7 @@ import type { AssetKeying, ContentKeySource, GrantKeySource, LeafKeySource, Log,
 import { answerLeaves, answerRoots, MAX_LEAVES_BODY } from './leaf-routes.ts';
 
 /** What a service credential is for. */
-export type ServiceRole = 'packager' | 'license-server';
+export type ServiceRole = 'packager' | 'license-server' | 'key-server';
 /** A credential as the server keeps it: SHA-256 (base64url) of the bearer token. */
 export type ServiceCredential = { readonly role: ServiceRole; readonly tokenHash: string };
 
@@ -34,6 +34,8 @@ type What = 'keying' | 'content' | 'grants' | 'entry' | 'imported' | 'marks' | '
 const ALLOWED: Readonly<Record<ServiceRole, readonly What[]>> = {
   packager: ['keying', 'content', 'boxes'],
   'license-server': ['keying', 'grants', 'entry', 'imported', 'marks', 'boxes', 'roots', 'leaves'],
+  // A replica that gives release secrets has a route of its own (release-feed.ts) and needs nothing of these.
+  'key-server': [],
 };
 
 type Sources = ContentKeySource & GrantKeySource & LeafKeySource & Partial<MarkKeySource>;
@@ -70,12 +72,17 @@ const routeOf = (request: Request): { asset: AssetId | undefined; what: What } =
 
 /** Compares hashes, all of them, so that time tells nothing about a credential. */
 const authorize = (request: Request, what: What, credentials: readonly ServiceCredential[]): void => {
+  if (!heldRoles(request, credentials).some((role) => ALLOWED[role].includes(what))) throw new SealcastError('forbidden', `the service credential does not open ${what}`);
+};
+
+/** Roles of the request's bearer credential. Throws `token-missing`, `credential-invalid`. */
+export const heldRoles = (request: Request, credentials: readonly ServiceCredential[]): readonly ServiceRole[] => {
   const token = /^Bearer ([\x21-\x7e]{1,256})$/.exec(request.headers.get('authorization') ?? '')?.[1];
   if (token === undefined) throw new SealcastError('token-missing', 'a service credential is required');
   const given = encodeUtf8(hashCredential(token));
   const held = credentials.filter(({ tokenHash }) => equalBytes(encodeUtf8(tokenHash), given));
   if (held.length === 0) throw new SealcastError('credential-invalid', 'the service credential is not known');
-  if (!held.some(({ role }) => ALLOWED[role].includes(what))) throw new SealcastError('forbidden', `the service credential does not open ${what}`);
+  return held.map(({ role }) => role);
 };
 
 const readBody = async (request: Request, most: number = MAX_BODY): Promise<string> => {

@@ -10,7 +10,7 @@ import type { ErrorCode } from '#core/errors.ts';
 import { SealcastError } from '#core/errors.ts';
 import type { AssetId, ContentKey, GrantKey, KeyGroup } from '#core/ids.ts';
 import { contentKey, grantKey, keyIdOf, type LadderHash } from '#core/keys/ladder.ts';
-import { type CryptoPeriod, type GrantGroup, groupOf } from '#core/time.ts';
+import { type CryptoPeriod, type GrantGroup, groupOf, type Micros } from '#core/time.ts';
 import { ladderHash } from '#crypto/ladder-hash.ts';
 import type { AssetKeying, AssetKeyRecord, AssetKeyStore, Clock, ContentKeySource, EventSink, GrantKeySource, KeyWrapper, LeafKeySource, Log, MarkKeySource, Metrics, PeriodKey, Random, SecretBox } from '#ports';
 import { createAssetKeys, keyingOf, type KeyToImport, type NewAsset } from './asset-keys.ts';
@@ -26,8 +26,8 @@ export type KeyServerOptions = {
   readonly clock: Clock;
   /** Who may call over HTTP; none means that the handler refuses everybody. */
   readonly credentials: readonly ServiceCredential[];
-  /** RS[p] of timed events, 16 bytes. Without it timed events cannot be created. */
-  readonly releaseSecret?: (asset: AssetId, period: CryptoPeriod) => Promise<Uint8Array>;
+  /** RS[p] of timed events, 16 bytes; `length` is that of a period. Without it timed events cannot be created. */
+  readonly releaseSecret?: (asset: AssetId, period: CryptoPeriod, length: Micros) => Promise<Uint8Array>;
   /** Mark keys, for licence servers that run apart; absent: nothing is marked. */
   readonly marks?: MarkKeySource;
   /** Root secrets of collections, 32 bytes each; absent: nothing is sold by subscription. */
@@ -85,15 +85,15 @@ export const createKeyServer = (options: KeyServerOptions): KeyServer => {
     const keys: PeriodKey[] = [];
     for (let p = from; p < to; p = (p + 1) as CryptoPeriod) {
       const group = groupOf(p, keying.schedule);
-      const secret = keying.mode === 'timed' ? await timedSecret(keying.asset, p) : undefined;
+      const secret = keying.mode === 'timed' ? await timedSecret(keying.asset, p, keying.schedule.period) : undefined;
       keys.push({ period: p, group, kid: keyIdOf(hash, keying.salt, keying, p, keyGroup), key: contentKey(hash, grantOf(record, titleKey, cache, group), keying, p, keyGroup, secret) });
     }
     return keys;
   };
 
-  const timedSecret = (asset: AssetId, period: CryptoPeriod): Promise<Uint8Array> => {
+  const timedSecret = (asset: AssetId, period: CryptoPeriod, length: Micros): Promise<Uint8Array> => {
     if (releaseSecret === undefined) throw new SealcastError('key-unavailable', 'release secrets of timed events are not configured here');
-    return releaseSecret(asset, period);
+    return releaseSecret(asset, period, length);
   };
 
   const fixed = async (record: AssetKeyRecord, keyGroup: KeyGroup, from: CryptoPeriod, to: CryptoPeriod): Promise<readonly PeriodKey[]> => {

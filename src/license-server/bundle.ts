@@ -83,7 +83,7 @@ export const createBundles = (options: {
       zone,
       epochs: masterSecrets.epochs(now).map(({ epoch, notBefore, notAfter }) => {
         const keys = masterSecrets.keysOf(epoch, index, now);
-        return { epoch, mediaTokenKey: keys.mediaTokenKey, ...(renews && { zoneKey: keys.zoneKey }), notBefore: (notBefore - CLOCK_MARGIN) as Micros, notAfter };
+        return { epoch, mediaTokenKey: keys.mediaTokenKey, releaseTokenKey: keys.releaseTokenKey, ...(renews && { zoneKey: keys.zoneKey }), notBefore: (notBefore - CLOCK_MARGIN) as Micros, notAfter };
       }),
       revokedSessions: revocations.sessions(now),
       revokedDevices: revocations.devices(now),

@@ -12,12 +12,19 @@ import type { PublicJwk } from '#core/license/public-jwk.ts';
 import { placeOf } from '#core/license/session-id.ts';
 import { markClaimsOf } from '#core/token/viewer-id.ts';
 import type { Micros } from '#core/time.ts';
+import type { ZoneKeys } from '#core/license/zone-keys.ts';
+import { accountHash } from '#core/keys/ladder.ts';
+import { encodeBase64url } from '#core/bytes/base64url.ts';
+import { DEFAULT_CONNECTIONS } from '#core/token/release-claims.ts';
+import { ladderHash } from '#crypto/ladder-hash.ts';
 import { mintMediaToken } from '#crypto/media-token.ts';
+import { mintReleaseToken } from '#crypto/release-token.ts';
 import type { AssetKeying, CatalogueEntry, CatalogueStore, GrantKeySource } from '#ports';
 import { coverageOf } from './coverage.ts';
 import type { Issuer } from './issue.ts';
 import type { Marking } from './marking.ts';
 import type { Epoch, MasterSecrets } from './master-secrets.ts';
+import type { LicenseServerOptions } from './options.ts';
 
 /** An asset as a licence needs it. */
 export type Licensable = { readonly keying: AssetKeying; readonly title: CatalogueEntry };
@@ -48,6 +55,8 @@ export type LicenseAnswer = {
   readonly time: Micros;
   readonly renew: { readonly urls: readonly string[] };
   readonly licenses: { readonly urls: readonly string[] };
+  /** Timed events: where and with what releases are followed (docs/wire/release.md). */
+  readonly release?: { readonly token: string; readonly expires: Micros; readonly urls: readonly string[]; readonly keys: readonly object[] };
 };
 
 /** From an admitted session to a licence. */
@@ -70,8 +79,17 @@ export const createLicensing = (options: {
   renewUrls: readonly string[];
   licenseUrls: readonly string[];
   marking: Pick<Marking, 'viewerId'>;
+  releases?: LicenseServerOptions['releases'];
 }): Licensing => {
   const { keys, catalogue, masterSecrets, issuer, policy, liveHorizon, timeShift, renewUrls, licenseUrls, marking } = options;
+
+  /** The release token lives as long as the media token. */
+  const releaseOf = (session: AdmittedSession, keying: AssetKeying, zone: ZoneKeys, now: Micros, expires: Micros): Pick<LicenseAnswer, 'release'> => {
+    if (keying.mode !== 'timed') return {};
+    const { urls = ['/'], keys: signing = [], connections = DEFAULT_CONNECTIONS } = options.releases?.() ?? {};
+    const claims = { session: session.sid, asset: keying.asset, account: encodeBase64url(accountHash(ladderHash, session.account)), connections, issuedAt: now, expiresAt: expires };
+    return { release: { token: mintReleaseToken({ key: zone.releaseTokenKey, kid: { epoch: zone.epoch, zone: zone.zone.index }, claims }), expires, urls, keys: signing } };
+  };
 
   return {
     async find(asset) {
@@ -89,7 +107,7 @@ export const createLicensing = (options: {
       const license = await issuer({ sid, account: session.account, device: session.device, agree: session.agree, keying, coverage, decision, policyVersion: policy.version, zone, entitledUntil, mark, ticket: session.ticket, now });
       const mediaTokenExpires = (now + mediaTokenLife(policy, decision.duration) * 1000) as Micros;
       const mediaToken = mintMediaToken({ key: zone.mediaTokenKey, kid: { epoch: zone.epoch, zone: zone.zone.index }, claims: { session: sid, asset: keying.asset, issuedAt: now, expiresAt: mediaTokenExpires, ...(mark !== undefined && { mark: markClaimsOf(mark) }) } });
-      return { sid, license, mediaToken, mediaTokenExpires, time: now, renew: { urls: renewUrls }, licenses: { urls: licenseUrls } };
+      return { sid, license, mediaToken, mediaTokenExpires, time: now, renew: { urls: renewUrls }, licenses: { urls: licenseUrls }, ...releaseOf(session, keying, zone, now, mediaTokenExpires) };
     },
   };
 };

@@ -67,7 +67,7 @@ export const createLicenseServer = async (options: LicenseServerOptions): Promis
   const accounts = createAccounts({ store: options.accounts, enforcement: policy.enforcement, level: policy.level, clock, log, events, metrics });
   const endings = createEndings({ sessions, devices, heartbeats, record, accounts, revocations, changed: bundles.changed, clock, events });
   const issuer = createIssuer({ issuer: options.issuer, keys, wrapper, random, secrets, ...(options.hash !== undefined && { hash: options.hash }), ...(options.sealTo !== undefined && { sealTo: options.sealTo }) });
-  const licensing = createLicensing({ keys, catalogue, masterSecrets, issuer, policy, liveHorizon, timeShift, renewUrls: given.renewUrls, licenseUrls: given.licenseUrls, marking });
+  const licensing = createLicensing({ keys, catalogue, masterSecrets, issuer, policy, liveHorizon, timeShift, renewUrls: given.renewUrls, licenseUrls: given.licenseUrls, marking, ...(options.releases && { releases: options.releases }) });
   const { nonceKey } = secrets;
   const admit = createAdmission({
     record,
@@ -107,11 +107,19 @@ export const createLicenseServer = async (options: LicenseServerOptions): Promis
 
   let cancel = (): void => undefined;
   let closed = false;
+  let failing = false;
   const schedule = (): void => {
     if (closed) return;
     cancel = clock.after(given.refreshEvery, () => {
       refresh()
-        .catch((error: unknown) => log.warn('the licence server could not refresh', { error: error instanceof Error ? error.name : typeof error }))
+        .then(
+          () => void (failing = false),
+          (error: unknown) => {
+            // Said once: it is tried again every second.
+            if (!failing) log.warn('the licence server could not refresh', { error: error instanceof Error ? error.name : typeof error });
+            failing = true;
+          },
+        )
         .finally(schedule);
     });
   };

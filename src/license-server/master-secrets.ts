@@ -6,7 +6,7 @@
  * a rotation interrupts nobody. Invariant: two servers that rotate at once end up with the same secret.
  */
 import { SealcastError } from '#core/errors.ts';
-import { mediaTokenKey, ticketKey, zoneKey } from '#core/keys/ladder.ts';
+import { mediaTokenKey, releaseTokenKey, ticketKey, zoneKey } from '#core/keys/ladder.ts';
 import type { ZoneKeys, ZoneKeysFinder } from '#core/license/zone-keys.ts';
 import type { Micros } from '#core/time.ts';
 import { ladderHash } from '#crypto/ladder-hash.ts';
@@ -58,7 +58,7 @@ export const createMasterSecrets = (options: {
     const secret = await box.open(record.sealed, contextOf(epoch));
     const keys = zones.map((zone): [number, ZoneKeys] => {
       const key = zoneKey(ladderHash, secret, zone.name);
-      return [zone.index, { epoch, zone, zoneKey: key, mediaTokenKey: mediaTokenKey(ladderHash, key), notAfter }];
+      return [zone.index, { epoch, zone, zoneKey: key, mediaTokenKey: mediaTokenKey(ladderHash, key), releaseTokenKey: releaseTokenKey(ladderHash, key), notAfter }];
     });
     return { epoch, notBefore, retireAt, notAfter, zones: new Map(keys), ticketKey: ticketKey(ladderHash, secret) };
   };

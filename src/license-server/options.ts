@@ -90,6 +90,8 @@ export type LicenseServerOptions = {
   readonly load?: () => { readonly factor: number; readonly sheds: boolean };
   /** Marked assets: their keys, viewer numbers and the catalogue that says how they are marked. Absent: nothing is marked. */
   readonly marking?: { readonly keys: MarkKeySource; readonly viewers: ViewerNumberStore; readonly catalogue: Pick<CatalogueStore, 'list'> & Partial<Pick<CatalogueStore, 'get' | 'update'>> };
+  /** Timed events: where clients get releases, and the keys that sign their schedules. Absent: the server that answered, and no keys. */
+  readonly releases?: () => { readonly urls: readonly string[]; readonly keys: readonly object[]; /** Connections of an account per edge. */ readonly connections?: number };
   /** Hears what edges know of sessions that ended because of a leak. */
   readonly onCarriers?: (edge: string, carriers: readonly EdgeCarrier[]) => void;
   /** Hears what edges in other processes say they fetched of marked assets: totals since their start. */

@@ -9,6 +9,7 @@ import { SealcastError, isSealcastError } from '#core/errors.ts';
 import type { AccountId, AssetId, DeviceId, SessionId } from '#core/ids.ts';
 import type { EnforcementLevel } from '#core/license/renewal-state.ts';
 import type { PolicyOverride } from '#core/policy/decide-terms.ts';
+import type { TimedMode } from '#core/release/schedule.ts';
 import type { AuditStore, CatalogueEntry, Clock, EventSink } from '#ports';
 import { sealAuditEntry } from '#operations/audit.ts';
 import type { MarkingRequest } from '#operations/marking-request.ts';
@@ -22,6 +23,8 @@ export type NewEvent = NewAsset & {
   readonly marked?: MarkingRequest & { readonly representations: readonly string[] };
   /** Tracks that get marks inside the bitstream; excludes `marked`. */
   readonly inBand?: readonly string[];
+  /** Content is delivered early and opened by keys at their instants. */
+  readonly timed?: TimedMode;
 };
 /** A title, and whether and how the packager makes variants of its video. */
 export type NewTitle = NewAsset & { readonly source: string; readonly marked?: MarkingRequest & { /** Pads the variants of a segment to one length. */ readonly equalSize: boolean } };
@@ -53,6 +56,8 @@ export type OperationsActions = {
   readonly setDevicePolicy?: (device: DeviceId, policy: PolicyOverride | undefined) => Promise<boolean>;
   /** Gives an edge's viewers copies of their own, or the common one again; answers the first position that is so. */
   readonly switchCopies?: (asset: AssetId, edge: string, copies: 'own' | 'common') => Promise<{ readonly from: number }>;
+  /** Which edges may have an event's release secrets from now on; what they hold ends within a horizon. Absent where no key server runs. */
+  readonly setReleaseEdges?: (asset: AssetId, edges: 'all' | readonly string[]) => Promise<CatalogueEntry>;
   /** False if unknown or revoked before. */
   readonly revokeDevice: (device: DeviceId) => Promise<boolean>;
 };

@@ -27,7 +27,8 @@ const MADE_VARIANTS = 5;
 const HASH = /^[A-Za-z0-9_-]{43}$/;
 const NOTE = { note: text(0, 200, false) };
 const ASSET_RULES = { asset: text(1, 40), name: text(1, 120), scheme: oneOf(['cenc', 'cbcs']), clearKey: oneOf(['off', 'detect']) };
-const EVENT_RULES = { ...ASSET_RULES, ...MARKING_RULES, marked: text(1, 300, false), mark: text(1, 300, false) };
+const EVENT_RULES = { ...ASSET_RULES, ...MARKING_RULES, marked: text(1, 300, false), mark: text(1, 300, false), timed: oneOf(['standard', 'strict']) };
+const EDGES_RULES = { edges: text(1, 4000) };
 const TITLE_RULES = { ...ASSET_RULES, ...MARKING_RULES, source: text(1, 2000), equalSize: oneOf(['yes', 'no']) };
 
 const newAsset = (body: { asset?: string; name?: string; scheme?: string; clearKey?: string }): NewAsset => ({
@@ -99,12 +100,24 @@ export const operatorRoutes = (context: RouteContext): readonly Route[] => {
       GET: view(() => listAssets('event')),
       POST: operate(async ({ request, operator }) => {
         const body = await readBody(request, EVENT_RULES);
-        const event = { ...newAsset(body), ...markedTracks(body), ...inBandTracks(body) };
+        const event: NewEvent = { ...newAsset(body), ...markedTracks(body), ...inBandTracks(body), ...(body.timed !== undefined && { timed: body.timed === 'strict' ? 'strict' : 'standard' }) };
         const made = await audited(operator, 'event.create', event.asset, { name: event.name, scheme: event.scheme }, () => actions.createEvent(event));
         return json({ event: assetView(made.entry, 0), ingest: made.ingest }, 201);
       }),
     }),
     route('/v1/events/{id}', { GET: view(({ id }) => assetAnswer(assetId(id), 'event')) }),
+    route('/v1/events/{id}/release-edges', {
+      POST: operate(async ({ request, operator, id }) => {
+        const asset = assetId(id);
+        const { setReleaseEdges } = actions;
+        if (setReleaseEdges === undefined) throw unavailable('authorising edges', 'the key server');
+        const { edges = '' } = await readBody(request, EDGES_RULES);
+        const names = edges === 'all' ? 'all' : edges.split(',').map((name) => name.trim()).filter((name) => name !== '' && name !== 'none');
+        if (names !== 'all' && names.some((name) => !/^[a-z0-9][a-z0-9-]{0,39}$/.test(name))) throw new SealcastError('bad-request', 'edges are names separated by commas, `all` or `none`');
+        await audited(operator, 'event.release-edges', asset, { edges }, () => setReleaseEdges(asset, names));
+        return assetAnswer(asset, 'event');
+      }),
+    }),
     route('/v1/events/{id}/end', {
       POST: operate(async ({ request, operator, id }) => {
         const asset = assetId(id);

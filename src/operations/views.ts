@@ -23,6 +23,7 @@ export const assetView = (entry: CatalogueEntry, liveSessions: number): AssetVie
   clearKey: entry.clearKey,
   ...(entry.collection === undefined ? {} : { collection: entry.collection }),
   ...(entry.policy === undefined ? {} : { policy: entry.policy }),
+  ...(entry.timed === undefined ? {} : { timed: entry.timed }),
   liveSessions,
 });
 

@@ -9,13 +9,15 @@ import type { EdgeBundle } from '#core/edge-bundle/edge-bundle.ts';
 import type { DeviceId, SessionId } from '#core/ids.ts';
 import { type EndReason, isEndReason } from '#core/license/reasons.ts';
 import type { ZoneKeysFinder } from '#core/license/zone-keys.ts';
+import { releaseTokenKey } from '#core/keys/ladder.ts';
+import { ladderHash } from '#crypto/ladder-hash.ts';
 
 /** `bundle` answers the newest bundle; it is asked at every renewal. */
 export const zonesOfBundle = (bundle: () => EdgeBundle | undefined): ZoneKeysFinder => (epochByte, zoneIndex, now) => {
   const held = bundle();
   if (held === undefined || now >= held.validUntil || held.zone.index !== zoneIndex) return undefined;
   const epoch = held.epochs.find((item) => item.epoch % 256 === epochByte && now < item.notAfter);
-  return epoch?.zoneKey === undefined ? undefined : { epoch: epoch.epoch, zone: held.zone, zoneKey: epoch.zoneKey, mediaTokenKey: epoch.mediaTokenKey, notAfter: epoch.notAfter };
+  return epoch?.zoneKey === undefined ? undefined : { epoch: epoch.epoch, zone: held.zone, zoneKey: epoch.zoneKey, mediaTokenKey: epoch.mediaTokenKey, releaseTokenKey: epoch.releaseTokenKey ?? releaseTokenKey(ladderHash, epoch.zoneKey), notAfter: epoch.notAfter };
 };
 
 /** Flags of the newest bundle. Look-up tables are made once per bundle. */

@@ -13,11 +13,12 @@ import type { RenewalOutcome } from './outcome.ts';
 
 const PATH = '/v1/renew';
 const TOKEN_HEADER = 'Sealcast-Media-Token';
+const RELEASE_TOKEN_HEADER = 'Sealcast-Release-Token';
 /** Names the session that took an ended one's place, for the viewer's information. */
 const ENDED_BY_HEADER = 'Sealcast-Ended-By';
 const HEADERS: readonly [string, string][] = [
   ['Access-Control-Allow-Origin', '*'],
-  ['Access-Control-Expose-Headers', `${TOKEN_HEADER}, ${ENDED_BY_HEADER}, Date`],
+  ['Access-Control-Expose-Headers', `${TOKEN_HEADER}, ${RELEASE_TOKEN_HEADER}, ${ENDED_BY_HEADER}, Date`],
   ['Cache-Control', 'no-store'],
   ['X-Content-Type-Options', 'nosniff'],
 ];
@@ -41,6 +42,7 @@ const answerOf = (outcome: RenewalOutcome): WholeAnswer => {
   if (outcome.kind === 'refused') return problem(outcome.code, outcome.detail);
   const headers: [string, string][] = [...HEADERS, ['Content-Type', 'application/octet-stream'], ['Content-Length', String(outcome.bytes.length)]];
   if (outcome.mediaToken !== undefined) headers.push([TOKEN_HEADER, outcome.mediaToken]);
+  if (outcome.releaseToken !== undefined) headers.push([RELEASE_TOKEN_HEADER, outcome.releaseToken]);
   if (outcome.by !== undefined) headers.push([ENDED_BY_HEADER, outcome.by]);
   return { status: 200, headers, bytes: outcome.bytes };
 };

@@ -17,6 +17,8 @@ export type RenewalOutcome =
       readonly opened: GrantGroup;
       /** A fresh media token for the session; absent unless `act` is extend. */
       readonly mediaToken?: string;
+      /** Timed events. */
+      readonly releaseToken?: string;
       /** The session that was started in place of an ended one. */
       readonly by?: SessionId;
     }

@@ -44,6 +44,8 @@ export type ServeOptions = {
   readonly keepAlive?: Millis;
   /** Routes with a short way of their own; `handler` answers them too, with the same bytes. */
   readonly direct?: readonly DirectRoute[];
+  /** Takes a request that is answered on the socket (an event stream); false leaves it to the handler. */
+  readonly onStream?: (request: IncomingMessage, answer: ServerResponse) => boolean;
   /** Takes an upgrade request (WebSocket); false refuses it, which closes the connection with 404. */
   readonly onUpgrade?: (request: IncomingMessage, socket: Duplex, head: Buffer) => boolean;
 };
@@ -112,6 +114,7 @@ export const serve = async (handler: ServerHandler, options: ServeOptions): Prom
   };
 
   const serveOne = (expectsContinue: boolean) => (message: IncomingMessage, answer: ServerResponse): void => {
+    if (options.onStream !== undefined && closing === undefined && options.onStream(message, answer)) return;
     const goOn = expectsContinue ? (): void => answer.writeContinue() : undefined;
     const signal = message.method === 'GET' || message.method === 'HEAD' ? undefined : (): AbortSignal => abortedWith(message, answer);
     const write = (response: Response): void => {

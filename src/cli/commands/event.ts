@@ -14,6 +14,7 @@ const create = defineCommand({
     name: { type: 'string', description: 'name that viewers see (default: the id)' },
     scheme: { type: 'enum', options: ['cenc', 'cbcs'], default: 'cenc', description: 'protection scheme' },
     'clear-key': { type: 'enum', options: ['off', 'detect'], default: 'off', description: 'detect: plain Clear Key players may have the keys of a sliding window' },
+    timed: { type: 'enum', options: ['standard', 'strict'], description: 'deliver early, open at the instant: standard = 100 ms periods, strict = one frame' },
     mark: { type: 'string', description: 'names of the video tracks to mark inside the bitstream, separated by commas: edges switch the marks on per viewer', valueHint: 'TRACKS' },
     variants: { type: 'string', description: 'the source sends M pre-marked variants (2-8) of the tracks in --marked', valueHint: 'M' },
     marked: { type: 'string', description: 'names of the tracks that come in variants, separated by commas', valueHint: 'TRACKS' },
@@ -26,7 +27,7 @@ const create = defineCommand({
     if ((variants === undefined) !== (args.marked === undefined)) throw usageError('--variants and --marked belong together');
     if (args.mark !== undefined && variants !== undefined) throw usageError('--mark and --variants exclude each other: marks are in one copy, or in several');
     const planned = markingMembers(args, variants, ['always-on', 'prefix', 'two-phase']);
-    const body = { asset: args.id, name: args.name ?? args.id, scheme: args.scheme, clearKey: args['clear-key'], ...(args.mark !== undefined && { mark: args.mark }), ...(variants !== undefined && { variants, marked: args.marked }), ...planned };
+    const body = { asset: args.id, name: args.name ?? args.id, scheme: args.scheme, clearKey: args['clear-key'], ...(args.timed !== undefined && { timed: args.timed }), ...(args.mark !== undefined && { mark: args.mark }), ...(variants !== undefined && { variants, marked: args.marked }), ...planned };
     const made = await callOperator<{ event: EventView; ingest: { url: string; credential: string } }>(args, 'POST', '/v1/events', body);
     if (args.json) printJson(made);
     else {

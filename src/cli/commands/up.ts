@@ -56,6 +56,11 @@ const command: CommandDef<any> = defineCommand({
       await writeFile(file, `${JSON.stringify(platform.edgeIdentity)}\n`);
       say(`public keys of this edge, for option edges of the licence server: ${file}`);
     }
+    if (config.roles.includes('key-server') && platform.release.publicKeys !== undefined) {
+      const file = join(config.data, `${config.keyServer.name}.release.json`);
+      await writeFile(file, `${JSON.stringify(platform.release.publicKeys)}\n`);
+      if (config.edges.length > 0) say(`public release keys of this key server, for option release.keyServers of edges: ${file}`);
+    }
     await untilSignal();
     say('draining ...');
     await platform.stop();

@@ -20,6 +20,8 @@ export type EdgeEpoch = {
   readonly epoch: number;
   /** MTK[e,z], 32 bytes: verifies and signs media tokens. */
   readonly mediaTokenKey: Uint8Array;
+  /** RTK[e,z], 32 bytes: verifies release tokens. */
+  readonly releaseTokenKey?: Uint8Array;
   /** ZK[e,z], 32 bytes; only edges that renew get it. */
   readonly zoneKey?: Uint8Array;
   readonly notBefore: Micros;
@@ -88,6 +90,7 @@ const parseEpoch = (value: unknown): EdgeEpoch => {
   return {
     epoch: uint(item['epoch'], 'epochs[].epoch', 2 ** 32 - 1),
     mediaTokenKey: key(item['mediaTokenKey'], 'epochs[].mediaTokenKey'),
+    ...(item['releaseTokenKey'] !== undefined && { releaseTokenKey: key(item['releaseTokenKey'], 'epochs[].releaseTokenKey') }),
     ...(item['zoneKey'] !== undefined && { zoneKey: key(item['zoneKey'], 'epochs[].zoneKey') }),
     notBefore,
     notAfter,
@@ -142,6 +145,7 @@ export const encodeEdgeBundle = (bundle: EdgeBundle): string =>
     epochs: bundle.epochs.map((item) => ({
       epoch: item.epoch,
       mediaTokenKey: encodeBase64url(item.mediaTokenKey),
+      releaseTokenKey: item.releaseTokenKey === undefined ? undefined : encodeBase64url(item.releaseTokenKey),
       zoneKey: item.zoneKey === undefined ? undefined : encodeBase64url(item.zoneKey),
       notBefore: item.notBefore,
       notAfter: item.notAfter,

@@ -15,6 +15,8 @@ export type ZoneKeys = {
   readonly zoneKey: Uint8Array;
   /** MTK[e,z], 32 bytes. */
   readonly mediaTokenKey: Uint8Array;
+  /** RTK[e,z], 32 bytes. */
+  readonly releaseTokenKey: Uint8Array;
   /** Nothing of this epoch is served at or after this instant. */
   readonly notAfter: Micros;
 };

@@ -38,6 +38,8 @@ export type ReleaseHost = {
   accept(event: AssetId, transport: ReleaseTransport, framing: ReleaseFraming): Connection | undefined;
   /** An SSE client, whose token came with the request; a close code if it is not taken. */
   subscribe(event: AssetId, transport: ReleaseTransport, framing: ReleaseFraming, request: { token: string; last?: CryptoPeriod }): Connection | number;
+  /** Whether a client with this token would be taken; a close code if not. */
+  admits(event: AssetId, token: string): number | undefined;
   info(event: AssetId): EdgeInfo | undefined;
   room(event: AssetId): Room | undefined;
   readonly connections: number;
@@ -286,6 +288,18 @@ export const createReleaseHost = (options: {
       connection.closed = true;
       total--;
       return refused;
+    },
+    admits(event, token) {
+      const code = refuses();
+      if (code !== undefined) return code;
+      const room = rooms.get(event);
+      if (room === undefined) return CLOSE.unknownEvent;
+      const claims = options.check(token, event);
+      if (typeof claims === 'number') {
+        events.count(claims === CLOSE.token ? 'token' : 'forbidden');
+        return claims;
+      }
+      return room.accountSize(claims.account) >= claims.connections ? CLOSE.connections : undefined;
     },
     info: infoOf,
     room: (event) => rooms.get(event),

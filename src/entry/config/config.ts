@@ -6,6 +6,7 @@
  */
 
 import type { EnforcementOptions } from './enforcement-options.ts';
+import type { ReleaseOptions } from './release-options.ts';
 import type { TracingOptions } from './tracing-options.ts';
 
 /** An address to listen on. */
@@ -25,8 +26,8 @@ export type EntitlementKey = {
 
 /** An edge in another process, with the public keys that it wrote at its first start. */
 export type EnrolledEdge = { readonly id: string; readonly publicFile: string; readonly zone: number; readonly renews: boolean };
-/** A packager or licence server in another process, by the hash of its credential. */
-export type ServiceCredential = { readonly role: 'packager' | 'license-server'; readonly sha256: string };
+/** A packager, licence server or key-server replica in another process, by the hash of its credential. */
+export type ServiceCredential = { readonly role: 'packager' | 'license-server' | 'key-server'; readonly sha256: string };
 
 /** Where alerts are sent; the secret signs them. */
 export type WebhookAddress = { readonly url: string; readonly secretFile: string };
@@ -84,7 +85,7 @@ export type Config = {
     readonly latencySeconds: number;
     readonly maxBehindSeconds: number;
   };
-  readonly keyServer: { readonly url?: string; readonly credentialFile?: string; readonly credentials: readonly ServiceCredential[] };
+  readonly keyServer: { readonly name: string; readonly url?: string; readonly credentialFile?: string; readonly credentials: readonly ServiceCredential[] };
   readonly edges: readonly EnrolledEdge[];
   readonly origin: { readonly credentialFile?: string };
   readonly edge: {
@@ -96,6 +97,7 @@ export type Config = {
   };
   readonly log: { readonly level: 'debug' | 'info' | 'warn' | 'error'; readonly format: 'auto' | 'json' | 'text' };
   readonly metrics: { readonly public: boolean };
+  readonly release: ReleaseOptions;
   readonly tracing: TracingOptions;
   readonly webhooks: readonly WebhookAddress[];
 };

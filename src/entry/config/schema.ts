@@ -9,6 +9,7 @@
 import type { CollectionLimit, Config, EnrolledEdge, EntitlementCallbackAddress, EntitlementKey, Listen, ServiceCredential, WebhookAddress, Zone } from './config.ts';
 import { enforcementSection } from './enforcement-options.ts';
 import { tracingSection } from './tracing-options.ts';
+import { releaseSection } from './release-options.ts';
 import { flag, numeric, oneOf, path, publicJwk, type Section, someOf, text, texts, url, urls } from './option.ts';
 
 const HOST = /^(?:[A-Za-z0-9](?:[A-Za-z0-9.-]{0,253})|\[?[0-9A-Fa-f:.]{2,45}\]?)$/;
@@ -63,7 +64,7 @@ const serviceCredentialSection: Section<ServiceCredential> = {
   doc: 'One credential, as its hash.',
   required: ['role', 'sha256'],
   options: {
-    role: oneOf(['packager', 'license-server'], { doc: 'What it opens: content keys for a packager, grant keys for a licence server.', example: 'packager' }),
+    role: oneOf(['packager', 'license-server', 'key-server'], { doc: 'What it opens: content keys for a packager, grant keys for a licence server, event keys for a replica that gives release secrets to edges.', example: 'packager' }),
     sha256: text({ doc: 'SHA-256 of the credential, base64url.', type: '43 base64url characters', pattern: /^[A-Za-z0-9_-]{43}$/, example: 'LPJNul-wow4m6DsqxbninhsWHlwfp0JecwQzYpOLmCQ' }),
   },
 };
@@ -396,6 +397,7 @@ export const SCHEMA: Section<Config> = {
       is: 'section',
       doc: 'Where a packager or licence server without a key server in its process gets keys, and who may get them from here.',
       options: {
+        name: text({ doc: 'Name of this key server among those that give release secrets to edges.', type: '1-40 characters of a-z, 0-9 and -', pattern: NAME, default: 'keys-1' }),
         url: url({ doc: 'Address of the key server; absent means the one in this process.', example: 'https://keys.example.com' }),
         credentialFile: path({ doc: 'File with the credential that this process shows to the key server, 32-256 base64url characters.', example: '/run/secrets/sealcast-keys' }),
         credentials: {
@@ -469,6 +471,7 @@ export const SCHEMA: Section<Config> = {
         }),
       },
     },
+    release: releaseSection,
     tracing: tracingSection,
     webhooks: {
       is: 'list',

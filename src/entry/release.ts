@@ -1,0 +1,318 @@
+// SPDX-License-Identifier: Apache-2.0
+/**
+ * Timed release in one process: the key server's side, the edge's side, or both, wired to clocks, sockets, files and config.
+ *
+ * docs/wire/release.md, docs/guide/timed-release.md. Where both are in one process they still meet by sealed, signed grants:
+ * there is one way a secret gets to an edge.
+ * Invariant: an edge's secrets are in memory only; what is written here is a high-water mark and the release log.
+ */
+import { mkdir, readFile, rename, writeFile, appendFile } from 'node:fs/promises';
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import { hostname } from 'node:os';
+import { join } from 'node:path';
+import type { Duplex } from 'node:stream';
+import { askChrony } from '#adapters/node/chrony.ts';
+import { acceptEventStream, eventStreamFraming } from '#adapters/node/event-stream.ts';
+import { nodeLadderHash } from '#adapters/node/ladder-hash.ts';
+import { createPreciseTime } from '#adapters/node/precise-time.ts';
+import { acceptWebSocket, isWebSocketRequest, webSocketFraming } from '#adapters/node/web-socket.ts';
+import { encodeBase64url } from '#core/bytes/base64url.ts';
+import { encodeUtf8 } from '#core/bytes/utf8.ts';
+import { equalBytes } from '#core/bytes/equal.ts';
+import { problemOf, SealcastError } from '#core/errors.ts';
+import type { AssetId } from '#core/ids.ts';
+import { CLOSE, MAX_CLIENT_MESSAGE, SUBPROTOCOL } from '#core/release/messages.ts';
+import { periodsPerBlock, type TimedMode } from '#core/release/schedule.ts';
+import { type CryptoPeriod, type Micros, microsFromMillis, microsFromSeconds, type Millis } from '#core/time.ts';
+import { sha256 } from '#crypto/hmac.ts';
+import { importJwsKey, signJws } from '#crypto/jose.ts';
+import type { Edge } from '#edge/index.ts';
+import { createReleaseEdge, ownsReleasePath, type ReleaseEdge, releaseEvent, type TrustedKeyServer } from '#edge/release/index.ts';
+import { createReleaseFeed, createReleaseFollower, createReleaseServer, isReleaseFeed, type ReleaseEdge as EnrolledReleaseEdge, type ReleaseServer, type ServiceCredential, type TimedEvent, type TimedEvents } from '#key-server/index.ts';
+import type { CatalogueEntry, CatalogueStore, Clock, EventSink, EventTiming, Fetch, Log, Metrics, PreciseTime, Random } from '#ports';
+import type { Config } from './config/index.ts';
+import { type EnrolledPeer, releaseKeysOf, type ReleasePublicKeys } from './release-peers.ts';
+import type { PeerHandler } from './routes.ts';
+import type { OwnSecrets } from './secrets.ts';
+import { createTimeEndpoint } from './time-endpoint.ts';
+
+/** What the wiring needs. */
+export type ReleaseDeps = {
+  readonly config: Config;
+  readonly catalogue: CatalogueStore;
+  readonly secrets: OwnSecrets;
+  /** Edges in other processes. */
+  readonly enrolled: readonly EnrolledPeer[];
+  readonly credentials: readonly ServiceCredential[];
+  /** Bearer text for the first key server, for a replica. */
+  readonly firstCredential?: string;
+  /** Whether a request carries an operator token. */
+  readonly isOperator: (request: Request) => Promise<boolean>;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly log: Log;
+  readonly metrics: Metrics;
+  readonly events: EventSink;
+  /** Connects over the network; tests and drills stand in between. */
+  readonly fetch?: Fetch;
+};
+
+/** Timed release of one process. */
+export type Release = {
+  /** RS[p] for the key server of this process. */
+  readonly releaseSecret?: (asset: AssetId, period: CryptoPeriod, length: Micros) => Promise<Uint8Array>;
+  /** For the licence server. */
+  readonly releases: () => { readonly urls: readonly string[]; readonly keys: readonly object[] };
+  /** Periods and offsets of new timed events. */
+  readonly timing: (mode: TimedMode) => { readonly timing: EventTiming; readonly periodsPerGroup: number };
+  readonly server?: ReleaseServer;
+  readonly time: PreciseTime;
+  /** Public keys of the key server of this process, for edges elsewhere. */
+  readonly publicKeys: ReleasePublicKeys | undefined;
+  readonly hostId: string;
+  /** The edge's side, once there is an edge; started. */
+  attach(edge: Edge): Promise<ReleaseEdge>;
+  edge(): ReleaseEdge | undefined;
+  /** `/v1/time` with the stamps of a clock exchange. */
+  readonly timeHandler: (request: Request) => Promise<Response>;
+  /** Answers release paths; undefined for others. */
+  readonly route: (path: string) => PeerHandler | undefined;
+  /** A WebSocket upgrade; false if it is none of ours. */
+  readonly upgrade: (message: IncomingMessage, socket: Duplex, head: Uint8Array) => boolean;
+  /** An event stream; false if the request asks for none. */
+  readonly stream: (message: IncomingMessage, answer: ServerResponse) => boolean;
+  stop(): Promise<void>;
+};
+
+/** What an operator's NTP is assumed to keep a key server's clock within, where nothing states it. */
+const KEY_SERVER_ERROR: Micros = 1_000 as Micros;
+const INTERNAL = 'http://keys.internal';
+
+const problems =
+  (handler: (request: Request) => Promise<Response>, log: Log): PeerHandler =>
+  async (request) => {
+    try {
+      return await handler(request);
+    } catch (error) {
+      const problem = problemOf(error);
+      if (problem.code === 'internal') log.error('release request failed', { error: error instanceof Error ? error.name : typeof error });
+      return new Response(JSON.stringify(problem), { status: problem.status, headers: { 'Content-Type': 'application/problem+json', 'Cache-Control': 'no-store', 'Access-Control-Allow-Origin': '*' } });
+    }
+  };
+
+/** Timed events out of the catalogue. Exported for tests. */
+export const catalogueEvents = (options: { catalogue: CatalogueStore; secrets: OwnSecrets; edges: readonly EnrolledReleaseEdge[]; urls: () => readonly string[] }): TimedEvents => {
+  const { catalogue, secrets, edges } = options;
+  const eventOf = (entry: CatalogueEntry | undefined): TimedEvent | undefined => {
+    if (entry?.timed === undefined || entry.state === 'ended') return undefined;
+    const { edges: allowed, ...timing } = entry.timed;
+    return { info: { event: entry.asset, ...timing }, createdAt: entry.createdAt, edges: allowed, urls: options.urls() };
+  };
+  return {
+    find: async (event) => eventOf(await catalogue.get(event)),
+    list: async () => (await catalogue.list()).map(eventOf).filter((event) => event !== undefined),
+    edge: async (name) => edges.find(({ edge }) => edge === name),
+    edges: async () => edges,
+    // Random per event and ten minutes, sealed at rest, made when first needed.
+    eventKey: (event, epoch) => secrets.bytes(`release/${event}/${epoch}`),
+  };
+};
+
+/** Opens what the configuration names; nothing runs before `attach` and requests. */
+export const openRelease = async (deps: ReleaseDeps): Promise<Release> => {
+  const { config, secrets, clock, log, metrics, events } = deps;
+  const { release } = config;
+  const hostId = release.host ?? hostname();
+  const time = createPreciseTime();
+  const reach: Fetch = deps.fetch ?? ((request) => fetch(request));
+  const urls = (): readonly string[] => (release.urls.length > 0 ? release.urls : ['/']);
+  const hasKeys = config.roles.includes('key-server');
+  const hasEdge = config.roles.includes('edge');
+
+  // ---- key server ----
+  const [edgeSign, edgeAgree] = hasEdge ? await Promise.all([secrets.keyPair('edge/sign', 'ES256'), secrets.keyPair('edge/agree', 'ECDH-ES')]) : [undefined, undefined];
+  const own: EnrolledReleaseEdge[] = edgeSign !== undefined && edgeAgree !== undefined ? [{ edge: config.edge.id, sign: edgeSign.publicJwk as never, agree: edgeAgree.publicJwk as never, host: hostId }] : [];
+  const name = config.keyServer.name;
+  const replicaOf = hasKeys && config.keyServer.url !== undefined && deps.firstCredential !== undefined ? createReleaseFollower({ url: config.keyServer.url, credential: deps.firstCredential, fetch: reach, clock, log }) : undefined;
+  const first = catalogueEvents({ catalogue: deps.catalogue, secrets, edges: [...own, ...deps.enrolled], urls });
+  const timedEvents: TimedEvents = replicaOf ?? first;
+  const others: readonly (ReleasePublicKeys & { readonly url: string })[] = await Promise.all(release.keyServers.map(async ({ name: other, url, publicFile }) => ({ ...(await releaseKeysOf(publicFile, other)), url })));
+  let server: ReleaseServer | undefined;
+  let publicKeys: ReleasePublicKeys | undefined;
+  if (hasKeys) {
+    const [grant, schedule] = await Promise.all([secrets.keyPair(`release/${name}/grant`, 'EdDSA'), secrets.keyPair(`release/${name}/schedule`, 'ES256')]);
+    publicKeys = { name, grant: { ...grant.publicJwk, kid: `${name}.grant` }, schedule: { ...schedule.publicJwk, kid: `${name}.schedule` } };
+    const shown = publicKeys;
+    server = createReleaseServer({
+      name, events: timedEvents,
+      grantKey: { kid: `${name}.grant`, key: await importJwsKey(grant.privateJwk, 'EdDSA') },
+      scheduleKey: { kid: `${name}.schedule`, key: await importJwsKey(schedule.privateJwk, 'ES256') },
+      publicKeys: () => [shown.schedule, ...others.filter((other) => other.name !== name).map((other) => other.schedule)],
+      hash: nodeLadderHash, clock, log, metrics,
+    });
+  }
+  replicaOf?.start();
+  const feed = hasKeys && replicaOf === undefined ? createReleaseFeed({ events: first, credentials: deps.credentials, clock }) : undefined;
+
+  // ---- edge ----
+  let edgePart: ReleaseEdge | undefined;
+  const trusted = async (keys: ReleasePublicKeys): Promise<TrustedKeyServer & { jwk: object }> => ({
+    name: keys.name,
+    grantKid: `${keys.name}.grant`, grantKey: await importJwsKey(keys.grant, 'EdDSA'),
+    scheduleKid: `${keys.name}.schedule`, scheduleKey: await importJwsKey(keys.schedule, 'ES256'),
+    jwk: keys.schedule,
+  });
+
+  const floorFile = join(config.data, 'release-floor');
+  const readFloor = async (): Promise<Micros> => {
+    try {
+      const value = Number((await readFile(floorFile, 'utf8')).trim());
+      return (Number.isSafeInteger(value) && value > 0 ? value : 0) as Micros;
+    } catch {
+      return 0 as Micros;
+    }
+  };
+
+  const attach = async (edge: Edge): Promise<ReleaseEdge> => {
+    if (edgeSign === undefined || edgeAgree === undefined) throw new SealcastError('internal', 'an edge has keys');
+    const here = server;
+    const servers = [
+      ...(publicKeys !== undefined && here !== undefined ? [{ ...(await trusted(publicKeys)), url: INTERNAL, fetch: ((request: Request) => answerInternal(request, here)) as Fetch }] : []),
+      ...(await Promise.all(others.filter((other) => other.name !== publicKeys?.name).map(async (other) => ({ ...(await trusted(other)), url: other.url, fetch: reach })))),
+    ];
+    const agreeKey = await crypto.subtle.importKey('jwk', edgeAgree.privateJwk as Parameters<typeof crypto.subtle.importKey>[1] as never, { name: 'ECDH', namedCurve: 'P-256' }, false, ['deriveBits']);
+    const logKey = await secrets.keyPair('release/log', 'EdDSA');
+    const kid = `${config.edge.id}.log`;
+    const signer = await importJwsKey(logKey.privateJwk, 'EdDSA');
+    const folder = release.log ?? join(config.data, 'release');
+    const file = join(folder, `${config.edge.id}-${new Date(clock.now() / 1000).toISOString().replace(/[:.]/g, '-')}.jsonl`);
+    await mkdir(folder, { recursive: true });
+    await writeFile(join(folder, `${config.edge.id}.public.json`), `${JSON.stringify({ ...logKey.publicJwk, kid })}\n`);
+    edgePart = createReleaseEdge({
+      edge: config.edge.id, host: hostId,
+      signKey: await importJwsKey(edgeSign.privateJwk, 'ES256'), agreeKey, servers,
+      peers: release.peers.map(({ name: peer, url }) => ({ name: peer, url, fetch: reach })),
+      alone: release.singleHost === 'auto',
+      ...(release.chrony && { local: () => askChrony(time) }),
+      tokens: {
+        keyOf: (id, now) => edge.keys()?.releaseTokenKey(id, now),
+        isRevoked: (session, now) => edge.keys()?.isRevoked(session as never, now) ?? false,
+      },
+      framings: [webSocketFraming, eventStreamFraming],
+      time,
+      floor: await readFloor(),
+      keepFloor: async (at) => {
+        await writeFile(`${floorFile}.new`, `${at}\n`);
+        await rename(`${floorFile}.new`, floorFile);
+      },
+      sign: { kid, sign: (payload) => signJws(payload, { typ: 'release-log+jwt', key: signer, kid }) },
+      append: (text) => appendFile(file, text),
+      mayAskEpoch: async (request) => mayAsk(request) || deps.isOperator(request),
+      hash: nodeLadderHash, timers: clock, random: deps.random, log, metrics, events,
+      maxConnections: release.maxConnections,
+      maxGap: release.suspendMillis as Millis,
+    });
+    edgePart.start();
+    return edgePart;
+  };
+
+  /** The key server of this process, reached like any other; it is also asked for the time, which says that it is this host. */
+  const answerInternal = async (request: Request, here: ReleaseServer): Promise<Response> => (new URL(request.url).pathname === '/v1/time' ? timeAnswer(request) : problems(here.handler, log)(request, { address: 'internal' }));
+
+  const epochHashes = release.credentials.map(({ sha256: hash }) => encodeUtf8(hash));
+  const mayAsk = (request: Request): boolean => {
+    const token = /^Bearer ([\x21-\x7e]{1,256})$/.exec(request.headers.get('authorization') ?? '')?.[1];
+    if (token === undefined) return false;
+    const given = encodeUtf8(encodeBase64url(sha256(encodeUtf8(token))));
+    return epochHashes.filter((hash) => equalBytes(hash, given)).length > 0;
+  };
+
+  const exchange = (query: URLSearchParams): Readonly<Record<string, unknown>> => {
+    const received = edgePart === undefined ? time.system().utc : edgePart.clock.utc();
+    const t1 = query.get('t1');
+    const bound = edgePart?.bound();
+    const t3 = edgePart === undefined ? time.system().utc : edgePart.clock.utc();
+    const sure = bound !== undefined && (bound.status === 'sync' || bound.status === 'single-host');
+    return {
+      time: t3, ...(t1 !== null && /^[0-9]{1,17}$/.test(t1) && { t1: Number(t1) }), t2: received, t3,
+      earliest: sure ? bound.earliest : t3 - KEY_SERVER_ERROR, latest: sure ? bound.latest : t3 + KEY_SERVER_ERROR, status: bound === undefined ? 'host' : bound.status, host: hostId,
+    };
+  };
+  const timeAnswer = createTimeEndpoint(clock, exchange);
+
+  const route = (path: string): PeerHandler | undefined => {
+    if (feed !== undefined && isReleaseFeed(path)) return problems(feed, log);
+    if (server !== undefined && (path.endsWith('/grants') || path.endsWith('/releases')) && /^\/v1\/(?:events|edges)\/[^/]+\/(?:grants|releases)$/.test(path)) return problems(server.handler, log);
+    if (!ownsReleasePath(path)) return undefined;
+    const part = edgePart;
+    const event = releaseEvent(path);
+    if (part !== undefined && event !== undefined && part.intake.book(event) !== undefined) return part.handler;
+    if (server !== undefined && /\/release\/(?:keys|schedule|blocks)/.test(path)) return problems(server.handler, log);
+    return part?.handler;
+  };
+
+  const pathOf = (message: IncomingMessage): string => (message.url ?? '').split('?', 1)[0] ?? '';
+  const listenTo = (event: AssetId, message: IncomingMessage, socket: Duplex, head: Uint8Array, part: ReleaseEdge): boolean => {
+    const { transport, listen } = acceptWebSocket(message, socket, head, { protocol: SUBPROTOCOL, limit: MAX_CLIENT_MESSAGE });
+    const connection = part.host.accept(event, transport, webSocketFraming);
+    if (connection === undefined) return true;
+    listen({ text: (text) => connection.text(text), binary: (bytes) => connection.binary(bytes), closed: () => connection.gone() });
+    return true;
+  };
+
+  return {
+    ...(server !== undefined && { server }),
+    ...(server !== undefined && replicaOf === undefined && { releaseSecret: ((made) => (asset: AssetId, period: CryptoPeriod, length: Micros) => made.secrets.secret({ event: asset, period: length }, period))(server) }),
+    releases: () => ({ urls: urls(), keys: [...(publicKeys === undefined ? [] : [publicKeys.schedule]), ...others.filter((other) => other.name !== publicKeys?.name).map((other) => other.schedule)] }),
+    timing(mode) {
+      const { periodMillis, deltaMillis, fallbackDeltaMillis } = release[mode];
+      const period = microsFromMillis(periodMillis);
+      const delta = microsFromMillis(deltaMillis);
+      const perGroup = Math.max(1, Math.round(microsFromSeconds(release.groupSeconds) / period));
+      return {
+        timing: { mode, version: 1, firstRelease: (microsFromSeconds(release.latencySeconds) - delta) as Micros, period, delta, fallbackDelta: microsFromMillis(fallbackDeltaMillis), perBlock: periodsPerBlock(period), edges: 'all' },
+        periodsPerGroup: perGroup,
+      };
+    },
+    time,
+    publicKeys,
+    hostId,
+    attach,
+    edge: () => edgePart,
+    route,
+    timeHandler: timeAnswer,
+    upgrade(message, socket, head) {
+      const event = releaseEvent(pathOf(message));
+      if (edgePart === undefined || event === undefined || !pathOf(message).endsWith('/release') || !isWebSocketRequest(message, SUBPROTOCOL)) return false;
+      return listenTo(event, message, socket, head, edgePart);
+    },
+    stream(message, answer) {
+      const event = releaseEvent(pathOf(message));
+      if (edgePart === undefined || event === undefined || !pathOf(message).endsWith('/release') || message.method !== 'GET' || !/^text\/event-stream\b/.test(message.headers.accept ?? '')) return false;
+      const token = /^Bearer ([A-Za-z0-9_.-]{1,2048})$/.exec(message.headers.authorization ?? '')?.[1];
+      const last = message.headers['last-event-id'];
+      const refuse = (code: number): boolean => {
+        const error = code === CLOSE.token ? 'token-invalid' : code === CLOSE.forbidden ? 'forbidden' : code === CLOSE.unknownEvent ? 'not-found' : code === CLOSE.connections ? 'rate-limited' : 'shutting-down';
+        const problem = problemOf(new SealcastError(error, 'the event stream was refused', { extra: { close: code } }));
+        answer.writeHead(problem.status, { 'Content-Type': 'application/problem+json', 'Cache-Control': 'no-store', 'Access-Control-Allow-Origin': '*' });
+        answer.end(JSON.stringify(problem));
+        return true;
+      };
+      if (token === undefined) return refuse(CLOSE.token);
+      const probe = edgePart.host.admits(event, token);
+      if (probe !== undefined) return refuse(probe);
+      let connection: ReturnType<ReleaseEdge['host']['subscribe']> | undefined;
+      const transport = acceptEventStream(answer, () => {
+        if (typeof connection === 'object') connection.gone();
+      });
+      connection = edgePart.host.subscribe(event, transport, eventStreamFraming, { token, ...(typeof last === 'string' && /^[0-9]{1,15}$/.test(last) && { last: Number(last) as CryptoPeriod }) });
+      if (typeof connection === 'number') transport.close(connection, '');
+      return true;
+    },
+    async stop() {
+      server?.close();
+      replicaOf?.stop();
+      await edgePart?.stop();
+    },
+  };
+};
