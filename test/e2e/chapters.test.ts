@@ -40,8 +40,8 @@ const held = async (name: string, steps: readonly string[]): Promise<Report['cha
 };
 
 test('outage: the record is cut off and nothing stops', async () => {
-  const figures = await held('outage', ['on-air', 'before', 'cut', 'during', 'after']);
-  expect(figures).toMatchObject({ 'cut.alerts': 1, 'during.faults': 0, 'after.faults': 0, 'after.counted': 8, 'after.alerts': 2 });
+  const figures = await held('outage', ['on-air', 'before', 'cut', 'during', 'database', 'after']);
+  expect(figures).toMatchObject({ 'cut.alerts': 1, 'during.faults': 0, 'database.refusedWith': 'store-unavailable', 'database.faults': 0, 'database.alerts': 1, 'after.faults': 0, 'after.counted': 8, 'after.alerts': 2 });
   expect(figures['cut.secondsToEmergency']).toBeGreaterThan(0);
 }, 150_000);
 

@@ -17,6 +17,8 @@ export type Chapter = {
   readonly title: string;
   /** `none`: it does without the film, which then need not be made. */
   readonly film?: 'none';
+  /** `none`: it brings its own live event; the scene need not be on air. */
+  readonly scene?: 'none';
   /** Takes at most 120 s in real time. */
   run(stage: Stage): Promise<readonly Step[]>;
 };

@@ -87,9 +87,10 @@ const terminateOldest = (stage: Stage): Promise<Step> =>
     const out = await whoIsOut(stage, sessions, 1);
     const told = await until(() => sessions[0]?.state === 'ended', 2000);
     const reason = sessions[0]?.end?.code ?? 'none';
+    const named = sessions[0]?.end?.by === mine.id;
     const here = await mediaStatus(stage, mine);
     await stopAll([...sessions, mine]);
-    return { ok: out.join() === '0' && told && reason === 'concurrency' && here === 200, figures: { ended: out.length, endedDevice: DEVICES[out[0] ?? -1] ?? 'none', reason, mediaHere: here } };
+    return { ok: out.join() === '0' && told && named && reason === 'concurrency' && here === 200, figures: { ended: out.length, endedDevice: DEVICES[out[0] ?? -1] ?? 'none', reason, namesTheOther: named, mediaHere: here } };
   });
 
 const detectionOnly = (stage: Stage): Promise<Step> =>

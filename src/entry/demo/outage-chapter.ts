@@ -1,15 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
- * The concurrency record is cut off and nothing stops: emergency mode, renewals for everybody, and counts that are right again.
+ * The concurrency record is cut off, then the database, and nothing stops: emergency mode, renewals for everybody, counts that are right again.
  *
- * Checklist B097-B105. Invariant: "nothing stops" is judged by decrypted frames of every viewer before, during and after.
+ * Checklist B090, B097-B105. Invariant: "nothing stops" is judged by decrypted frames of every viewer before, during and after.
  */
 import { systemClock } from '#adapters/node/clock.ts';
 import type { OperationalEvent } from '#ports';
 import { type Chapter, type Step, step, until } from './chapter.ts';
 import { onAir } from './core-chapter.ts';
 import type { Stage } from './stage.ts';
-import { watch, type Watching } from './watching.ts';
+import { ask, watch, type Watching } from './watching.ts';
 
 const VIEWERS = 8;
 
@@ -69,6 +69,21 @@ const play = async (stage: Stage): Promise<readonly Step[]> => {
       return { ok: all && stopped && faults === 0 && playedOn > 0, figures: { renewedWithoutRecord: uncounted, leastFramesPlayedOn: playedOn, faults, newcomerFrames: newcomer.viewer.stats().frames, alerts: told('concurrency.emergency') } };
     }));
 
+    steps.push(await step('database', 'the database is cut off as well: everybody renews and plays on; a new viewer is told to come back, and may start once it is there again', async () => {
+      const [then, framesThen] = [renewed(), frames()];
+      stage.database.cut();
+      const refused = await ask(stage, { account: 'outage-late', asset: stage.event, device: 'outage-late', attempts: 1 });
+      const all = await until(() => seats.every(({ renewals }, at) => renewals > (then[at] ?? 0)), stage.terms.interval + 8000);
+      const alerted = await until(() => told('store.down') === 1, 5000);
+      const playedOn = frames() - framesThen;
+      const faults = seats.reduce((sum, seat) => sum + seat.faults, 0);
+      stage.database.restore();
+      const served = await ask(stage, { account: 'outage-late', asset: stage.event, device: 'outage-late' });
+      if (served.ok) await served.session.stop();
+      const code = refused.ok ? 'none' : refused.denial.code;
+      return { ok: all && alerted && !refused.ok && code === 'store-unavailable' && served.ok && playedOn > 0 && faults === 0, figures: { refusedWith: code, leastFramesPlayedOn: playedOn, faults, alerts: told('store.down') } };
+    }));
+
     steps.push(await step('after', 'the record comes back: heartbeats are written back, counts are right, nobody noticed', async () => {
       const began = Date.now();
       stage.record.restore();
@@ -84,6 +99,7 @@ const play = async (stage: Stage): Promise<readonly Step[]> => {
       return { ok, figures: { secondsToRecover: seconds, writtenBack: written, counted: streams, expected: VIEWERS, faults, alerts: told('concurrency.emergency') + told('concurrency.recovered') } };
     }));
   } finally {
+    stage.database.restore();
     stage.record.restore();
     unwatch();
     await Promise.all(seats.map((seat) => seat.stop()));
@@ -92,4 +108,4 @@ const play = async (stage: Stage): Promise<readonly Step[]> => {
 };
 
 /** The chapter, in real time: the breaker's probes need 15 s to trust the record again. */
-export const outageChapter: Chapter = { name: 'outage', film: 'none', title: 'The concurrency record is cut off and nothing stops', run: play };
+export const outageChapter: Chapter = { name: 'outage', film: 'none', title: 'The concurrency record and the database are cut off and nothing stops', run: play };

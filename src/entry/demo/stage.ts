@@ -20,6 +20,7 @@ import type { CatalogueEntry, Clock, ConcurrencyStore, Fetch } from '#ports';
 import type { Config, ConfigOverrides } from '../config/index.ts';
 import { type Platform, type PlatformOptions, startPlatform } from '../node.ts';
 import { credentialHash } from '../operator-actions.ts';
+import type { OpenStores } from '../stores.ts';
 import { createClipTool } from './clip-tool.ts';
 import { createDemoIssuer, type DemoIssuer } from './issuer.ts';
 
@@ -58,15 +59,30 @@ const createRecordSwitch = (): RecordSwitch & { readonly wrap: (store: Concurren
   };
 };
 
+/** Every call of the accounts' stores fails while they are cut off; what is published and ingested is kept elsewhere and goes on. */
+const createDatabaseSwitch = (): RecordSwitch & { readonly wrap: (stores: OpenStores) => OpenStores } => {
+  let isCut = false;
+  const wrapped = <Store extends object>(store: Store): Store =>
+    Object.fromEntries(Object.entries(store).map(([name, call]) => [name, (...args: unknown[]) => (isCut ? Promise.reject(new SealcastError('store-unavailable', 'the demo has cut the database off')) : (call as (...all: unknown[]) => unknown)(...args))])) as Store;
+  return {
+    cut: () => void (isCut = true),
+    restore: () => void (isCut = false),
+    wrap: (stores) => ({ ...stores, sessions: wrapped(stores.sessions), devices: wrapped(stores.devices), singleUse: wrapped(stores.singleUse), accounts: wrapped(stores.accounts) }),
+  };
+};
+
 /** What chapters, viewers and the status line work with. */
 export type Stage = {
   readonly platform: Platform;
+  readonly config: Config;
   readonly issuer: DemoIssuer;
   readonly event: AssetId;
   readonly film: AssetId;
-  readonly source: { readonly kind: 'scene' | 'file' | 'relay' | 'bundled-clip'; readonly live: LiveSource };
+  readonly source: { readonly kind: 'scene' | 'file' | 'relay' | 'bundled-clip' | 'none'; readonly live: LiveSource };
   /** The concurrency record, which chapters cut off: every call fails until it is restored. */
   readonly record: RecordSwitch;
+  /** The database of accounts, devices and sessions, likewise. */
+  readonly database: RecordSwitch;
   /** The licence terms in force, ms, and the group length, ms. */
   readonly terms: { readonly interval: number; readonly duration: number; readonly group: number };
   close(): Promise<void>;
@@ -159,6 +175,8 @@ export const openStage = async (options: {
   exposeDevelopmentKey?: boolean;
   /** False leaves the film out. */
   film?: boolean;
+  /** False leaves the scene out: the event has no source. */
+  scene?: boolean;
   /** For measurements: sees what the source sends to ingest. */
   wrapIngest?: (ingest: Fetch) => Fetch;
   say: (line: string) => void;
@@ -174,20 +192,23 @@ export const openStage = async (options: {
   };
   const encoder = hasFfmpeg();
   const record = createRecordSwitch();
-  const platform = await startPlatform({ config, clock, extend, wrapRecord: record.wrap, plainLoopback: true, ...(!encoder && { videoTool: createClipTool() }), ...(options.exposeDevelopmentKey === true && { exposeDevelopmentKey: true }) });
+  const database = createDatabaseSwitch();
+  const platform = await startPlatform({ config, clock, extend, wrapRecord: record.wrap, wrapStores: database.wrap, plainLoopback: true, ...(!encoder && { videoTool: createClipTool() }), ...(options.exposeDevelopmentKey === true && { exposeDevelopmentKey: true }) });
   try {
     const event = await openEvent(platform);
     await giveCredential(platform, event, credential);
-    const source = await startSource(platform, { asset: event, credential, clock, segmentDuration: microsFromSeconds(config.packager.segmentSeconds), ...(options.input !== undefined && { input: options.input }), ...(options.wrapIngest && { wrapIngest: options.wrapIngest }) });
+    const source: Stage['source'] = options.scene === false ? { kind: 'none', live: { restarts: 0, stop: () => Promise.resolve() } } : await startSource(platform, { asset: event, credential, clock, segmentDuration: microsFromSeconds(config.packager.segmentSeconds), ...(options.input !== undefined && { input: options.input }), ...(options.wrapIngest && { wrapIngest: options.wrapIngest }) });
     const filming = options.film === false ? Promise.resolve() : addFilm(platform, config, options.font).catch((error: unknown) => options.say(`the film is not available: ${error instanceof Error ? error.message : String(error)}`));
     const { licensing, packager } = config;
     return {
       platform,
+      config,
       issuer: issuer as DemoIssuer,
       event,
       film: FILM,
       source,
       record: { cut: record.cut, restore: record.restore },
+      database: { cut: database.cut, restore: database.restore },
       terms: { interval: licensing.intervalSeconds * 1000, duration: licensing.durationSeconds * 1000, group: packager.periodSeconds * packager.groupPeriods * 1000 },
       async close() {
         await source.live.stop();

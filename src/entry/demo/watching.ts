@@ -23,6 +23,8 @@ export type WatchOptions = Pick<ViewerOptions, 'follow' | 'speed' | 'patience' |
   readonly fetch?: Fetch;
   /** Termination codes of sessions that the viewer chose to end for this one. */
   readonly end?: readonly string[];
+  /** How often an unavailable service is asked. */
+  readonly attempts?: number;
 };
 
 /** What viewers need of a stage. */
@@ -41,6 +43,7 @@ export const ask = async (place: Place, options: WatchOptions): Promise<StartedS
     fetch: options.fetch ?? demoFetch,
     ...(options.startAt !== undefined && { position: options.startAt }),
     ...(options.end !== undefined && { end: options.end }),
+    ...(options.attempts !== undefined && { attempts: options.attempts }),
   });
 
 /** Starts a session and watches. Throws the denial's code. */
