@@ -60,6 +60,15 @@ export class ByteWriter {
     return this;
   }
 
+  /** Eight bytes, from a number of at most 2^53 - 1: instants in microseconds. */
+  u53(value: number): this {
+    this.#check(value, Number.MAX_SAFE_INTEGER);
+    const at = this.#grow(8);
+    this.#view.setUint32(at, Math.floor(value / 2 ** 32));
+    this.#view.setUint32(at + 4, value % 2 ** 32);
+    return this;
+  }
+
   i16(value: number): this {
     if (!Number.isInteger(value) || value < -0x8000 || value > 0x7fff) throw new RangeError('value does not fit a signed 16-bit field');
     const at = this.#grow(2);

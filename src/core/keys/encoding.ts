@@ -55,18 +55,18 @@ const labelField = (label: string): Uint8Array => {
   return encoded;
 };
 
-/** `msg(label, x...)`: strings are UTF-8; numbers must be encoded by the caller, who knows their width. */
-export const msg = (label: string, ...parts: (string | Uint8Array)[]): Uint8Array => {
-  const name = labelField(label);
+const lengthOf = (name: Uint8Array, parts: (string | Uint8Array)[]): number => {
   let length = name.length;
-  // The array of a rest parameter is this call's own: texts are encoded in place.
+  // The array of a rest parameter is its call's own: texts are encoded in place.
   for (let index = 0; index < parts.length; index++) {
     let part = parts[index] as string | Uint8Array;
     if (typeof part === 'string') parts[index] = part = encodeUtf8(part);
     if (part.length > MAX_FIELD) throw new RangeError(`a ladder field has at most ${MAX_FIELD} bytes; got ${part.length}`);
     length += 2 + part.length;
   }
-  const out = new Uint8Array(length);
+  return length;
+};
+const fill = (out: Uint8Array, name: Uint8Array, parts: readonly (string | Uint8Array)[]): Uint8Array => {
   out.set(name);
   let at = name.length;
   for (let index = 0; index < parts.length; index++) {
@@ -77,4 +77,22 @@ export const msg = (label: string, ...parts: (string | Uint8Array)[]): Uint8Arra
     at += part.length;
   }
   return out;
+};
+
+/** `msg(label, x...)`: strings are UTF-8; numbers must be encoded by the caller, who knows their width. */
+export const msg = (label: string, ...parts: (string | Uint8Array)[]): Uint8Array => {
+  const name = labelField(label);
+  return fill(new Uint8Array(lengthOf(name, parts)), name, parts);
+};
+
+const passing = new Uint8Array(1024);
+
+/**
+ * The same bytes in memory that the next call writes over, for a message that is hashed at once and that nobody keeps. An array
+ * of more than 64 bytes costs more than hashing it, and a renewal makes a dozen.
+ */
+export const passingMsg = (label: string, ...parts: (string | Uint8Array)[]): Uint8Array => {
+  const name = labelField(label);
+  const length = lengthOf(name, parts);
+  return fill(length > passing.length ? new Uint8Array(length) : passing.subarray(0, length), name, parts);
 };

@@ -9,7 +9,7 @@
 import { encodeUtf8 } from '#core/bytes/utf8.ts';
 import { SealcastError } from '#core/errors.ts';
 import type { ContentKey, GrantKey, KeyGroup, KeyId, ProtectionScheme, ReleaseMode } from '#core/ids.ts';
-import { msg, u16, u32, u64 } from './encoding.ts';
+import { msg, passingMsg, u16, u32, u64 } from './encoding.ts';
 
 /** HMAC-SHA256, SHA-256 and HKDF-SHA256, synchronous. `#crypto/ladder-hash.ts` has them for every runtime. */
 export type LadderHash = {
@@ -113,7 +113,7 @@ export type SessionBinding = {
 
 /** SK[s]. Servers only: no message carries it. */
 export const sessionKey = (hash: LadderHash, zone: Uint8Array, session: SessionBinding): Uint8Array =>
-  hash.hmac(zone, msg('sk', session.sid, session.accountHash, session.device, session.asset, u16(session.gen)));
+  hash.hmac(zone, passingMsg('sk', session.sid, session.accountHash, session.device, session.asset, u16(session.gen)));
 
 const RENEW = msg('renew');
 const STATE = msg('state');

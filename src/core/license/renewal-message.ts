@@ -10,7 +10,7 @@ import { equalBytes } from '#core/bytes/equal.ts';
 import { ByteReader } from '#core/bytes/reader.ts';
 import { ByteWriter } from '#core/bytes/writer.ts';
 import { SealcastError } from '#core/errors.ts';
-import { msg } from '#core/keys/encoding.ts';
+import { passingMsg } from '#core/keys/encoding.ts';
 import type { LadderHash } from '#core/keys/ladder.ts';
 import type { OpenNode } from '#core/keys/unlock.ts';
 import type { GrantGroup, Micros } from '#core/time.ts';
@@ -27,7 +27,7 @@ export const MAX_ANSWER_LENGTH: number = 96 + 255 * 38;
 
 const broken = (rule: string): SealcastError => new SealcastError('renewal-invalid', `renewal: ${rule}`);
 
-const tag = (hash: LadderHash, key: Uint8Array, ...parts: [label: string, ...Uint8Array[]]): Uint8Array => hash.hmac(key, msg(...parts)).subarray(0, MAC_LENGTH);
+const tag = (hash: LadderHash, key: Uint8Array, ...parts: [label: string, ...Uint8Array[]]): Uint8Array => hash.hmac(key, passingMsg(...parts)).subarray(0, MAC_LENGTH);
 
 // ---- request ------------------------------------------------------------------------------------------------------
 
@@ -121,26 +121,25 @@ export type RenewalAnswer = {
 
 /** Answer bytes; `request` is the MAC of the request it answers. */
 export const encodeAnswer = (hash: LadderHash, renewalKey: Uint8Array, request: Uint8Array, answer: RenewalAnswer): Uint8Array => {
-  const writer = new ByteWriter(96 + answer.nodes.length * 38)
+  const writer = new ByteWriter(128 + answer.nodes.length * 38)
     .u8(VERSION)
     .u8(ACTS.indexOf(answer.act))
     .u8(reasonNumber(answer.reason))
     .u8(answer.level)
-    .u64(BigInt(answer.serverTime))
+    .u53(answer.serverTime)
     .u32(answer.after)
     .u32(answer.interval)
     .u32(answer.duration)
     .u16(answer.policy)
     .u32(answer.g0)
-    .u64(BigInt(answer.t0))
+    .u53(answer.t0)
     .u32(answer.opened)
-    .u64(BigInt(answer.issued))
+    .u53(answer.issued)
     .u16(answer.spent)
     .bytes(answer.stateMac)
     .u8(answer.nodes.length);
   for (const node of answer.nodes) writer.u32(node.block).u8(node.depth).u8(node.path).bytes(node.key);
-  const body = writer.finish();
-  return joinState(body, tag(hash, renewalKey, 's2c', request, body));
+  return writer.bytes(tag(hash, renewalKey, 's2c', request, writer.finish())).finish();
 };
 
 /**

@@ -10,7 +10,7 @@ import { ByteWriter } from '#core/bytes/writer.ts';
 import { decodeUtf8, encodeUtf8 } from '#core/bytes/utf8.ts';
 import { SealcastError } from '#core/errors.ts';
 import { type AssetId, assetId, type SessionId } from '#core/ids.ts';
-import { msg } from '#core/keys/encoding.ts';
+import { passingMsg } from '#core/keys/encoding.ts';
 import type { LadderHash } from '#core/keys/ladder.ts';
 import { VIEWER_ID_LENGTH, type ViewerId } from '#core/token/viewer-id.ts';
 import { sessionIdBytes, sessionIdOf, SESSION_ID_LENGTH } from './session-id.ts';
@@ -91,16 +91,16 @@ export const encodeStateBody = (state: RenewalState): Uint8Array =>
     .u8((state.live ? FLAG_LIVE : 0) | (state.timed ? FLAG_TIMED : 0) | (state.mark === undefined ? 0 : FLAG_MARKED))
     .u32(state.end)
     .u32(state.g0)
-    .u64(BigInt(state.t0))
+    .u53(state.t0)
     .u32(state.opened)
-    .u64(BigInt(state.issued))
+    .u53(state.issued)
     .u16(state.spent)
     .bytes(encodeMark(state.mark))
     .finish();
 
 /** MAC of a state's body under STK. */
 export const stateMac = (hash: LadderHash, stateKey: Uint8Array, body: Uint8Array): Uint8Array =>
-  hash.hmac(stateKey, msg('state-mac', body)).subarray(0, STATE_MAC_LENGTH);
+  hash.hmac(stateKey, passingMsg('state-mac', body)).subarray(0, STATE_MAC_LENGTH);
 
 const broken = (rule: string): SealcastError => new SealcastError('renewal-invalid', `renewal state: ${rule}`);
 
