@@ -60,6 +60,7 @@ export type ErrorCode =
   | 'shutting-down'
   | 'overloaded'
   | 'clock-untrusted'
+  | 'usage-chain-broken'
   | 'service-unreachable'
   | 'internal';
 
@@ -114,6 +115,7 @@ export const ERRORS: Readonly<Record<ErrorCode, Row>> = {
   'tool-missing': row(503, 'never', 'The service is not installed completely.'),
   overloaded: row(503, 'later', 'Many people are starting to watch at the moment; please try again shortly.'),
   'clock-untrusted': row(503, 'later', 'The service is briefly unavailable.'),
+  'usage-chain-broken': row(409, 'never', 'What was watched on this device could not be matched with earlier reports.'),
   'shutting-down': row(503, 'later', 'The service is briefly unavailable.'),
   'service-unreachable': row(503, 'later', 'The service cannot be reached; please check the connection.'),
   internal: row(500, 'later', 'Something went wrong on our side.'),

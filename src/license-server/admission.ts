@@ -60,6 +60,10 @@ const CODE_BYTES = 9;
 const terminationCode = (key: Uint8Array, account: AccountId, session: SessionId): string =>
   `${session}.${encodeBase64url(ladderHash.hmac(key, encodeUtf8(`sealcast/1/terminate|${account}|${session}`)).subarray(0, CODE_BYTES))}`;
 
+/** Names in one text, for a log line: the newest of a crowd. */
+const MOST_NAMES = 20;
+const namesOf = (names: readonly string[]): string => [...new Set(names)].slice(-MOST_NAMES).join(' ');
+
 /** Holds no state of its own. */
 export const createAdmission = (options: AdmissionOptions): Admit => {
   const { record, accounts, policy, collectionLimits, uncounted, load, codeKey, endSession, events, metrics } = options;
@@ -160,7 +164,8 @@ export const createAdmission = (options: AdmissionOptions): Admit => {
     }
     await Promise.all([...admission.flagged.map((session) => endSession(session, 'concurrency', sid)), ...admission.ended.map((session) => endSession(session, 'replaced', sid))]);
     if (admission.over) {
-      events({ at: now, kind: 'concurrency.over', severity: 'warning', message: 'An account watches more streams than its limit.', account, asset: keying.asset, session: sid, data: { streams: admission.counts[0] ?? 0, limit: decision.limits.account ?? 0 } });
+      const running = (await record.live(hashed)) ?? [];
+      events({ at: now, kind: 'concurrency.over', severity: 'warning', message: 'An account watches more streams than its limit.', account, asset: keying.asset, session: sid, data: { streams: admission.counts[0] ?? 0, limit: decision.limits.account ?? 0, sessions: namesOf(running.map((each) => each.session)), assets: namesOf(running.map((each) => each.asset)) } });
     }
     return observed(decision);
   };

@@ -18,7 +18,7 @@ import { membersOf } from '#core/license/shape.ts';
 import type { JsonObject } from '#core/token/strict-json.ts';
 import type { Micros } from '#core/time.ts';
 import { sha256 } from '#crypto/hmac.ts';
-import { importVerifyKey, type JwsType, thumbprint, thumbprintBytes, verifyJws } from '#crypto/jose.ts';
+import { type Es256, importVerifyKey, type JwsType, thumbprint, thumbprintBytes, verifyJws } from '#crypto/jose.ts';
 import type { Random } from '#ports';
 
 /** A device whose sign key has signed the request. */
@@ -39,10 +39,10 @@ export const parseDevice = (value: unknown): Omit<ProvenDevice, 'device'> => {
 
 const invalid = (rule: string): SealcastError => new SealcastError('proof-invalid', `proof: ${rule}`);
 
-const verified = async (proof: string, typ: JwsType, sign: PublicJwk): Promise<JsonObject> => {
+const verified = async (proof: string, typ: JwsType, sign: PublicJwk, es256: Es256 | undefined): Promise<JsonObject> => {
   let payload: JsonObject | undefined;
   try {
-    payload = await verifyJws(proof, { typ, key: await importVerifyKey(sign), maxLength: 4096 });
+    payload = await verifyJws(proof, { typ, key: await importVerifyKey(sign, es256), maxLength: 4096 });
   } catch {
     payload = undefined;
   }
@@ -50,12 +50,13 @@ const verified = async (proof: string, typ: JwsType, sign: PublicJwk): Promise<J
   return payload;
 };
 
-/** Proof of a session start or device registration. Throws `proof-invalid`. */
+/** Proof of a session start, a device registration or a request for roots. Throws `proof-invalid`. */
 export const proveDevice = async (
   claimed: Omit<ProvenDevice, 'device'>,
-  request: { readonly typ: 'session-proof+jwt' | 'device-proof+jwt'; readonly proof: string; readonly entitlement: string; readonly nonce: string; readonly asset: string },
+  request: { readonly typ: 'session-proof+jwt' | 'device-proof+jwt' | 'root-proof+jwt'; readonly proof: string; readonly entitlement: string; readonly nonce: string; readonly asset: string },
+  es256?: Es256,
 ): Promise<ProvenDevice> => {
-  const payload = membersOf(await verified(request.proof, request.typ, claimed.sign), 'proof', 'proof-invalid', ['ent', 'nonce', 'asset', 'agree']);
+  const payload = membersOf(await verified(request.proof, request.typ, claimed.sign, es256), 'proof', 'proof-invalid', ['ent', 'nonce', 'asset', 'agree']);
   const entitlement = payload.bytes('ent', 32);
   if (!equalBytes(entitlement, sha256(encodeUtf8(request.entitlement)))) throw invalid('made for another entitlement');
   if (payload.value('nonce') !== request.nonce) throw invalid('made for another nonce');
@@ -98,15 +99,15 @@ export const makeTicket = (
 };
 
 /** Proof for a new licence of a running session. Throws `proof-invalid`. */
-export const proveRelicense = async (sign: PublicJwk, request: { readonly proof: string; readonly sid: SessionId; readonly nonce: string }): Promise<void> => {
-  const payload = membersOf(await verified(request.proof, 'license-proof+jwt', sign), 'proof', 'proof-invalid', ['sid', 'nonce']);
+export const proveRelicense = async (sign: PublicJwk, request: { readonly proof: string; readonly sid: SessionId; readonly nonce: string }, es256?: Es256): Promise<void> => {
+  const payload = membersOf(await verified(request.proof, 'license-proof+jwt', sign, es256), 'proof', 'proof-invalid', ['sid', 'nonce']);
   if (payload.value('sid') !== request.sid) throw invalid('made for another session');
   if (payload.value('nonce') !== request.nonce) throw invalid('made for another nonce');
 };
 
 /** Proof of a stop. Throws `proof-invalid`. */
-export const proveStop = async (sign: PublicJwk, request: { readonly proof: string; readonly sid: SessionId; readonly at: number }): Promise<{ readonly reason: string }> => {
-  const payload = membersOf(await verified(request.proof, 'stop+jwt', sign), 'proof', 'proof-invalid', ['sid', 'at', 'reason']);
+export const proveStop = async (sign: PublicJwk, request: { readonly proof: string; readonly sid: SessionId; readonly at: number }, es256?: Es256): Promise<{ readonly reason: string }> => {
+  const payload = membersOf(await verified(request.proof, 'stop+jwt', sign, es256), 'proof', 'proof-invalid', ['sid', 'at', 'reason']);
   if (payload.value('sid') !== request.sid) throw invalid('made for another session');
   if (payload.value('at') !== request.at) throw invalid('made for another time');
   return { reason: payload.text('reason', { most: 64 }) };

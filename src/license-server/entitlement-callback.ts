@@ -109,14 +109,14 @@ export const createEntitlementCallback = (options: EntitlementCallbackOptions & 
   };
 
   const parse = (text: string, id: string, asset: AssetId | undefined, now: Micros): Entitlement | { readonly reason: string } => {
-    const members = membersOf(jsonObject(text, 'callback answer', 'store-unavailable'), 'callback answer', 'store-unavailable', ['id', 'allowed'], ['account', 'reason', 'until', 'terms', 'edge']);
+    const members = membersOf(jsonObject(text, 'callback answer', 'store-unavailable'), 'callback answer', 'store-unavailable', ['id', 'allowed'], ['account', 'reason', 'until', 'terms', 'edge', 'plans']);
     if (members.text('id', { most: 64 }) !== id) throw new SealcastError('store-unavailable', 'callback answer: not to this question');
     const allowed = members.value('allowed');
     if (allowed === false) return { reason: members.optionalText('reason', { most: 64, pattern: REASON }) ?? 'not-entitled' };
     if (allowed !== true) throw new SealcastError('store-unavailable', 'callback answer: allowed must be true or false');
     const seconds = Math.floor(now / 1_000_000);
-    const [until, terms, edge] = [members.value('until'), members.value('terms'), members.value('edge')];
-    return parseEntitlement({ iss: 'callback', aud: ENTITLEMENT_AUDIENCE, sub: members.text('account', { most: 128 }), jti: id, iat: seconds, exp: seconds + LIFETIME_SECONDS, assets: [asset ?? '*'], ...(until !== undefined && { until }), ...(terms !== undefined && { terms }), ...(edge !== undefined && { edge }) }, now);
+    const [until, terms, edge, plans] = [members.value('until'), members.value('terms'), members.value('edge'), members.value('plans')];
+    return parseEntitlement({ iss: 'callback', aud: ENTITLEMENT_AUDIENCE, sub: members.text('account', { most: 128 }), jti: id, iat: seconds, exp: seconds + LIFETIME_SECONDS, assets: [asset ?? '*'], ...(until !== undefined && { until }), ...(terms !== undefined && { terms }), ...(edge !== undefined && { edge }), ...(plans !== undefined && { plans }) }, now);
   };
 
   const remember = (key: string, reason: string, now: Micros): void => {

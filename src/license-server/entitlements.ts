@@ -10,9 +10,10 @@ import { decodeUtf8, encodeUtf8 } from '#core/bytes/utf8.ts';
 import { SealcastError } from '#core/errors.ts';
 import type { AssetId } from '#core/ids.ts';
 import { ENTITLEMENT_TYPE, type Entitlement, parseEntitlement } from '#core/license/entitlement.ts';
+import { parsePublicJwk } from '#core/license/public-jwk.ts';
 import type { Micros } from '#core/time.ts';
 import { sha256 } from '#crypto/hmac.ts';
-import { type JwsKey, verifyJws } from '#crypto/jose.ts';
+import { type Es256, importVerifyKey, type JwsKey, verifyJws } from '#crypto/jose.ts';
 import { parseStrictObject } from '#core/token/strict-json.ts';
 import type { SingleUseStore } from '#ports';
 import type { EntitlementCallback } from './entitlement-callback.ts';
@@ -29,7 +30,7 @@ export type Entitlements = {
 const MIN_SECRET = 32;
 const ALGORITHMS = { ES256: { name: 'ECDSA', namedCurve: 'P-256' }, EdDSA: { name: 'Ed25519' } } as const;
 
-const importKey = async ({ kid, alg, key }: EntitlementKey): Promise<JwsKey> => {
+const importKey = async ({ kid, alg, key }: EntitlementKey, es256: Es256 | undefined): Promise<JwsKey> => {
   const refuse = (rule: string): never => {
     throw new SealcastError('config-invalid', `entitlement key ${kid}: ${rule}`);
   };
@@ -37,6 +38,7 @@ const importKey = async ({ kid, alg, key }: EntitlementKey): Promise<JwsKey> => 
   if (key instanceof Uint8Array) return refuse(`${alg} takes a public JWK`);
   if ('d' in key) return refuse('only the public part belongs here');
   try {
+    if (alg === 'ES256' && es256 !== undefined) return await importVerifyKey(parsePublicJwk(key, 'entitlement key', 'config-invalid'), es256);
     return { alg, key: await crypto.subtle.importKey('jwk', key, ALGORITHMS[alg], false, ['verify']) };
   } catch {
     return refuse(`not a usable public JWK for ${alg}`);
@@ -55,12 +57,12 @@ const looksSigned = (token: string): boolean => {
 };
 
 /** Imports the keys. Throws `config-invalid` for one that is unusable, private, too short or configured twice. */
-export const createEntitlements = async (options: { keys: readonly EntitlementKey[]; singleUse: SingleUseStore; callback?: EntitlementCallback | undefined }): Promise<Entitlements> => {
+export const createEntitlements = async (options: { keys: readonly EntitlementKey[]; singleUse: SingleUseStore; es256?: Es256 | undefined; callback?: EntitlementCallback | undefined }): Promise<Entitlements> => {
   const { callback } = options;
   const keys = new Map<string, { readonly key: JwsKey; readonly issuer: string | undefined }>();
   for (const entry of options.keys) {
     if (keys.has(entry.kid)) throw new SealcastError('config-invalid', `entitlement key ${entry.kid} is configured twice`);
-    keys.set(entry.kid, { key: await importKey(entry), issuer: entry.issuer });
+    keys.set(entry.kid, { key: await importKey(entry, options.es256), issuer: entry.issuer });
   }
 
   /** Only after the signature was checked; the header is then known to be one object. */

@@ -8,6 +8,7 @@
 import { SealcastError } from '#core/errors.ts';
 import { endsRemembered, policyVersion } from '#core/license/decide.ts';
 import type { Micros, Millis } from '#core/time.ts';
+import { sealTo } from '#crypto/jose.ts';
 import { ladderHash } from '#crypto/ladder-hash.ts';
 import { createAccounts } from './accounts.ts';
 import { createAdmission } from './admission.ts';
@@ -18,15 +19,18 @@ import { createEntitlementCallback } from './entitlement-callback.ts';
 import { createEntitlements } from './entitlements.ts';
 import { createLicensing } from './grant-license.ts';
 import { createIssuer } from './issue.ts';
+import { createLeaves } from './leaves.ts';
 import { createMarking } from './marking.ts';
 import { createMasterSecrets } from './master-secrets.ts';
 import type { LicenseServer, LicenseServerOptions, Zone } from './options.ts';
 import { createRegisterDevice } from './register-device.ts';
 import { createRelicense } from './relicense.ts';
 import { createRevocations } from './revocations.ts';
+import { createRoots } from './roots.ts';
 import { createRoutes } from './routes.ts';
 import { loadServerSecrets } from './server-secrets.ts';
 import { createStartSession } from './start-session.ts';
+import { createUsage } from './usage.ts';
 
 const HOUR = 3_600_000_000;
 const DEFAULTS = {
@@ -56,16 +60,16 @@ export const createLicenseServer = async (options: LicenseServerOptions): Promis
   if (home === undefined || new Set(zones.map(({ index }) => index)).size !== zones.length) throw new SealcastError('config-invalid', 'zones: at least one, each with its own index');
 
   const policy = policyVersion(options.policy);
-  const secrets = await loadServerSecrets({ secrets: options.secrets, box, random });
+  const secrets = await loadServerSecrets({ secrets: options.secrets, box, random, es256: options.es256 });
   const masterSecrets = createMasterSecrets({ store: options.masterSecrets, box, random, clock, zones, epochLength: given.epochLength, overlap: given.epochOverlap, log, events });
   const revocations = createRevocations({ store: sessions, keep: (endsRemembered(policy) * 1000 + REVOCATION_MARGIN) as Micros });
   const marking = createMarking({ ...options.marking, timeShift, log });
   const bundles = createBundles({ edges: options.edges ?? (() => undefined), zones, masterSecrets, revocations, singleUse, marking, onTraffic: options.onTraffic, onCarriers: options.onCarriers, clock });
-  const entitlements = await createEntitlements({ keys: options.entitlementKeys, singleUse, ...(options.entitlementCallback !== undefined && { callback: createEntitlementCallback({ ...options.entitlementCallback, clock, random, events, metrics }) }) });
+  const entitlements = await createEntitlements({ keys: options.entitlementKeys, singleUse, es256: options.es256, ...(options.entitlementCallback !== undefined && { callback: createEntitlementCallback({ ...options.entitlementCallback, clock, random, events, metrics }) }) });
   const { record } = options;
   const load = options.load ?? (() => ({ factor: 1, sheds: false }));
   const accounts = createAccounts({ store: options.accounts, enforcement: policy.enforcement, level: policy.level, clock, log, events, metrics });
-  const endings = createEndings({ sessions, devices, heartbeats, record, accounts, revocations, changed: bundles.changed, clock, events });
+  const endings = createEndings({ es256: options.es256, sessions, devices, heartbeats, record, accounts, revocations, changed: bundles.changed, clock, events });
   const issuer = createIssuer({ issuer: options.issuer, keys, wrapper, random, secrets, ...(options.hash !== undefined && { hash: options.hash }), ...(options.sealTo !== undefined && { sealTo: options.sealTo }) });
   const licensing = createLicensing({ keys, catalogue, masterSecrets, issuer, policy, liveHorizon, timeShift, renewUrls: given.renewUrls, licenseUrls: given.licenseUrls, marking, ...(options.releases && { releases: options.releases }) });
   const { nonceKey } = secrets;
@@ -92,12 +96,21 @@ export const createLicenseServer = async (options: LicenseServerOptions): Promis
     zone: home,
     unregisteredDevices: options.unregisteredDevices ?? 'allow',
     admit,
+    es256: options.es256,
     hash: options.hash ?? ladderHash,
     random,
     clock,
     events,
     metrics,
   });
+
+  const sold = options.subscriptions;
+  const hash = options.hash ?? ladderHash;
+  const subscriptions = sold && {
+    roots: createRoots({ nonceKey, issuer: options.issuer, entitlements, devices, keys: sold.keys, roots: sold.roots, secrets, hash, sealTo: options.sealTo ?? sealTo, random, clock, events, metrics }),
+    leaves: await createLeaves({ secrets, keys: sold.keys, catalogue, collections: sold.collections, devices, clock }),
+    usage: createUsage({ secrets, devices, catalogue, collections: sold.collections, usage: sold.usage, hash, ...(sold.countedAfter !== undefined && { countedAfter: sold.countedAfter }), clock, events, metrics }),
+  };
 
   const refresh = async (): Promise<void> => {
     await Promise.all([masterSecrets.refresh(), revocations.refresh(clock.now()), marking.refresh(clock.now())]);
@@ -130,9 +143,10 @@ export const createLicenseServer = async (options: LicenseServerOptions): Promis
       secrets,
       entitlements,
       start,
-      relicense: createRelicense({ nonceKey, sessions, devices, singleUse, heartbeats, licensing, admit, masterSecrets, clock, metrics }),
-      register: createRegisterDevice({ nonceKey, entitlements, devices, limit: given.deviceLimit, clock, events }),
+      relicense: createRelicense({ es256: options.es256, nonceKey, sessions, devices, singleUse, heartbeats, licensing, admit, masterSecrets, clock, metrics }),
+      register: createRegisterDevice({ es256: options.es256, nonceKey, entitlements, devices, limit: given.deviceLimit, clock, events }),
       endings,
+      subscriptions,
       clearKey: createClearKey({ keys, catalogue, sessions, devices, heartbeats, licensing, masterSecrets, policy, timeShift, clock }),
       bundles,
       sheds: () => load().sheds,

@@ -10,10 +10,10 @@ import type { PublicJwk } from '#core/license/public-jwk.ts';
 import type { EndReason } from '#core/license/reasons.ts';
 import type { ZoneKeysFinder } from '#core/license/zone-keys.ts';
 import type { Micros, Millis } from '#core/time.ts';
-import type { SealTo } from '#crypto/jose.ts';
+import type { Es256, SealTo } from '#crypto/jose.ts';
 import type { Accounts } from './accounts.ts';
 import type { EntitlementCallbackOptions } from './entitlement-callback.ts';
-import type { AccountStore, CatalogueStore, Clock, ConcurrencyRecord, DeviceStore, EventSink, GrantKeySource, HeartbeatStore, KeyWrapper, Log, MarkKeySource, MasterSecretStore, Metrics, Random, ResponseFactory, SecretBox, SecretStore, SessionStore, SingleUseStore, ViewerNumberStore } from '#ports';
+import type { AccountStore, CatalogueStore, Clock, CollectionStore, ConcurrencyRecord, DeviceStore, EventSink, GrantKeySource, HeartbeatStore, KeyWrapper, LeafKeySource, Log, MarkKeySource, MasterSecretStore, Metrics, Random, ResponseFactory, RootStore, SecretBox, SecretStore, SessionStore, SingleUseStore, UsageStore, ViewerNumberStore } from '#ports';
 
 /** A key of an operator's backend. `key`: public JWK for ES256 (P-256) and EdDSA (Ed25519), at least 32 bytes for HS256. */
 export type EntitlementKey = {
@@ -52,6 +52,15 @@ export type LicenseServerOptions = {
   readonly heartbeats: HeartbeatStore;
   readonly box: SecretBox;
   readonly wrapper: KeyWrapper;
+  /** What subscriptions need; absent: nothing is sold by subscription. */
+  readonly subscriptions?: {
+    readonly keys: LeafKeySource;
+    readonly collections: CollectionStore;
+    readonly roots: RootStore;
+    readonly usage: UsageStore;
+    /** Played for this long, a play counts; half of a shorter title does too. Default 30 s. */
+    readonly countedAfter?: Micros;
+  };
   readonly entitlementKeys: readonly EntitlementKey[];
   /** Asks the operator's backend about tokens that are not signed entitlements. Absent: they are refused. */
   readonly entitlementCallback?: EntitlementCallbackOptions;
@@ -102,6 +111,8 @@ export type LicenseServerOptions = {
   readonly hash?: LadderHash;
   /** What seals licences; default: WebCrypto. `#adapters/node/seal.ts` is faster. */
   readonly sealTo?: SealTo;
+  /** What checks proofs and entitlements and signs licences; default: WebCrypto. `#adapters/node/es256.ts` is faster. */
+  readonly es256?: Es256;
   /** How answers are made; default: the platform's `Response`. `#adapters/node/http-response.ts` is faster behind `serve`. */
   readonly respond?: ResponseFactory;
   readonly random: Random;

@@ -15,16 +15,21 @@ import type { ClearKey } from './clear-key.ts';
 import type { Endings } from './end-session.ts';
 import type { Entitlements } from './entitlements.ts';
 import type { LicenseAnswer } from './grant-license.ts';
+import type { LeavesAnswer } from './leaves.ts';
+import type { RootsAnswer } from './roots.ts';
 import { createJsonAnswers, platformResponse, preflight, problem, PUBLIC_HEADERS, readJson } from './http.ts';
 import { makeNonce } from './nonce.ts';
 import type { Registration } from './register-device.ts';
 import type { ServerSecrets } from './server-secrets.ts';
 import type { Claim, StartSession } from './start-session.ts';
+import { MAX_USAGE_REPORT, type UsageAnswer } from './usage.ts';
 
 /** Bytes of a body. A start holds an entitlement (8 KiB), a proof and two keys. */
 const BODY_LIMIT = 32 * 1024;
 const BATCH_BODY_LIMIT = 1024 * 1024;
 const BATCH_ITEMS = 64;
+/** 10,000 asset ids of at most 40 characters, and a root. */
+const LEAVES_BODY_LIMIT: number = 512 * 1024;
 
 /** The steps that the routes lead to. */
 export type RouteOptions = {
@@ -34,6 +39,8 @@ export type RouteOptions = {
   readonly relicense: (body: unknown) => Promise<LicenseAnswer>;
   readonly register: (body: unknown) => Promise<Registration>;
   readonly endings: Endings;
+  /** Absent: nothing is sold by subscription here. */
+  readonly subscriptions?: { readonly roots: (body: unknown) => Promise<RootsAnswer>; readonly leaves: (body: unknown) => Promise<LeavesAnswer>; readonly usage: (body: unknown) => Promise<UsageAnswer> } | undefined;
   readonly clearKey: ClearKey;
   readonly bundles: Bundles;
   /** Too busy for new sessions; running ones come first. */
@@ -55,7 +62,7 @@ const BUNDLE = /^\/v1\/edges\/([A-Za-z0-9._-]{1,64})\/bundle$/;
 
 /** Never rejects: faults become problem documents. */
 export const createRoutes = (options: RouteOptions): ((request: Request) => Promise<Response>) => {
-  const { secrets, entitlements, start, relicense, register, endings, clearKey, bundles, sheds, trusted, startsAtOnce, clock, random, log } = options;
+  const { secrets, entitlements, start, relicense, register, endings, subscriptions, clearKey, bundles, sheds, trusted, startsAtOnce, clock, random, log } = options;
   const json = createJsonAnswers(options.respond ?? platformResponse);
 
   let starting = 0;
@@ -117,6 +124,11 @@ export const createRoutes = (options: RouteOptions): ((request: Request) => Prom
         return json({ device }, created ? 201 : 200);
       },
     },
+    ...(subscriptions !== undefined && {
+      '/v1/roots': { POST: async (request: Request) => unlessOverloaded(async () => json(await subscriptions.roots(await readJson(request, BODY_LIMIT)), 201)) },
+      '/v1/leaves': { POST: async (request: Request) => json(await subscriptions.leaves(await readJson(request, LEAVES_BODY_LIMIT))) },
+      '/v1/usage': { POST: async (request: Request) => json(await subscriptions.usage(await readJson(request, MAX_USAGE_REPORT + 1024))) },
+    }),
     '/v1/stop': { POST: async (request) => json(await endings.stop(await readJson(request, BODY_LIMIT))) },
     '/v1/clearkey': {
       POST: async (request, url) => json(await clearKey.answer(assetId(url.searchParams.get('asset')), url.searchParams.get('token') ?? undefined, await readJson(request, 64 * 1024))),

@@ -7,7 +7,7 @@
  */
 import { decodeUtf8, encodeUtf8 } from '#core/bytes/utf8.ts';
 import type { PublicJwk } from '#core/license/public-jwk.ts';
-import { importSigningKey, type JwsKey, makeKeyPair, thumbprint } from '#crypto/jose.ts';
+import { type Es256, importSigningKey, type JwsKey, makeKeyPair, thumbprint } from '#crypto/jose.ts';
 import type { Random, SecretBox, SecretStore } from '#ports';
 
 /** Keys of the installation's licence servers. */
@@ -24,12 +24,12 @@ const SIGNING = 'license-signing-key';
 const NONCE = 'license-nonce-key';
 
 /** Makes what is missing; servers that start at once end up with the same keys. */
-export const loadServerSecrets = async ({ secrets, box, random }: { secrets: SecretStore; box: SecretBox; random: Random }): Promise<ServerSecrets> => {
+export const loadServerSecrets = async ({ secrets, box, random, es256 }: { secrets: SecretStore; box: SecretBox; random: Random; es256?: Es256 | undefined }): Promise<ServerSecrets> => {
   const keep = async (name: string, make: () => Promise<Uint8Array>): Promise<Uint8Array> => {
     const stored = (await secrets.get(name)) ?? (await secrets.putIfAbsent(name, await box.seal(await make(), name)));
     return box.open(stored, name);
   };
   const signing = JSON.parse(decodeUtf8(await keep(SIGNING, async () => encodeUtf8(JSON.stringify((await makeKeyPair('sign')).privateJwk))))) as JsonWebKey & PublicJwk;
   const signingJwk: PublicJwk = { kty: 'EC', crv: 'P-256', x: signing.x, y: signing.y };
-  return { signing: await importSigningKey(signing), signingJwk, kid: await thumbprint(signingJwk), nonceKey: await keep(NONCE, async () => random.bytes(32)) };
+  return { signing: await importSigningKey(signing, es256), signingJwk, kid: await thumbprint(signingJwk), nonceKey: await keep(NONCE, async () => random.bytes(32)) };
 };

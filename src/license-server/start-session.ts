@@ -16,7 +16,7 @@ import { makeSessionId } from '#core/license/session-id.ts';
 import { membersOf } from '#core/license/shape.ts';
 import type { PolicyOverride } from '#core/policy/decide-terms.ts';
 import type { Micros } from '#core/time.ts';
-import { thumbprint } from '#crypto/jose.ts';
+import { type Es256, thumbprint } from '#crypto/jose.ts';
 import type { Clock, DeviceStore, EventSink, HeartbeatStore, Metrics, Random, SessionStore } from '#ports';
 import { makeTicket, parseDevice, proveByTicket, proveDevice, type ProvenDevice } from './device-proof.ts';
 import type { Admit } from './admission.ts';
@@ -38,6 +38,7 @@ export type StartOptions = {
   readonly zone: Zone;
   readonly unregisteredDevices: 'allow' | 'deny';
   readonly admit: Admit;
+  readonly es256: Es256 | undefined;
   /** Hashes of device tickets. */
   readonly hash: LadderHash;
   readonly random: Random;
@@ -88,7 +89,7 @@ const parse = (body: unknown): StartRequest => {
 
 /** Holds no state of its own. */
 export const createStartSession = (options: StartOptions): StartSession => {
-  const { nonceKey, entitlements, devices, sessions, heartbeats, licensing, masterSecrets, zone, unregisteredDevices, admit, hash, random, clock, events, metrics } = options;
+  const { nonceKey, entitlements, devices, sessions, heartbeats, licensing, masterSecrets, zone, unregisteredDevices, admit, es256, hash, random, clock, events, metrics } = options;
 
   /** Whether the account registered the device. A device of another account counts as unregistered. */
   const checkDevice = async ({ device, agree }: ProvenDevice, account: AccountId): Promise<{ readonly registered: boolean; readonly policy: PolicyOverride | undefined }> => {
@@ -101,7 +102,7 @@ export const createStartSession = (options: StartOptions): StartSession => {
   };
 
   const proven = async ({ device, proof, ...bound }: StartRequest, now: Micros): Promise<{ readonly device: ProvenDevice; /** Account hash of the ticket that proved it. */ readonly ticketOf?: Uint8Array }> => {
-    if ('jws' in proof) return { device: await proveDevice(device, { typ: 'session-proof+jwt', ...bound, proof: proof.jws }) };
+    if ('jws' in proof) return { device: await proveDevice(device, { typ: 'session-proof+jwt', ...bound, proof: proof.jws }, es256) };
     const byTicket = await proveByTicket(device, { ...bound, ...proof }, { hash, keyOf: masterSecrets.ticketKey, now });
     return { device: byTicket.device, ticketOf: byTicket.accountHash };
   };

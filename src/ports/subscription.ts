@@ -49,8 +49,8 @@ export interface CollectionStore {
   /** Adds or changes one. */
   put(membership: Membership): Promise<void>;
   remove(collection: string, asset: AssetId): Promise<boolean>;
-  /** The collections of an asset, by name. */
-  ofAsset(asset: AssetId): Promise<readonly Membership[]>;
+  /** The collections of each asset, by name, in the order asked. */
+  ofAssets(assets: readonly AssetId[]): Promise<readonly (readonly Membership[])[]>;
   /** The assets of a collection after `after`, by id. */
   list(collection: string, page: { readonly after?: AssetId; readonly limit: number }): Promise<readonly Membership[]>;
   /** Every collection with its size, by name. */

@@ -15,7 +15,7 @@ export const collectionStoreContract = (open: () => Promise<CollectionStore>): v
     await store.put(membership('films', 1));
     await store.put(membership('films', 1, { owner: 'Studio' }));
     await store.put(membership('archive', 1, { scope: 'shared' }));
-    expect(await store.ofAsset(assetId('film-001'))).toEqual([membership('archive', 1, { scope: 'shared' }), membership('films', 1, { owner: 'Studio' })]);
+    expect(await store.ofAssets([assetId('nothing'), assetId('film-001')])).toEqual([[], [membership('archive', 1, { scope: 'shared' }), membership('films', 1, { owner: 'Studio' })]]);
     expect(await store.remove('films', assetId('film-001'))).toBe(true);
     expect(await store.remove('films', assetId('film-001'))).toBe(false);
     expect(await store.collections()).toEqual([{ collection: 'archive', titles: 1 }]);

@@ -15,7 +15,10 @@ export const createMemoryCollections = (): CollectionStore => {
       members.set(id(membership.collection, membership.asset), structuredClone(membership));
     },
     remove: async (collection, asset) => members.delete(id(collection, asset)),
-    ofAsset: async (asset) => structuredClone([...members.values()].filter((each) => each.asset === asset).sort((a, b) => byText(a.collection, b.collection))),
+    async ofAssets(assets) {
+      const found = Map.groupBy(members.values(), ({ asset }) => asset);
+      return structuredClone(assets.map((asset) => (found.get(asset) ?? []).toSorted((a, b) => byText(a.collection, b.collection))));
+    },
     list: async (collection, { after, limit }) =>
       structuredClone(
         [...members.values()]

@@ -23,7 +23,7 @@ export const createSqliteCollections = (db: Database): CollectionStore => {
         put.run(membership.collection, membership.asset, JSON.stringify(membership));
       }),
     remove: (collection, asset) => db.write(() => drop.run(collection, asset) === 1),
-    ofAsset: (asset) => db.read(() => ofAsset.all(asset).map((row) => recordOf<Membership>(row))),
+    ofAssets: (assets) => db.read(() => assets.map((asset) => ofAsset.all(asset).map((row) => recordOf<Membership>(row)))),
     list: (collection, { after, limit }) => db.read(() => page.all(collection, after ?? '', limit).map((row) => recordOf<Membership>(row))),
     collections: () => db.read(() => sizes.all().map((row) => ({ ...row }) as { collection: string; titles: number })),
   };

@@ -56,6 +56,7 @@ export const de: Texts = {
   'key-unavailable': 'Der Dienst ist kurzzeitig nicht verfügbar.',
   'tool-missing': 'Der Dienst ist nicht vollständig installiert.',
   'clock-untrusted': 'Der Dienst ist kurzzeitig nicht verfügbar.',
+  'usage-chain-broken': 'Was auf diesem Gerät gesehen wurde, passt nicht zu früheren Meldungen.',
   'shutting-down': 'Der Dienst ist kurzzeitig nicht verfügbar.',
   overloaded: 'Der Dienst ist gerade stark ausgelastet; es wird gleich noch einmal versucht.',
   'service-unreachable': 'Der Dienst ist nicht erreichbar; bitte prüfen Sie die Verbindung.',

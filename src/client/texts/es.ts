@@ -56,6 +56,7 @@ export const es: Texts = {
   'key-unavailable': 'El servicio no está disponible por el momento.',
   'tool-missing': 'El servicio no está instalado por completo.',
   'clock-untrusted': 'El servicio no está disponible por el momento.',
+  'usage-chain-broken': 'Lo visto en este dispositivo no concuerda con informes anteriores.',
   'shutting-down': 'El servicio no está disponible por el momento.',
   overloaded: 'El servicio está muy solicitado; se volverá a intentar enseguida.',
   'service-unreachable': 'No se puede acceder al servicio; compruebe la conexión.',

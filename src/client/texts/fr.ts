@@ -56,6 +56,7 @@ export const fr: Texts = {
   'key-unavailable': 'Le service est momentanément indisponible.',
   'tool-missing': 'Le service n’est pas entièrement installé.',
   'clock-untrusted': 'Le service est momentanément indisponible.',
+  'usage-chain-broken': 'Les lectures de cet appareil ne correspondent pas aux rapports précédents.',
   'shutting-down': 'Le service est momentanément indisponible.',
   overloaded: 'Le service est très sollicité ; un nouvel essai suit dans un instant.',
   'service-unreachable': 'Le service est injoignable ; veuillez vérifier la connexion.',

@@ -23,6 +23,8 @@ export type Entitlement = {
   readonly until: Micros;
   /** ms; tightens the service's terms. */
   readonly terms: { readonly interval?: number; readonly duration?: number };
+  /** The `plans` claim as it came; docs/wire/subscription.md says what it holds. */
+  readonly plans?: unknown;
   /** Edge that the operator's backend sends the viewer to; only prefix delivery of marked events looks at it. */
   readonly edge?: string;
 };
@@ -46,7 +48,7 @@ const invalid = (rule: string): SealcastError => new SealcastError('entitlement-
  * Unknown claims are ignored: backends carry their own.
  */
 export const parseEntitlement = (payload: unknown, now: Micros): Entitlement => {
-  const claims = membersOf(payload, 'entitlement', 'entitlement-invalid', ['iss', 'aud', 'sub', 'jti', 'iat', 'exp'], ['asset', 'assets', 'until', 'terms', 'edge'], true);
+  const claims = membersOf(payload, 'entitlement', 'entitlement-invalid', ['iss', 'aud', 'sub', 'jti', 'iat', 'exp'], ['asset', 'assets', 'until', 'terms', 'edge', 'plans'], true);
   const issuer = claims.text('iss', { most: 256 });
   const audience = claims.value('aud');
   if (audience !== ENTITLEMENT_AUDIENCE && !(Array.isArray(audience) && audience.includes(ENTITLEMENT_AUDIENCE))) throw invalid(`aud must be "${ENTITLEMENT_AUDIENCE}"`);
@@ -58,16 +60,18 @@ export const parseEntitlement = (payload: unknown, now: Micros): Entitlement => 
   if (expires <= seconds) throw new SealcastError('entitlement-expired', 'the entitlement has expired');
   const until = claims.optionalInteger('until', 0, LATEST_SECOND) ?? Math.floor(seconds) + DEFAULT_SESSION_SECONDS;
   const edge = claims.optionalText('edge', { most: 64 });
+  const plans = claims.value('plans');
   if (until <= seconds) throw new SealcastError('entitlement-expired', 'the entitlement ended (until)');
   return {
     issuer,
     account: account(claims.text('sub', { most: 128 })),
     jti: claims.text('jti', { most: 128 }),
     expiresAt: (expires * 1_000_000) as Micros,
-    covers: coverage(claims.value('asset'), claims.value('assets')),
+    covers: coverage(claims.value('asset'), claims.value('assets'), plans !== undefined),
     until: (until * 1_000_000) as Micros,
     terms: parseTerms(claims.value('terms')),
     ...(edge !== undefined && { edge }),
+    ...(plans !== undefined && { plans }),
   };
 };
 
@@ -79,7 +83,9 @@ const account = (text: string): AccountId => {
   }
 };
 
-const coverage = (asset: unknown, assets: unknown): ((asset: AssetId) => boolean) => {
+/** An entitlement to plans alone starts no session. */
+const coverage = (asset: unknown, assets: unknown, plans: boolean): ((asset: AssetId) => boolean) => {
+  if (plans && asset === undefined && assets === undefined) return () => false;
   if ((asset === undefined) === (assets === undefined)) throw invalid('exactly one of asset and assets must be there');
   const names: readonly unknown[] = asset !== undefined ? [asset] : Array.isArray(assets) ? (assets as readonly unknown[]) : [];
   if (names.length === 0 || names.length > MAX_ASSETS || !names.every((name) => typeof name === 'string' && (isAssetId(name) || (name === '*' && asset === undefined)))) throw invalid(`asset must be an asset id, assets a list of 1-${MAX_ASSETS} of them or "*"`);
