@@ -153,6 +153,8 @@ export interface ConcurrencyRecord {
   renew(renewal: StreamRenewal): Promise<RenewalCount | undefined>;
   /** Kept here until the record takes it. */
   flag(account: AccountId, session: SessionId, flag: SessionFlag, until: Micros): Promise<void>;
+  /** The account's counted sessions, oldest first. */
+  live(account: AccountId): Promise<readonly LiveSession[] | undefined>;
   /** Keeps the heartbeat of a start that was served without an answer of the record. */
   gather(heartbeat: GatheredHeartbeat): void;
   /** Flags that went through this process: they hold in an emergency too. */

@@ -120,13 +120,15 @@ describe('a start over the limit', () => {
     expect(oldest.opens(liveGroup(START + 61 * SECOND) + 2)).toBe(false);
   });
 
-  it('B044 detection-only: served, and the overrun told with account, title and numbers', async () => {
+  it('B044 detection-only: served, and the overrun told with account, sessions, titles and numbers', async () => {
     const made = await install({ mode: 'detection-only', limit: 1 });
-    for (const index of [0, 1]) await made.world.start(device(index), LIVE);
+    const viewers = [await made.world.start(device(0), LIVE), await made.world.start(device(1), FILM)];
     const world = made.world;
     expect(await made.store.counts([{ account: HASHED }], world.clock.now())).toEqual([2]);
     expect(await world.stores.sessions.list({ limit: 9, live: true })).toHaveLength(2);
-    expect(world.told.filter(({ kind }) => kind === 'concurrency.over')).toEqual([expect.objectContaining({ account: ACCOUNT, asset: LIVE, data: { streams: 2, limit: 1 } })]);
+    expect(world.told.filter(({ kind }) => kind === 'concurrency.over')).toEqual([expect.objectContaining({ account: ACCOUNT, asset: FILM, data: { streams: 2, limit: 1, sessions: expect.any(String), assets: expect.any(String) } })]);
+    const { sessions = '', assets = '' } = world.told.find(({ kind }) => kind === 'concurrency.over')?.data ?? {};
+    expect([String(sessions).split(' ').toSorted(), String(assets).split(' ').toSorted()]).toEqual([viewers.map(({ sid }) => sid).toSorted(), [FILM, LIVE]]);
   });
 
   it('B024 B030 a reload takes the place of the page before it', async () => {

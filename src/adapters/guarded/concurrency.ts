@@ -210,6 +210,7 @@ export const createGuardedConcurrency = (options: GuardedConcurrencyOptions): Gu
       gathered.delete(session);
       if ((await call(() => store.flag(account, session, flag, at, until))) === undefined) remember(pending, session, { account, flag, at, until }, most);
     },
+    live: (account) => call(() => store.live({ account }, clock.now())),
     gather: (heartbeat) => remember(gathered, heartbeat.session, heartbeat, most),
     knownFlag: (session) => flags.get(session),
     get emergency() {
