@@ -80,8 +80,8 @@ export const bench = {
     mkdirSync(folder, { recursive: true });
     const drawn = file === undefined ? `${folder}release-sim.svg` : `${file}.svg`;
     writeFileSync(drawn, plot([
-      { name: 'arrival, one edge', histogram: one },
-      { name: 'arrival, best of two', histogram: two },
+      { name: 'arrival, 1 edge', histogram: one },
+      { name: 'arrival, 2', histogram: two },
       { name: 'S1 on arrival', histogram: outcomeOf('S1 push at T, show on arrival').display },
       { name: 'S3 T+150', histogram: outcomeOf('S3 hold to T+150').display },
       { name: 'S5 T+150', histogram: outcomeOf('S5 two edges, T+150').display },

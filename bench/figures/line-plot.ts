@@ -12,7 +12,7 @@ const COLOURS = ['#1f5fbf', '#c2410c', '#15803d', '#7e22ce', '#b91c1c', '#0e7490
 const WIDTH = 720;
 const HEIGHT = 440;
 const LEFT = 76;
-const RIGHT = 150;
+const RIGHT = 160;
 const TOP = 44;
 const BOTTOM = 52;
 

@@ -7,7 +7,7 @@
  */
 import { encodeHex } from '#core/bytes/hex.ts';
 import type { ContentKey, KeyId } from '#core/ids.ts';
-import { durationOf, onlyTrackFragment, parseFragment } from '#core/isobmff/fragment.ts';
+import { type TrackFragment, durationOf, onlyTrackFragment, parseFragment } from '#core/isobmff/fragment.ts';
 import type { Track } from '#core/isobmff/init.ts';
 import { type MediaTicks, type Micros, type Millis, microsFromSeconds, microsFromTicks } from '#core/time.ts';
 import { createSampleCipher } from '#crypto/sample-cipher.ts';
@@ -15,6 +15,9 @@ import type { Clock, Fetch } from '#ports';
 import { runtimeClock, sleep } from './clock.ts';
 import { type Mpd, type MpdTrack, parseMpd } from './mpd.ts';
 import { inspectFragment } from './plausible.ts';
+import type { ReleaseChannel } from './release/channel-types.ts';
+import { shownAt } from './release/playout.ts';
+import { type DisplayCounts, createTimedDisplay } from './release/timed-display.ts';
 import type { Session, SessionEnd } from './session-types.ts';
 import { type FeedEnd, type FedChunk, createTrackFeed } from './track-feed.ts';
 
@@ -37,6 +40,10 @@ export type ViewerOptions = {
   readonly patience?: Millis;
   /** Check that decrypted frames are plausible. Default true. */
   readonly inspect?: boolean;
+  /** Timed events: what the pretended decoder takes per chunk, ms. Default 10. */
+  readonly decodeTime?: Millis;
+  /** Timed events: a video frame was shown; its media time and the instant, UTC by the viewer's clock. */
+  readonly onFrame?: (mediaTime: Micros, at: Micros) => void;
 };
 
 /** Counts since the start; all of what really came out of the decryption. */
@@ -61,6 +68,8 @@ export type ViewerStats = {
   readonly decryptedTo: Micros | undefined;
   /** Events: age of a chunk's first frame when it was decrypted, ms. */
   readonly latencyMs: { readonly last: number; readonly mean: number; readonly max: number } | undefined;
+  /** Timed events: frames shown at their instant, and skipped because their key came too late. */
+  readonly display: DisplayCounts | undefined;
 };
 
 /** Why watching ended. */
@@ -79,6 +88,7 @@ export type Viewer = {
   stop(): Promise<ViewerEnd>;
 };
 
+const DEFAULT_DECODE = 10 as Millis;
 const DEFAULT_PATIENCE = 4000 as Millis;
 /** Titles are fetched and decrypted so far ahead of the playhead. */
 const READ_AHEAD = microsFromSeconds(8);
@@ -89,6 +99,23 @@ const lowest = (tracks: readonly MpdTrack[]): readonly MpdTrack[] => {
   const video = tracks.filter((track) => track.kind === 'video').sort((a, b) => a.bandwidth - b.bandwidth)[0];
   const audio = tracks.find((track) => track.kind === 'audio');
   return [video, audio].filter((track) => track !== undefined);
+};
+
+/** Presentation times of a fragment's video frames; none for sound. */
+const frameTimes = (run: TrackFragment, track: Track): readonly Micros[] => {
+  if (track.kind !== 'video') return [];
+  let decodeAt = run.baseMediaDecodeTime as bigint;
+  return run.samples.map(({ duration, compositionOffset }) => {
+    const at = microsFromTicks((decodeAt + BigInt(compositionOffset)) as MediaTicks, track.timescale);
+    decodeAt += BigInt(duration);
+    return at;
+  });
+};
+
+/** Whether the instant of timed content has come, so that a missing key is missed. */
+const isDue = (releases: ReleaseChannel, at: Micros): boolean => {
+  const now = releases.now();
+  return releases.plan !== undefined && now !== undefined && now.now >= shownAt(releases.plan, at);
 };
 
 /** Starts watching at once. */
@@ -119,9 +146,13 @@ export const createViewer = (options: ViewerOptions): Viewer => {
     if (--standing === 0) stoodStill += clock.monotonic() - standingSince;
   };
 
+  const { releases } = session;
+  const display = releases === undefined ? undefined : createTimedDisplay({ channel: releases, clock, decodeTime: options.decodeTime ?? DEFAULT_DECODE, ...(options.onFrame === undefined ? {} : { onFrame: options.onFrame }) });
+
   const conclude = (end: ViewerEnd): void => {
     verdict ??= end;
     known.clear();
+    display?.stop();
     stopping.abort();
   };
   const onError = (detail: string): void => {
@@ -136,7 +167,7 @@ export const createViewer = (options: ViewerOptions): Viewer => {
   const nextChange = async (limit: Millis): Promise<void> => {
     const wake = new AbortController();
     const stop = (): void => wake.abort();
-    const off = [session.on('renewed', stop), session.on('ended', stop)];
+    const off = [session.on('renewed', stop), session.on('released', stop), session.on('ended', stop)];
     stopping.signal.addEventListener('abort', stop);
     await sleep(clock, limit, wake.signal);
     stopping.signal.removeEventListener('abort', stop);
@@ -156,7 +187,7 @@ export const createViewer = (options: ViewerOptions): Viewer => {
         conclude({ kind: 'ended', end: session.end });
         return undefined;
       }
-      const due = session.kind === 'event' || at <= titlePlayhead();
+      const due = releases === undefined ? session.kind === 'event' || at <= titlePlayhead() : isDue(releases, at);
       if (due && since === undefined) {
         since = clock.monotonic();
         stand();
@@ -200,8 +231,14 @@ export const createViewer = (options: ViewerOptions): Viewer => {
     const at = microsFromTicks(run.baseMediaDecodeTime, track.timescale);
     const end = microsFromTicks((run.baseMediaDecodeTime + durationOf(run)) as MediaTicks, track.timescale);
     if (session.kind === 'title') await pace(at);
+    // Timed: the next chunk is read while this one waits for its release.
+    if (display !== undefined) return display.add({ track: `${track.kind}${track.id}`, at, end, frames: frameTimes(run, track), decrypt: () => finish(chunk, track, run, at, end) });
+    await finish(chunk, track, run, at, end);
+  };
+
+  const finish = async (chunk: FedChunk, track: Track, run: TrackFragment, at: Micros, end: Micros): Promise<Uint8Array | undefined> => {
     const clear = await decrypt(chunk.bytes, track, at);
-    if (clear === undefined || stopping.signal.aborted) return;
+    if (clear === undefined || stopping.signal.aborted) return undefined;
     count.chunks += 1;
     if (track.kind === 'video') count.frames += run.samples.length;
     else count.audioSamples += run.samples.length;
@@ -287,7 +324,7 @@ export const createViewer = (options: ViewerOptions): Viewer => {
   });
 
   return {
-    stats: () => ({ ...count, lastError, decryptedTo, latencyMs: latency === undefined ? undefined : { last: latency.last, mean: latency.sum / latency.count, max: latency.max } }),
+    stats: () => ({ ...count, display: display === undefined ? undefined : { ...display.counts }, lastError, decryptedTo, latencyMs: latency === undefined ? undefined : { last: latency.last, mean: latency.sum / latency.count, max: latency.max } }),
     done,
     stop() {
       conclude({ kind: 'stopped' });
