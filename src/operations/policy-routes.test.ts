@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /** Concurrency, levels and what-if, as operators ask for them: the real role on memory stores and the real account rules. */
+import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { createMemoryConcurrency, createMemoryStores } from '#adapters/memory/index.ts';
 import { encodeBase64url } from '#core/bytes/base64url.ts';
@@ -12,7 +13,7 @@ import type { Micros, Millis } from '#core/time.ts';
 import { ladderHash } from '#crypto/ladder-hash.ts';
 import { createOperations } from '#operations/operations.ts';
 import type { OperationsOptions } from '#operations/options.ts';
-import type { Clock, ConcurrencyStore, StreamStart } from '#ports';
+import type { CatalogueEntry, Clock, ConcurrencyStore, StreamStart } from '#ports';
 
 const START = 1_800_000_000_000_000;
 const MINUTE = 60_000_000;
@@ -223,6 +224,44 @@ describe('levels', () => {
     expect((await room.call('POST', '/v1/policy/what-if', { limit: 1 })).body.refused).toEqual([{ account: 'ann', starts: 6, refused: 4 }]);
     expect((await room.call('POST', '/v1/policy/what-if', { limit: 3 })).body.refused).toEqual([]);
     expect((await room.call('POST', '/v1/policy/what-if', { limit: 0 })).body.code).toBe('bad-request');
+    room.operations.close();
+  });
+});
+
+describe('licensing of devices, events and titles', () => {
+  test('whatever the body: taken as it says, or refused with a code; what is taken can be read back', async () => {
+    const stores = createMemoryStores();
+    const room = await setUp({
+      ...stores,
+      actions: {
+        createEvent: async () => { throw new Error('not here'); },
+        endEvent: async () => false, endSession: async () => false, endAccount: async () => 0, revokeDevice: async () => false,
+        async setLicensing(asset, licensing) {
+          const { collection: _collection, policy: _policy, ...rest } = (await stores.catalogue.get(asset)) as CatalogueEntry;
+          await stores.catalogue.update({ ...rest, ...licensing });
+          return { ...rest, ...licensing };
+        },
+        setDevicePolicy: (device, policy) => stores.devices.setPolicy(device, policy),
+      },
+    });
+    const device = encodeBase64url(new Uint8Array(32).fill(5)) as DeviceId;
+    await stores.catalogue.create({ asset: 'film' as AssetId, kind: 'title', name: 'Film', state: 'ready', createdAt: START as Micros, clearKey: 'off' });
+    await stores.devices.register({ device, account: 'ann' as AccountId, name: 'TV', sign: {}, agree: {}, registeredAt: START as Micros }, 5);
+    const value = fc.oneof(fc.integer({ min: -5, max: 2000 }), fc.double(), fc.string({ maxLength: 8 }), fc.constantFrom('deny-new', 'sport', null, true), fc.array(fc.integer(), { maxLength: 2 }));
+    const override = fc.dictionary(fc.constantFrom('interval', 'duration', 'limit', 'mode', 'note', 'level', '__proto__', 'toString'), value, { maxKeys: 4 });
+    const licensing = fc.dictionary(fc.constantFrom('collection', 'policy', 'note', 'constructor'), fc.oneof(value, override), { maxKeys: 3 });
+    await fc.assert(
+      fc.asyncProperty(override, licensing, async (policy, body) => {
+        const set = await room.call('PUT', `/v1/devices/${device}/policy`, policy);
+        expect([200, 400]).toContain(set.status);
+        const { note: _note, ...rest } = policy;
+        if (set.status === 200) expect((await stores.devices.get(device))?.policy).toEqual(rest);
+        const licensed = await room.call('PUT', '/v1/titles/film/licensing', body);
+        expect([200, 400]).toContain(licensed.status);
+        if (licensed.status === 200) expect((await room.call('GET', '/v1/titles/film')).body.collection).toBe(body['collection']);
+      }),
+      { seed: 8, numRuns: 300 },
+    );
     room.operations.close();
   });
 });
