@@ -7,6 +7,7 @@
  */
 import { join } from 'node:path';
 import { nodeSampleAes } from '#adapters/node/aes.ts';
+import { nodeEs256 } from '#adapters/node/es256.ts';
 import { bufferedResponse } from '#adapters/node/http-response.ts';
 import { nodeKeyWrapper } from '#adapters/node/key-wrap.ts';
 import { nodeLadderHash } from '#adapters/node/ladder-hash.ts';
@@ -24,7 +25,7 @@ import { type BundleSource, createBundleClient, createEdge, type Edge } from '#e
 import { createKeyServer, createMarkKeys, hashCredential, type KeyServer } from '#key-server/index.ts';
 import { createLicenseServer, type EntitlementKey, type LicenseServer, type LicenseServerOptions } from '#license-server/index.ts';
 import { createLiveOriginals, createPackager, type Packager } from '#packager/index.ts';
-import type { Clock, ContentKeySource, EventSink, GrantKeySource, Log, MarkBoxKeySource, MarkKeySource, Random, SecretBox } from '#ports';
+import type { Clock, ContentKeySource, EventSink, GrantKeySource, LeafKeySource, Log, MarkBoxKeySource, MarkKeySource, Random, SecretBox } from '#ports';
 import { createRenewal, flagsOfBundle, type Renewal, zonesOfBundle } from '#renewal/index.ts';
 import { type Config, enforcementPolicy, type Role } from './config/index.ts';
 import type { Counting } from './counting.ts';
@@ -92,16 +93,16 @@ const ownMarkKeys = ({ secrets }: Parts): MarkKeySource => createMarkKeys({ secr
 const buildKeyServer = async (parts: Parts): Promise<KeyServer> => {
   const { config, clock, random, log, metrics, events, stores, box, secrets } = parts;
   const own = await Promise.all((['packager', 'license-server'] as const).map(async (role) => ({ role, tokenHash: hashCredential(await secrets.text(`service/${role}`)) })));
-  return createKeyServer({ store: stores.assetKeys, box, random, clock, credentials: [...own, ...config.keyServer.credentials.map(({ role, sha256 }) => ({ role, tokenHash: sha256 }))], marks: ownMarkKeys(parts), hash: nodeLadderHash, ...(parts.release?.releaseSecret && { releaseSecret: parts.release.releaseSecret }), log, events, metrics });
+  return createKeyServer({ store: stores.assetKeys, box, random, clock, credentials: [...own, ...config.keyServer.credentials.map(({ role, sha256 }) => ({ role, tokenHash: sha256 }))], marks: ownMarkKeys(parts), roots: { secret: async (collection) => decodeBase64url(await secrets.text(`root/${collection}`)), wrapper: nodeKeyWrapper }, hash: nodeLadderHash, ...(parts.release?.releaseSecret && { releaseSecret: parts.release.releaseSecret }), log, events, metrics });
 };
 
-const remoteKeys = async (role: Role, { config }: Parts): Promise<ContentKeySource & GrantKeySource & MarkKeySource> => {
+const remoteKeys = async (role: Role, { config }: Parts): Promise<ContentKeySource & GrantKeySource & LeafKeySource & MarkKeySource> => {
   const { url, credentialFile } = config.keyServer;
   if (url === undefined || credentialFile === undefined) throw missing(role, 'keyServer.url and keyServer.credentialFile');
   return createHttpKeys({ baseUrl: url, credential: await readCredential(credentialFile) });
 };
 
-const buildLicenseServer = async (parts: Parts, keys: GrantKeySource, marks: MarkKeySource): Promise<LicenseServer> => {
+const buildLicenseServer = async (parts: Parts, keys: GrantKeySource & LeafKeySource, marks: MarkKeySource): Promise<LicenseServer> => {
   const { config, clock, random, log, metrics, events, stores, box, counting } = parts;
   const { licensing } = config;
   const edges = await enrolledEdges(config.edges);
@@ -114,7 +115,9 @@ const buildLicenseServer = async (parts: Parts, keys: GrantKeySource, marks: Mar
     wrapper: nodeKeyWrapper,
     hash: nodeLadderHash,
     sealTo: nodeSealTo,
+    es256: nodeEs256,
     respond: bufferedResponse,
+    subscriptions: { keys, collections: stores.collections, roots: stores.roots, usage: stores.usage, countedAfter: microsFromSeconds(config.usage.countedAfterSeconds) },
     entitlementKeys: parts.entitlementKeys,
     ...(callback !== undefined && { entitlementCallback: callback }),
     collectionLimits: Object.fromEntries(config.concurrency.collections.map(({ name, limit }) => [name, limit])),
@@ -168,6 +171,10 @@ const buildPackager = (parts: Parts, keys: ContentKeySource, marks: MarkBoxKeySo
       if (marking === undefined || marking.inBand !== undefined || referenceMinutes === 0) return undefined;
       const onFault = (error: unknown): void => log.error('an original could not be kept for tracing', { asset, fault: error instanceof Error ? error.message : String(error) });
       return createLiveOriginals({ store: createFileObjectStore({ root: join(config.data, 'tracing'), durability: 'process' }), asset, marking, keep: microsFromSeconds(referenceMinutes * 60), onFault });
+    },
+    async timing(asset: AssetId) {
+      const timed = (await stores.catalogue.get(asset))?.timed;
+      return timed && { strict: timed.mode === 'strict', pad: config.release.pad, latency: (timed.firstRelease + timed.delta) as Micros };
     },
     async ingestAccess(asset: AssetId) {
       const entry = await stores.catalogue.get(asset);

@@ -168,7 +168,8 @@ export const createWorld = async (changes: Partial<LicenseServerOptions> & { rel
   const backend = await makeKeyPair('sign');
   const backendKey = await importSigningKey(backend.privateJwk);
   const hmacSecret = new Uint8Array(32).fill(3);
-  const keyServer = createKeyServer({ store: stores.assetKeys, box, random, clock, credentials: [], log, events, metrics });
+  const roots = { wrapper: nodeKeyWrapper, secret: async (collection: string) => hash.sha256(encodeUtf8(`root of ${collection}`)) };
+  const keyServer = createKeyServer({ store: stores.assetKeys, box, random, clock, credentials: [], roots, log, events, metrics });
   await keyServer.createAsset({ asset: LIVE, kind: 'event', scheme: 'cenc', mode: 'untimed', schedule: SCHEDULE });
   await keyServer.createAsset({ asset: FILM, kind: 'title', scheme: 'cbcs', mode: 'untimed', schedule: SCHEDULE });
   await stores.catalogue.create({ asset: LIVE, kind: 'event', name: 'Match', state: 'live', createdAt: START, clearKey: 'off' });
@@ -177,6 +178,7 @@ export const createWorld = async (changes: Partial<LicenseServerOptions> & { rel
   const options: LicenseServerOptions = {
     issuer: 'https://license.example',
     keys: keyServer,
+    subscriptions: { keys: keyServer, collections: stores.collections, roots: stores.roots, usage: stores.usage },
     ...stores,
     box,
     wrapper: nodeKeyWrapper,
@@ -224,7 +226,7 @@ export const createWorld = async (changes: Partial<LicenseServerOptions> & { rel
     async startBody(device, asset, { entitlement, proof, proofTyp = 'session-proof+jwt', signer = device.sign, body } = {}) {
       const token = entitlement ?? (await world.entitlement());
       const nonce = await world.nonce();
-      const payload = { ent: encodeBase64url(hash.sha256(encodeUtf8(token))), nonce, asset: proofTyp === 'device-proof+jwt' ? '' : asset, agree: await thumbprint(device.agreeJwk), ...proof };
+      const payload = { ent: encodeBase64url(hash.sha256(encodeUtf8(token))), nonce, asset: proofTyp === 'device-proof+jwt' || proofTyp === 'root-proof+jwt' ? '' : asset, agree: await thumbprint(device.agreeJwk), ...proof };
       return {
         entitlement: token,
         asset,

@@ -72,6 +72,7 @@ export type Config = {
   };
   readonly enforcement: EnforcementOptions;
   readonly time: { readonly peers: readonly string[]; readonly acceptStepsAfterSeconds: number };
+  readonly usage: { readonly countedAfterSeconds: number };
   readonly devices: { readonly unregistered: 'allow' | 'deny'; readonly max: number };
   readonly entitlements: { readonly keys: readonly EntitlementKey[]; readonly callback?: EntitlementCallbackAddress };
   readonly packager: {

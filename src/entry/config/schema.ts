@@ -290,6 +290,18 @@ export const SCHEMA: Section<Config> = {
         acceptStepsAfterSeconds: numeric({ doc: 'Without peers: a step that is not undone is believed after so long, as after a suspend; 0 means not before a restart.', unit: 'seconds', min: 0, max: 86_400, default: 60 }),
       },
     },
+    usage: {
+      is: 'section',
+      doc: 'Metering: what devices report of what they played.',
+      options: {
+        countedAfterSeconds: numeric({
+          doc: 'A play counts for payouts when this much of the title was played, or half of a shorter title.',
+          unit: 'seconds',
+          tradeOff: 'Short counts trailers and zapping; long leaves out songs.',
+          min: 1, max: 3600, default: 30,
+        }),
+      },
+    },
     devices: {
       is: 'section',
       doc: 'Which devices may play.',
