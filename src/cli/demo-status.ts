@@ -12,7 +12,7 @@ const SOURCES: Readonly<Record<Stage['source']['kind'], string>> = {
   scene: 'generated scene, 720p25 + 360p25 + AAC',
   file: 'looped file',
   relay: 'relayed contribution',
-  'bundled-clip': 'bundled clip (ffmpeg is missing)',
+  none: 'no source', 'bundled-clip': 'bundled clip (ffmpeg is missing)',
 };
 
 const welcome = (stage: Stage): void => {

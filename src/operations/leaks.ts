@@ -43,6 +43,8 @@ export type LeakDesk = {
 const HEARING = 3000 as Millis;
 /** Accusations that an edge's word may belong to. */
 const RECENT = 100;
+/** Sessions heard of before their accusation. */
+const MAX_EARLY = 1000;
 /** Rows kept per accusation. */
 const MAX_CARRIERS = 256;
 
@@ -62,6 +64,8 @@ export const createLeakDesk = (options: {
 }): LeakDesk => {
   const { leaks, viewerNumbers, actions, judge, automatic, audited, clock, log, events } = options;
   const hearings = new Set<() => void>();
+  /** Edges speak as soon as a session ends, which may be before its accusation says that it did. */
+  const early = new Map<SessionId, Carrier[]>();
 
   const population: LeakDesk['population'] = async (asset) => {
     const given = await viewerNumbers.count(asset);
@@ -95,7 +99,9 @@ export const createLeakDesk = (options: {
       ...((more.sessions !== undefined || more.count !== undefined) && { sessions: more.sessions?.length ?? more.count ?? 0 }),
       ...(more.note !== undefined && more.note !== '' && { note: more.note }),
     };
-    return note(leak, (current) => ({ ...current, sessions: [...new Set([...current.sessions, ...(more.sessions ?? [])])], actions: [...current.actions, entry] }));
+    const heard = (more.sessions ?? []).flatMap((session) => early.get(session) ?? []);
+    for (const session of more.sessions ?? []) early.delete(session);
+    return note(leak, (current) => ({ ...current, carriers: [...current.carriers, ...heard].slice(-MAX_CARRIERS), sessions: [...new Set([...current.sessions, ...(more.sessions ?? [])])], actions: [...current.actions, entry] }));
   };
 
   const take = async (operator: Operator, record: LeakRecord, action: LeakActionKind, automatically: boolean, remark: string): Promise<LeakRecord> => {
@@ -165,11 +171,17 @@ export const createLeakDesk = (options: {
       return take(operator, record, action, false, remark);
     },
     async carried(edge, rows) {
+      for (const row of rows) {
+        early.set(row.session, [...(early.get(row.session) ?? []).filter((each) => each.edge !== edge || each.prefix !== row.prefix || each.agent !== row.agent), { ...row, edge }]);
+        const [oldest] = early.size > MAX_EARLY ? early.keys() : [];
+        if (oldest !== undefined) early.delete(oldest);
+      }
       for (const { leak, sessions } of await leaks.list({ limit: RECENT })) {
         const mine = rows.filter(({ session }) => sessions.includes(session));
         if (mine.length === 0) continue;
         // Edges say it again after a restart of theirs: the last word of an edge on a session counts.
         const spoken = new Set(mine.map(({ session }) => session));
+        for (const session of spoken) early.delete(session);
         await leaks.update(leak, (current) => ({
           ...current,
           carriers: [...current.carriers.filter((row) => row.edge !== edge || !spoken.has(row.session)), ...mine.map((row) => ({ ...row, edge }))].slice(-MAX_CARRIERS),

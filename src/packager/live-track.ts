@@ -25,6 +25,7 @@ import type { ChunkProtection } from './protection.ts';
 import type { TrackMarker } from './mark-track.ts';
 import { describeTrack, sameCoding } from './source-track.ts';
 import type { SourceTrack } from './source-track.ts';
+import type { TimedSamples } from './timed-samples.ts';
 import type { SourceTimeline } from './source-timeline.ts';
 import type { RenditionWindow } from './window.ts';
 
@@ -58,6 +59,8 @@ export type LiveTrackOptions = {
   readonly timeline: SourceTimeline;
   /** Marks inside the bitstream; absent: none. */
   readonly marker?: TrackMarker | undefined;
+  /** Timed events: what happens to samples before they are protected. */
+  readonly timed?: TimedSamples | undefined;
   /** Keeps each chunk as it was before protection, by segment. */
   readonly original?: { chunk(segment: number, clear: Uint8Array): void } | undefined;
   readonly clock: Clock;
@@ -72,6 +75,7 @@ export type LiveTrackOptions = {
 export const createLiveTrack = (options: LiveTrackOptions): LiveTrack => {
   const { source, window, clock, segmentDuration } = options;
   const { media } = source;
+  const timed: TimedSamples = options.timed ?? ((samples) => samples);
   let sequence = 0;
   let over = false;
   let sampleTicks = 0;
@@ -109,9 +113,10 @@ export const createLiveTrack = (options: LiveTrackOptions): LiveTrack => {
       sequenceNumber: sequence,
       trackId: media.id,
       baseMediaDecodeTime: piece.decodeTime,
-      samples: samplesToWrite(fragment, run.samples, piece.from, piece.to),
+      samples: timed(samplesToWrite(fragment, run.samples, piece.from, piece.to)),
     });
-    options.original?.chunk(piece.segment, clear);
+    // A copy: protection works in place.
+    options.original?.chunk(piece.segment, clear.slice());
     const segmentStart = ticksFromMicros((piece.segment * segmentDuration) as Micros, media.timescale);
     const nominal = (segmentDuration * media.timescale) / 1_000_000;
     const into = Number(piece.decodeTime - segmentStart) / nominal;

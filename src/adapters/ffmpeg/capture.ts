@@ -16,8 +16,8 @@ import { CONTAINERS, findTool, runFed } from './process.ts';
 export type Capture = {
   /** Complete pieces so far. */
   pieces(): Promise<number>;
-  /** The newest pieces as one file; undefined while there is none. */
-  newest(): Promise<string | undefined>;
+  /** The newest `count` pieces as one file; undefined while there is none. */
+  newest(count: number): Promise<string | undefined>;
   /** Resolves when the stream ended, with the reason if it was a fault. */
   readonly done: Promise<string | undefined>;
   stop(): Promise<void>;
@@ -25,11 +25,11 @@ export type Capture = {
 
 const NAME = /^(\d{6})\.ts$/;
 
-/** `folder` is empty and belongs to the capture. `kept`: pieces looked at together. */
+/** `folder` is empty and belongs to the capture. `kept`: pieces that stay on disk. */
 export const captureStream = (options: { readonly source: AsyncIterable<Uint8Array>; readonly folder: string; readonly pieceSeconds: number; readonly kept: number }): Capture => {
   const { source, folder, pieceSeconds, kept } = options;
   const { child, done: ended } = runFed(findTool('ffmpeg'), [
-    '-nostdin', '-hide_banner', '-loglevel', 'error', '-protocol_whitelist', 'pipe', '-format_whitelist', CONTAINERS, '-probesize', '500000', '-analyzeduration', '1000000', '-i', 'pipe:0',
+    '-nostdin', '-hide_banner', '-loglevel', 'error', '-protocol_whitelist', 'pipe', '-format_whitelist', CONTAINERS, '-probesize', '10000000', '-analyzeduration', '10000000', '-i', 'pipe:0',
     '-map', '0:v:0', '-c', 'copy', '-f', 'segment', '-segment_time', String(pieceSeconds), '-segment_format', 'mpegts', join(folder, '%06d.ts'),
   ]);
   const input = child.stdin as Writable;
@@ -66,10 +66,10 @@ export const captureStream = (options: { readonly source: AsyncIterable<Uint8Arr
       const names = await list();
       return names.length === 0 ? 0 : Number(NAME.exec(names[names.length - 1] ?? '')?.[1] ?? -1) + 1;
     },
-    async newest() {
+    async newest(count) {
       const names = await list();
       for (const name of names.slice(0, -kept)) await rm(join(folder, name), { force: true });
-      const recent = names.slice(-kept);
+      const recent = names.slice(-Math.min(count, kept));
       if (recent.length === 0) return undefined;
       const file = join(folder, 'newest.ts');
       await writeFile(file, Buffer.concat(await Promise.all(recent.map((name) => readFile(join(folder, name))))), { mode: 0o600 });

@@ -98,7 +98,7 @@ export const startRelay = (options: LiveSourceOptions & { readonly url: string; 
  */
 export const startMarkedScene = (options: LiveSourceOptions & { readonly marks: VariantMarks }): LiveSource => {
   const { marks } = options;
-  const outputs = Array.from({ length: marks.alphabet }, (_, variant) => ({ label: `[m${variant}]`, name: 'v360.cmfv', type: 'video/mp4', coding: videoCoding(25, 450_000), folder: String.fromCharCode(97 + variant) }));
+  const outputs = Array.from({ length: marks.alphabet }, (_, variant) => ({ label: `[m${variant}]`, name: 'v360.cmfv', type: 'video/mp4', coding: videoCoding(25, 600_000, 'ultrafast'), folder: String.fromCharCode(97 + variant) }));
   return supervise(options, async () => {
     const now = options.clock.now();
     const first = Math.ceil((now + START_UP) / marks.every);

@@ -41,19 +41,21 @@ const MOVERS: readonly (readonly [input: string, x: string, y: string])[] = [
   ['ball', '640+560*sin(t*1.7)', '360+280*sin(t*2.3)'],
 ];
 
-/** Texture, players and ball at 1280x720, ending in the label `[o7]`. */
-const pitch = (): string => {
+/** Texture, players and ball at 1280x720, or a `divided` part of that, ending in the label `[o7]`. */
+const pitch = (divided: 1 | 2 = 1): string => {
+  const px = (size: number): number => size / divided;
+  const place = (expression: string): string => (divided === 1 ? expression : `(${expression})/${divided}`);
   const shirt = (colour: string, names: string): string =>
-    `color=c=${colour}:s=26x56:r=${FRAME_RATE},noise=alls=50:allf=u,drawbox=w=26:h=14:c=0xe0b090:t=fill,format=yuva420p,trim=end_frame=1,split=3${names};`;
+    `color=c=${colour}:s=${px(26)}x${px(56)}:r=${FRAME_RATE},noise=alls=50:allf=u,drawbox=w=${px(26)}:h=${px(14)}:c=0xe0b090:t=fill,format=yuva420p,trim=end_frame=1,split=3${names};`;
   return [
-    `color=c=0x2f7d32:s=2560x800:r=${FRAME_RATE},format=yuv420p,`,
-    `geq=lum='clip(lum(X,Y)+16*lt(mod(X+Y/3,256),128)+18*(random(1)-0.5)+10*sin(X/9)*sin(Y/7)+150*max(lt(mod(X,640),6),lt(mod(Y,398),5)),16,235)':cb='cb(X,Y)+6*(random(2)-0.5)':cr='cr(X,Y)',`,
+    `color=c=0x2f7d32:s=${px(2560)}x${px(800)}:r=${FRAME_RATE},format=yuv420p,`,
+    `geq=lum='clip(lum(X,Y)+16*lt(mod(X+Y/3,${px(256)}),${px(128)})+18*(random(1)-0.5)+10*sin(X/${px(9)})*sin(Y/${px(7)})+150*max(lt(mod(X,${px(640)}),${px(6)}),lt(mod(Y,${px(398)}),${Math.ceil(px(5))})),16,235)':cb='cb(X,Y)+6*(random(2)-0.5)':cr='cr(X,Y)',`,
     `loop=loop=-1:size=1:start=0,setpts=N,settb=1/${FRAME_RATE},`,
-    `crop=w=1280:h=720:x='640+620*sin(t*0.31)':y='40+38*sin(t*0.53)'[o0];`,
+    `crop=w=${px(1280)}:h=${px(720)}:x='${place('640+620*sin(t*0.31)')}':y='${place('40+38*sin(t*0.53)')}'[o0];`,
     shirt('0xd32f2f', '[r1][r2][r3]'),
     shirt('0x1565c0', '[b1][b2][b3]'),
-    `color=c=white:s=14x14:r=${FRAME_RATE},format=yuva420p,trim=end_frame=1[ball];`,
-    ...MOVERS.map(([input, x, y], index) => `[o${index}][${input}]overlay=x='${x}':y='${y}'[o${index + 1}];`),
+    `color=c=white:s=${px(14)}x${px(14)}:r=${FRAME_RATE},format=yuva420p,trim=end_frame=1[ball];`,
+    ...MOVERS.map(([input, x, y], index) => `[o${index}][${input}]overlay=x='${place(x)}':y='${place(y)}'[o${index + 1}];`),
   ].join('');
 };
 
@@ -71,7 +73,7 @@ export const sceneGraph = (font: string): string =>
 export const markedSceneGraph = (marks: Pick<VariantMarks, 'alphabet' | 'width' | 'height'>, start: number): string => {
   const variants = Array.from({ length: marks.alphabet }, (_, variant) => variant);
   return [
-    `${pitch()}[o7]scale=640:360:flags=bilinear,format=yuv420p,setsar=1,realtime=limit=10,split=${marks.alphabet}${variants.map((variant) => `[s${variant}]`).join('')}`,
+    `${pitch(2)}[o7]format=yuv420p,setsar=1,realtime=limit=10,split=${marks.alphabet}${variants.map((variant) => `[s${variant}]`).join('')}`,
     `[0:v]split=${marks.alphabet}${variants.map((variant) => `[k${variant}]`).join('')}`,
     ...variants.map((variant) => `[k${variant}]crop=${marks.width}:${marks.height}:0:${variant * marks.height},scale=640:360:flags=bicubic,setsar=1[p${variant}];[s${variant}][p${variant}]blend=all_mode=grainmerge:shortest=1,setpts=PTS+${start}/TB[m${variant}]`),
   ].join(';');
@@ -94,13 +96,13 @@ export const inputGraph = (has: { video: boolean; audio: boolean }): string =>
   ].join(';');
 
 /** A source's tracks: label in the graph, name at ingest, coding. Key frames lie on even UTC seconds. */
-export const videoCoding = (crf: number, maxRate: number): readonly string[] => [
+export const videoCoding = (crf: number, maxRate: number, preset: 'veryfast' | 'ultrafast' = 'veryfast'): readonly string[] => [
   '-fps_mode',
   'passthrough',
   '-c:v',
   'libx264',
   '-preset',
-  'veryfast',
+  preset,
   '-tune',
   'zerolatency',
   '-bf',

@@ -61,7 +61,7 @@ const traced = (stage: Stage, scene: Scene): Promise<Step> =>
     return {
       ok: answer.verdict === 'accuse' && answer.account === PIRATE,
       figures: {
-        verdict: answer.verdict, viewer: answer.viewer ?? -1, account: answer.account ?? 'nobody', evidenceNats: answer.evidence ?? 0, boundNats: answer.bound ?? 0, falseAccusationAtMost: answer.falseAccusation ?? 1,
+        verdict: answer.verdict, viewer: answer.viewer ?? -1, account: answer.account ?? 'nobody', evidenceNats: answer.evidence ?? 0, boundNats: answer.bound ?? 0, falseAccusationAtMost: (answer.falseAccusation ?? 1).toExponential(1),
         viewersSearched: answer.viewers ?? 0, secondsOfVideoUsed: answer.observed * event.segmentSeconds, secondsOnAir: ((answer.leak?.at ?? Date.now() * 1000) / 1000 - scene.startedAt) / 1000,
         ...(answer.detail !== undefined && { detail: answer.detail }),
       },

@@ -8,6 +8,7 @@
 import { spawn } from 'node:child_process';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
+import { constants, setPriority } from 'node:os';
 import type { Writable } from 'node:stream';
 import { findTool } from '#adapters/ffmpeg/index.ts';
 import { nodeSampleAes } from '#adapters/node/aes.ts';
@@ -83,6 +84,7 @@ export const startPirate = async (options: { readonly session: Session; readonly
     '-nostdin', '-hide_banner', '-loglevel', 'error', '-f', 'mp4', '-i', 'pipe:0', '-ss', skip.toFixed(2), '-an', '-vf', 'scale=426:240:flags=bicubic',
     '-c:v', 'libx264', '-preset', 'veryfast', '-tune', 'zerolatency', '-g', '50', '-crf', '28', '-flush_packets', '1', '-f', 'mpegts', 'pipe:1',
   ], { stdio: ['pipe', 'pipe', 'ignore'] });
+  if (coder.pid !== undefined) setPriority(coder.pid, constants.priority.PRIORITY_BELOW_NORMAL);
   const into = coder.stdin as Writable;
   into.on('error', () => undefined);
   const sinks = new Set<Writable>();
@@ -105,7 +107,7 @@ export const startPirate = async (options: { readonly session: Session; readonly
       if (segment === undefined) {
         await new Promise<void>((resolve) => setTimeout(resolve, PAUSE));
         const live = Math.floor(session.now() / 1_000_000 / segmentSeconds) - 1;
-        if (live > number + 2) number = live;
+        if (live > number + 3) number = live;
         continue;
       }
       number++;

@@ -6,6 +6,7 @@
  * Invariant: the token is passed in the environment, never as an argument.
  */
 import { spawn } from 'node:child_process';
+import { constants, setPriority } from 'node:os';
 import { resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import type { LeakView } from '#operations/index.ts';
@@ -36,6 +37,8 @@ export const runTracer = (options: { readonly address: string; readonly asset: s
       [BIN, 'trace', '--follow', address, '--event', asset, '--data', resolve(data), '--url', url, '--viewers', String(viewers), '--eps', String(eps), '--limit', String(limitMinutes), '--accuse', '--json'],
       { stdio: ['ignore', 'pipe', 'pipe'], env: { ...process.env, SEALCAST_OPERATOR_TOKEN: token }, signal },
     );
+    // The event on air comes first on a small machine.
+    if (child.pid !== undefined) setPriority(child.pid, constants.priority.PRIORITY_LOW);
     let out = '';
     let err = '';
     child.stdout.setEncoding('utf8').on('data', (text: string) => (out += text));
