@@ -92,8 +92,9 @@ export const createOrigin = (options: OriginOptions): ((request: Request) => Pro
     }
     const paced = PACE_FILE.exec(path);
     if (paced !== null) {
-      if (!event.tracks.has(variantTrack(representationId(paced[1]), 1))) throw absent('no such segment with variants');
-      return paceResponse(request, event.pace.of(Number(paced[2])));
+      const [track, second] = [0, 1].map((variant) => event.tracks.get(variantTrack(representationId(paced[1]), variant)));
+      if (track === undefined || second === undefined) throw absent('no such segment with variants');
+      return servePace(request, event, track, Number(paced[2]));
     }
     const match = REP_FILE.exec(path);
     const track = match?.[1] === undefined || match[1].length > 32 ? undefined : event.tracks.get(representationId(match[1]));
@@ -107,7 +108,7 @@ export const createOrigin = (options: OriginOptions): ((request: Request) => Pro
     const chosen = match[3] === undefined ? track : event.tracks.get(variantTrack(track.id, variantOf(match[3])));
     if (chosen === undefined) throw absent('no such variant of the track');
     const response = await (match[5] === undefined ? serveSegment(request, event, chosen, number) : servePart(request, event, chosen, number, Number(match[5])));
-    return match[3] === undefined ? response : withPace(response, event.pace.of(number));
+    return match[3] === undefined ? response : withPace(response, await paceOf(event, number));
   }
 
   async function servePlaylist(request: Request, url: URL, event: LiveEvent, track: LiveTrack, keyFormat: KeyFormat): Promise<Response> {
@@ -141,6 +142,20 @@ export const createOrigin = (options: OriginOptions): ((request: Request) => Pro
     return bodyResponse(request, part.bytes, typeOf(track), IMMUTABLE);
   }
 
+  /** An answer that edges keep for ever: only for segments whose position is settled. */
+  async function servePace(request: Request, event: LiveEvent, track: LiveTrack, number: number): Promise<Response> {
+    await hold(request, event, track, number, () => track.window.position(number) !== 'future');
+    if (!['held', 'open'].includes(track.window.position(number))) throw absent('no such segment');
+    return paceResponse(request, await paceOf(event, number));
+  }
+
+  /** The encoder's position is noted right behind its first chunk. Throws `not-found` where it gives positions, but none here. */
+  async function paceOf({ pace }: LiveEvent, number: number): Promise<number> {
+    for (let tries = 0; tries < PACE_TRIES && !pace.known(number); tries++) await new Promise<void>((resolve) => void clock.after(PACE_PAUSE, resolve));
+    if (!pace.known(number)) throw absent('the encoder gave no position for this segment');
+    return pace.of(number);
+  }
+
   async function serveSegment(request: Request, event: LiveEvent, track: LiveTrack, number: number): Promise<Response> {
     const { window } = track;
     await hold(request, event, track, number, () => window.position(number) !== 'future');
@@ -170,6 +185,9 @@ export const createOrigin = (options: OriginOptions): ((request: Request) => Pro
   }
 };
 
+/** How long a position may be behind its chunk. */
+const PACE_TRIES = 20;
+const PACE_PAUSE = 5 as Millis;
 /** `WMPaceInfoEgress`: for edges, which pass it to nobody. */
 const withPace = (response: Response, position: number): Response => {
   response.headers.set('WMPaceInfoEgress', encodeBase64url(encodePaceInfo({ kind: 'discrete', position })));
