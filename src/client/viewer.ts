@@ -251,6 +251,7 @@ export const createViewer = (options: ViewerOptions): Viewer => {
         latency = { last: age, sum: (latency?.sum ?? 0) + age, max: Math.max(latency?.max ?? 0, age), count: (latency?.count ?? 0) + 1 };
       }
     }
+    return clear;
   };
 
   /** Holds a title's reader back until the playhead is near. */

@@ -27,6 +27,8 @@ export type Stack = {
   readonly url: string;
   /** A running event of that scheme; the source is started at the first call. */
   event(scheme: ProtectionScheme): Promise<AssetId>;
+  /** A running timed event of that scheme: 100 ms periods, shown `TIMED_LATENCY` seconds behind the camera. */
+  timedEvent(scheme: ProtectionScheme, mode?: 'standard' | 'strict'): Promise<AssetId>;
   /** A packed title of that scheme, `TITLE_SECONDS` long. */
   title(scheme: ProtectionScheme): Promise<AssetId>;
   entitlement(asset: AssetId, account?: string): Promise<string>;
@@ -35,6 +37,8 @@ export type Stack = {
   stop(): Promise<void>;
 };
 
+/** Camera to picture of timed events. */
+export const TIMED_LATENCY = 4;
 export const TITLE_SECONDS = 14;
 const VIDEO = ['-c:v', 'libx264', '-preset', 'ultrafast', '-tune', 'zerolatency', '-bf', '0', '-sc_threshold', '0', '-pix_fmt', 'yuv420p', '-b:v', '400k', '-maxrate', '500k', '-bufsize', '500k', '-threads', '1'];
 const AUDIO = ['-c:a', 'aac', '-b:a', '64k', '-ac', '2'];
@@ -77,6 +81,7 @@ export const startStack = async (): Promise<Stack> => {
     listen: { host: '127.0.0.1', port: 0 },
     licensing: { levels: 'strict', intervalSeconds: TERMS.intervalSeconds, durationSeconds: TERMS.durationSeconds, horizonSeconds: 600 },
     packager: { periodSeconds: TERMS.periodSeconds, titlePeriodSeconds: TERMS.periodSeconds, groupPeriods: TERMS.groupPeriods },
+    release: { latencySeconds: TIMED_LATENCY, groupSeconds: GROUP_SECONDS },
     log: { level: 'error', format: 'json' },
   });
   const platform = await startPlatform({
@@ -102,6 +107,15 @@ export const startStack = async (): Promise<Stack> => {
   const clip = join(folder, 'clip.mp4');
   let clipMade: Promise<void> | undefined;
   const entitlement = (asset: AssetId, account = 'viewer-1'): Promise<string> => issue(accountId(account), asset);
+  const timedOf = (mode: 'standard' | 'strict') =>
+    once(async (scheme) => {
+      const asset = assetId(`${mode}-${scheme}`);
+      const { ingest } = await createEvent({ asset, name: `Timed ${scheme}`, scheme, clearKey: 'off', timed: mode });
+      sources.push(startSource(ingest));
+      await until(`event ${asset}`, async () => (await stores.catalogue.get(asset))?.state === 'live', 15);
+      return asset;
+    });
+  const timedEvents = { standard: timedOf('standard'), strict: timedOf('strict') };
   return {
     platform,
     url: platform.url,
@@ -113,6 +127,7 @@ export const startStack = async (): Promise<Stack> => {
       await until(`event ${asset}`, async () => (await stores.catalogue.get(asset))?.state === 'live', 15);
       return asset;
     }),
+    timedEvent: (scheme, mode = 'standard') => timedEvents[mode](scheme),
     title: once(async (scheme) => {
       const asset = assetId(`title-${scheme}`);
       await (clipMade ??= makeClip(clip));
