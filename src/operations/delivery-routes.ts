@@ -10,13 +10,9 @@ import { edgeNumber } from '#core/edge-bundle/delivery-plan.ts';
 import { unavailable } from '#operations/actions.ts';
 import { json, oneOf, readBody, text } from '#operations/answers.ts';
 import type { DeliveryView } from '#operations/api.ts';
+import type { DeliveryRow } from '#operations/delivery.ts';
 import { operate, type Route, route, type RouteContext, view } from '#operations/route.ts';
 import type { CatalogueEntry } from '#ports';
-
-/** What one edge said of one asset: totals since it started. */
-export type DeliveryRow = { readonly edge: string; readonly asset: string; readonly segments: number; readonly variants: number; readonly bytes: number; readonly plainBytes: number; readonly heardAt: number };
-/** Rows of all edges this process hears of. */
-export type DeliverySource = () => readonly DeliveryRow[];
 
 const SWITCH_RULES = { edge: text(1, 64), copies: oneOf(['own', 'common'], true), note: text(0, 200, false) };
 

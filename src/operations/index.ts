@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /** `sealcast/operations`: operator endpoints, health, live stream, and the pages of the dashboard. */
-export type { MarkingRequest } from './marking-request.ts';
-export type { DeliveryRow, DeliverySource } from './delivery-routes.ts';
+export type { MarkingRequest } from '#operations/marking-request.ts';
+export type { DeliveryRow, DeliverySource } from '#operations/delivery.ts';
 export { type NewAsset, type NewTitle, type OperationsActions } from '#operations/actions.ts';
 export type * from '#operations/api.ts';
 export { AUDIT_GENESIS, type AuditSurvey, type AuditVerdict, sealAuditEntry, surveyAudit, verifyAuditEntries } from '#operations/audit.ts';

@@ -8,7 +8,7 @@ import type { PolicyVersion } from '#core/license/decide.ts';
 import type { AccountStore, AuditStore, CatalogueStore, Clock, ConcurrencyRecord, ConcurrencyStore, DeviceStore, HeartbeatStore, LeakStore, Log, Metrics, OperatorStore, Random, SessionStore, ViewerNumberStore } from '#ports';
 import type { AutomaticAction, Judge } from '#operations/leaks.ts';
 import type { OperationsActions } from '#operations/actions.ts';
-import type { DeliverySource } from '#operations/delivery-routes.ts';
+import type { DeliverySource } from '#operations/delivery.ts';
 import type { FigureSource } from '#operations/feed.ts';
 import type { ReadinessCheck } from '#operations/health.ts';
 import type { AllowedHosts } from '#operations/hosts.ts';

@@ -14,7 +14,7 @@ export const SPECS: string = join(ROOT, 'SPECS.md');
 const BEGIN = '<!-- behaviours: written by scripts/build-behaviours.ts -->';
 const END = '<!-- behaviours: end -->';
 
-/** First and last number of each part of the checklist for renewals and concurrency. */
+/** First and last number of each part of the checklist that has landed. */
 const PARTS: readonly (readonly [string, number, number])[] = [
   ['Initial licence and renewal', 1, 16],
   ['Counting', 20, 32],
@@ -23,12 +23,14 @@ const PARTS: readonly (readonly [string, number, number])[] = [
   ['Dynamic periods', 70, 77],
   ['Stateless renewal servers', 80, 86],
   ['Failures', 90, 105],
+  ['One copy, marked on the way', 190, 197],
+  ['Delivery and tracing of marked copies', 199, 203],
 ];
 const named = (number: number): string => `B${String(number).padStart(3, '0')}`;
 
 const testFiles = (folder: string): string[] =>
   readdirSync(join(ROOT, folder), { withFileTypes: true, recursive: true })
-    .filter((entry) => entry.isFile() && entry.name.endsWith('.test.ts'))
+    .filter((entry) => entry.isFile() && /(?:\.test|-suite)\.ts$/.test(entry.name))
     .map((entry) => relative(ROOT, join(entry.parentPath, entry.name)));
 
 /** Titles of suites and tests, with every number in them. */

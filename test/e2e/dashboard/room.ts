@@ -20,7 +20,7 @@ import { type AccountId, accountId, assetId, deviceId, sessionId } from '#core/i
 import type { Micros, Millis } from '#core/time.ts';
 import { withCopies } from '#entry/marking-plans.ts';
 import { type OperationsActions } from '#operations/actions.ts';
-import type { DeliveryRow } from '#operations/delivery-routes.ts';
+import type { DeliveryRow } from '#operations/delivery.ts';
 import { type Operations, createOperations } from '#operations/operations.ts';
 import { createPages } from '#operations/pages.ts';
 import { DEFAULT_POLICY } from '#core/license/decide.ts';
