@@ -23,6 +23,7 @@ import type { ChunkProtection } from './protection.ts';
 import { createSegmentPace, type SegmentPace } from './segment-pace.ts';
 import { createSourceTimeline } from './source-timeline.ts';
 import type { SourceTimeline } from './source-timeline.ts';
+import { createTimedSamples } from './timed-samples.ts';
 import { sameCoding, sourceTrack } from './source-track.ts';
 import type { SourceTrack } from './source-track.ts';
 import { isVariantTrack } from './track-name.ts';
@@ -77,6 +78,8 @@ export const createLiveEvent = async (options: {
   clock: Clock;
   times: LiveTimes;
   tolerance: { readonly behind: Micros; readonly ahead: Micros };
+  /** Timed events: how samples are prepared. */
+  timed?: { readonly strict: boolean; readonly pad: boolean } | undefined;
   protect(id: RepresentationId, source: SourceTrack): ChunkProtection;
   /** Marks inside the bitstream of a track; undefined: it has none. */
   mark?(id: RepresentationId, source: SourceTrack): Promise<TrackMarker | undefined>;
@@ -149,6 +152,7 @@ export const createLiveEvent = async (options: {
       marker: await options.mark?.(id, source),
       timeline: timelineOf(),
       original: options.originals?.track(id, source.init),
+      timed: options.timed && createTimedSamples(source.media, options.timed),
       clock,
       segmentDuration: times.segmentDuration,
       chunkDuration: times.chunkDuration,

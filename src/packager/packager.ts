@@ -39,6 +39,8 @@ export type PackagerOptions = {
   readonly marks?: (asset: AssetId) => Promise<LiveMarks | undefined>;
   /** What is kept of an event for tracing; undefined: nothing. */
   readonly originals?: (asset: AssetId) => Promise<LiveOriginals | undefined>;
+  /** Timed events: their mode and distance to the camera; undefined: untimed. */
+  readonly timing?: (asset: AssetId) => Promise<{ readonly strict: boolean; readonly pad: boolean; readonly latency: Micros } | undefined>;
   /** How far media time may be from the clock. Default 120 s behind, 10 s ahead. */
   readonly tolerance?: { readonly behind: Micros; readonly ahead: Micros };
   /** How long a chunk waits for its key. Default 10 s. */
@@ -92,13 +94,16 @@ export const createPackager = (options: PackagerOptions): Packager => {
       rings.set(keyGroup, known);
       return known;
     };
+    const timing = keying.mode === 'timed' ? await options.timing?.(asset) : undefined;
     return createLiveEvent({
       asset,
       keying,
       scheme: options.unprotected === true ? 'none' : keying.scheme,
       store,
       clock,
-      times,
+      times: timing === undefined ? times : { ...times, targetLatency: timing.latency },
+      // In-band marks parse the slices as the encoder wrote them.
+      timed: timing && { strict: timing.strict, pad: timing.pad && marks === undefined },
       originals,
       ...(marks && { mark: (id, source) => markTrack(marks, id, source) }),
       tolerance: options.tolerance ?? { behind: 120_000_000 as Micros, ahead: 10_000_000 as Micros },

@@ -41,6 +41,8 @@ export type GrantIntake = {
   given(event: AssetId, server: string): { readonly after: number; readonly block: number };
   /** Forgets an event and wipes its secrets. */
   drop(event: AssetId): void;
+  /** Forgets everything; answers still under way are passed over. */
+  close(): void;
 };
 
 const MAX_GRANTS = 8;
@@ -63,9 +65,11 @@ export const createGrantIntake = (options: {
   const books = new Map<AssetId, ReleaseBook>();
   const addresses = new Map<AssetId, readonly string[]>();
   const sequence = new Map<string, number>();
+  let closed = false;
   const given = new Map<string, { after: number; block: number }>();
 
   const refuse = (reason: GrantRefusal, event: AssetId, server: string): void => {
+    if (closed) return;
     metrics.count('sealcast_release_grants_refused_total', 'Grants and schedules of key servers that were not taken.', { reason });
     options.events({ at: options.now(), kind: 'release.grant-refused', severity: 'alert', message: `A grant for ${event} from key server ${server} was refused: ${reason}.`, asset: event, data: { reason, server } });
   };
@@ -138,6 +142,7 @@ export const createGrantIntake = (options: {
 
   return {
     async take(event, name, answer) {
+      if (closed) return;
       const server = servers.find((each) => each.name === name);
       if (server === undefined) return refuse('signature', event, name);
       const body = (typeof answer === 'object' && answer !== null ? answer : {}) as { info?: unknown; urls?: unknown; grants?: unknown; schedules?: unknown };
@@ -157,6 +162,11 @@ export const createGrantIntake = (options: {
     books,
     urls: (event) => addresses.get(event) ?? [],
     given: (event, server) => given.get(`${event}/${server}`) ?? { after: -1, block: -1 },
+    close() {
+      closed = true;
+      for (const book of books.values()) book.close();
+      books.clear();
+    },
     drop(event) {
       books.get(event)?.close();
       books.delete(event);

@@ -57,6 +57,8 @@ const MAX_BLOCK = 8;
 const MAX_CATCH_UP = 10;
 const RETRY = 20;
 const SWEEP_EVERY = 1000;
+/** A new event's first secrets have so long to come before clients are told to wait. */
+const OPENING = 2000;
 const HELLO_WITHIN = 5000;
 const SILENT_AFTER = 60_000;
 const TOKEN_GRACE: Micros = 30_000_000 as Micros;
@@ -167,6 +169,8 @@ export const createReleaseHost = (options: {
         if (!opening.release && opening.because === 'too-early') continue;
       }
       if (!opening.release) {
+        // Schedules come a moment before the first secrets: that is no suspension yet.
+        if (room.book.released < 0 && time.monotonic() - room.openedAt < OPENING) return RETRY;
         hold(event, room, opening.because === 'clock-unsure' || opening.because === 'clock-too-wide' ? 'clock' : 'horizon');
         // A secret that never comes must not stop the ones after it.
         if (opening.because === 'not-granted' && room.book.holds((room.cursor + 1) as CryptoPeriod) && room.cursor < lastReleasedBy(info, bound.earliest)) {
@@ -217,7 +221,7 @@ export const createReleaseHost = (options: {
   const open = (book: ReleaseBook): void => {
     const { event } = book.info;
     if (rooms.has(event)) return;
-    const room = createRoom({ book, clock, timers, random: options.random, hash: options.hash, worker: options.worker, framings: options.framings });
+    const room = createRoom({ book, clock, timers, random: options.random, hash: options.hash, worker: options.worker, framings: options.framings, openedAt: time.monotonic() });
     // What was due before this edge began is for pulls; it starts with the next instant.
     room.cursor = (Math.max(-1, lastReleasedBy(book.info, clock.utc())) + 1) as CryptoPeriod;
     rooms.set(event, room);

@@ -300,7 +300,7 @@ export const createReleaseEdge = (options: ReleaseEdgeOptions): ReleaseEdge => {
       cancelWatch?.();
       await releaseLog.stop();
       if (highWater > keptWater) await options.keepFloor(highWater).catch(() => undefined);
-      for (const event of [...intake.books.keys()]) intake.drop(event);
+      intake.close();
     },
   };
 };

@@ -16,7 +16,7 @@ import { releaseInstant } from '#core/release/gate.ts';
 import { CLOSE, type EdgeMessage, type HoldReason, MAX_PULL } from '#core/release/messages.ts';
 import { permutation } from '#core/release/permutation.ts';
 import { lastReleasedBy } from '#core/release/schedule.ts';
-import type { CryptoPeriod, Micros } from '#core/time.ts';
+import type { CryptoPeriod, Micros, Millis } from '#core/time.ts';
 import type { Clock, Random, ReleaseFraming } from '#ports';
 import type { EdgeClock } from './clock-task.ts';
 import type { Connection } from './connection.ts';
@@ -35,6 +35,8 @@ export type Room = {
   readonly book: ReleaseBook;
   /** Next period to release. */
   cursor: CryptoPeriod;
+  /** When the room was made, monotonic. */
+  readonly openedAt: Millis;
   /** Why nothing is released at the moment. */
   held: HoldReason | undefined;
   readonly size: number;
@@ -53,7 +55,7 @@ export type Room = {
 };
 
 /** An empty room. `worker` names this release worker in the log. */
-export const createRoom = (options: { book: ReleaseBook; clock: EdgeClock; timers: Clock; random: Random; hash: Pick<LadderHash, 'sha256'>; worker: number; framings: readonly ReleaseFraming[] }): Room => {
+export const createRoom = (options: { book: ReleaseBook; clock: EdgeClock; timers: Clock; random: Random; hash: Pick<LadderHash, 'sha256'>; worker: number; framings: readonly ReleaseFraming[]; openedAt: Millis }): Room => {
   const { book, clock, timers, random } = options;
   const { info } = book;
   const connections: Connection[] = [];
@@ -75,6 +77,7 @@ export const createRoom = (options: { book: ReleaseBook; clock: EdgeClock; timer
   const room: Room = {
     book,
     cursor: 0 as CryptoPeriod,
+    openedAt: options.openedAt,
     held: undefined,
     get size() {
       return connections.length;
@@ -164,7 +167,7 @@ export const createRoom = (options: { book: ReleaseBook; clock: EdgeClock; timer
       const all = [...connections];
       const slice = (from: number): void => {
         for (const connection of all.slice(from, from + SLICE)) if (connection.index >= 0) connection.send(message);
-        if (from + SLICE < all.length) timers.after(SLICE_EVERY as never, () => slice(from + SLICE));
+        if (from + SLICE < all.length) timers.after(SLICE_EVERY as Millis, () => slice(from + SLICE));
       };
       slice(0);
     },
