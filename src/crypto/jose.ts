@@ -16,8 +16,16 @@ import { sha256 } from '#crypto/hmac.ts';
 
 /** The signature algorithms of the protocol; HS256 for backends and media tokens only. */
 export type JwsAlgorithm = 'ES256' | 'EdDSA' | 'HS256';
+/** Keys of an ES256 that answers at once; WebCrypto's does not. Signatures are 64 bytes r | s. */
+export type Es256Verifier = { readonly verify: (data: Uint8Array, signature: Uint8Array) => boolean };
+export type Es256Signer = { readonly sign: (data: Uint8Array) => Uint8Array };
+/** Makes such keys; both throw for a key that is none. `#adapters/node/es256.ts` is Node's. */
+export type Es256 = { verifier(jwk: PublicJwk): Es256Verifier; signer(jwk: JsonWebKey): Es256Signer };
+
 /** A key and the only algorithm it may be used with. HS256 keys are bytes. */
-export type JwsKey = { readonly alg: JwsAlgorithm; readonly key: CryptoKey | Uint8Array };
+export type JwsKey =
+  | { readonly alg: JwsAlgorithm; readonly key: CryptoKey | Uint8Array }
+  | { readonly alg: 'ES256'; readonly at: 'once'; readonly key: Es256Verifier | Es256Signer };
 
 /** Purposes of signed tokens; a verifier accepts one. */
 export type JwsType =
@@ -38,10 +46,27 @@ export type JwsType =
   | 'time+jwt';
 
 /** Compact JWS of a JSON payload. */
-export const signJws = (payload: object, options: { typ: JwsType; key: JwsKey; kid?: string }): Promise<string> =>
-  new CompactSign(encodeUtf8(JSON.stringify(payload)))
-    .setProtectedHeader({ alg: options.key.alg, typ: options.typ, ...(options.kid !== undefined && { kid: options.kid }) })
-    .sign(options.key.key);
+export const signJws = async (payload: object, options: { typ: JwsType; key: JwsKey; kid?: string }): Promise<string> => {
+  const { typ, key, kid } = options;
+  const header = { alg: key.alg, typ, ...(kid !== undefined && { kid }) };
+  if (!('at' in key)) return new CompactSign(encodeUtf8(JSON.stringify(payload))).setProtectedHeader(header).sign(key.key);
+  if (!('sign' in key.key)) throw new TypeError('a key for checking signatures cannot sign');
+  const signed = `${encodeText(JSON.stringify(header))}.${encodeText(JSON.stringify(payload))}`;
+  return `${signed}.${encodeBase64url(key.key.sign(utf8.encode(signed)))}`;
+};
+
+const utf8 = new TextEncoder();
+const encodeText = (text: string): string => encodeBase64url(utf8.encode(text));
+const COMPACT = /^([A-Za-z0-9_-]+)\.([A-Za-z0-9_-]+)\.([A-Za-z0-9_-]+)$/;
+
+/** Payload of a token with a good signature, or undefined. Throws for parts that are not base64url. */
+const verifyAtOnce = (token: string, key: Es256Verifier): JsonObject | undefined => {
+  const [, header, payload, signature] = COMPACT.exec(token) ?? [];
+  if (header === undefined || payload === undefined || signature === undefined) return undefined;
+  const bytes = decodeBase64url(signature);
+  if (bytes.length !== 64 || !key.verify(utf8.encode(`${header}.${payload}`), bytes)) return undefined;
+  return parseStrictObject(decodeUtf8(decodeBase64url(payload)));
+};
 
 /** What a verifier accepts. */
 export type VerifyOptions = {
@@ -63,6 +88,7 @@ export const verifyJws = async (token: string, options: VerifyOptions): Promise<
     if (key === undefined || header.alg !== key.alg) return undefined;
     // Spare bits of the last character would give one signature several texts; header and payload are signed as text.
     decodeBase64url(token.slice(token.lastIndexOf('.') + 1));
+    if ('at' in key) return 'verify' in key.key ? verifyAtOnce(token, key.key) : undefined;
     const { payload } = await compactVerify(token, key.key, { algorithms: [key.alg] });
     return parseStrictObject(decodeUtf8(payload));
   } catch {
@@ -70,8 +96,8 @@ export const verifyJws = async (token: string, options: VerifyOptions): Promise<
   }
 };
 
-/** A public P-256 key for checking ES256 signatures. Throws if the point is not on the curve. */
-export const importVerifyKey = async (jwk: PublicJwk): Promise<JwsKey> => ({ alg: 'ES256', key: (await importJWK({ ...jwk }, 'ES256')) as CryptoKey });
+/** A public P-256 key for checking ES256 signatures, WebCrypto's unless told. Throws if the point is not on the curve. */
+export const importVerifyKey = async (jwk: PublicJwk, es256?: Es256): Promise<JwsKey> => es256 !== undefined ? { alg: 'ES256', at: 'once', key: es256.verifier(jwk) } : ({ alg: 'ES256', key: (await importJWK({ ...jwk }, 'ES256')) as CryptoKey });
 
 /** A JWK, public or private, as key of exactly this algorithm. Throws for a key of another kind. */
 export const importJwsKey = async (jwk: object, alg: 'ES256' | 'EdDSA'): Promise<JwsKey> => {
@@ -81,7 +107,7 @@ export const importJwsKey = async (jwk: object, alg: 'ES256' | 'EdDSA'): Promise
 };
 
 /** A private P-256 JWK as signing key. */
-export const importSigningKey = async (jwk: JsonWebKey): Promise<JwsKey> => ({ alg: 'ES256', key: (await importJWK({ ...jwk } as Parameters<typeof importJWK>[0], 'ES256')) as CryptoKey });
+export const importSigningKey = async (jwk: JsonWebKey, es256?: Es256): Promise<JwsKey> => es256 !== undefined ? { alg: 'ES256', at: 'once', key: es256.signer(jwk) } : ({ alg: 'ES256', key: (await importJWK({ ...jwk } as Parameters<typeof importJWK>[0], 'ES256')) as CryptoKey });
 
 /**
  * RFC 7638 thumbprint, SHA-256, base64url: the id of a device. Members in the RFC's order. Hashed here
@@ -103,6 +129,8 @@ export const sealTo = async (recipient: PublicJwk, plain: string): Promise<strin
 /** Plain text of a compact JWE made by `sealTo`, or undefined if it is not for this key or was altered. `key` needs `deriveBits`. */
 export const openSealed = async (jwe: string, key: CryptoKey): Promise<string | undefined> => {
   try {
+    // One text for one JWE: the library decodes what our strict reading refuses.
+    if (!jwe.split('.').every((part) => encodeBase64url(decodeBase64url(part)) === part)) return undefined;
     const { plaintext } = await compactDecrypt(jwe, key, { keyManagementAlgorithms: ['ECDH-ES'], contentEncryptionAlgorithms: ['A256GCM'] });
     return decodeUtf8(plaintext);
   } catch {

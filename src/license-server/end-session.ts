@@ -12,6 +12,7 @@ import { type EndReason, reasonText } from '#core/license/reasons.ts';
 import { heartbeatAccount } from '#core/license/session-id.ts';
 import { membersOf } from '#core/license/shape.ts';
 import { ladderHash } from '#crypto/ladder-hash.ts';
+import type { Es256 } from '#crypto/jose.ts';
 import type { Clock, ConcurrencyRecord, DeviceStore, EventSink, HeartbeatStore, SessionRecord, SessionStore } from '#ports';
 import type { Accounts } from './accounts.ts';
 import { proveStop } from './device-proof.ts';
@@ -32,6 +33,7 @@ const FIRST_PAGE = 500;
 
 /** `changed` is called after an end was recorded, to wake waiting edges. */
 export const createEndings = (options: {
+  es256?: Es256 | undefined;
   sessions: SessionStore;
   devices: DeviceStore;
   heartbeats: HeartbeatStore;
@@ -42,7 +44,7 @@ export const createEndings = (options: {
   clock: Clock;
   events: EventSink;
 }): Endings => {
-  const { sessions, devices, heartbeats, record, accounts, revocations, changed, clock, events } = options;
+  const { es256, sessions, devices, heartbeats, record, accounts, revocations, changed, clock, events } = options;
 
   const end = async (session: SessionId, reason: EndReason, by?: SessionId): Promise<boolean> => {
     const now = clock.now();
@@ -95,7 +97,7 @@ export const createEndings = (options: {
       const record = await sessions.get(sid);
       if (record === undefined) throw new SealcastError('not-found', 'no session of this id');
       try {
-        await proveStop(parsePublicJwk(record.sign, 'session sign key', 'internal'), { proof: members.text('proof', { most: 4096 }), sid, at });
+        await proveStop(parsePublicJwk(record.sign, 'session sign key', 'internal'), { proof: members.text('proof', { most: 4096 }), sid, at }, es256);
       } catch (error) {
         // Someone who knows a session id tries to free its slot or to cut its owner off.
         events({ at: clock.now(), kind: 'session.stop-forged', severity: 'alert', message: 'A stop was not signed by its session\'s device.', asset: record.asset, account: record.account, session: sid });

@@ -8,6 +8,7 @@
 import { SealcastError } from '#core/errors.ts';
 import type { DeviceId } from '#core/ids.ts';
 import { membersOf } from '#core/license/shape.ts';
+import type { Es256 } from '#crypto/jose.ts';
 import type { Clock, DeviceStore, EventSink } from '#ports';
 import { parseDevice, proveDevice } from './device-proof.ts';
 import type { Entitlements } from './entitlements.ts';
@@ -17,15 +18,15 @@ import { checkNonce } from './nonce.ts';
 export type Registration = { readonly device: DeviceId; readonly created: boolean };
 
 /** Answers the body of POST /v1/devices. Throws `device-limit`, `device-revoked`, `already-exists` and what proof and entitlement throw. */
-export const createRegisterDevice = (options: { nonceKey: Uint8Array; entitlements: Entitlements; devices: DeviceStore; limit: number; clock: Clock; events: EventSink }): ((body: unknown) => Promise<Registration>) => {
-  const { nonceKey, entitlements, devices, limit, clock, events } = options;
+export const createRegisterDevice = (options: { es256?: Es256 | undefined; nonceKey: Uint8Array; entitlements: Entitlements; devices: DeviceStore; limit: number; clock: Clock; events: EventSink }): ((body: unknown) => Promise<Registration>) => {
+  const { es256, nonceKey, entitlements, devices, limit, clock, events } = options;
   return async (body) => {
     const now = clock.now();
     const members = membersOf(body, 'body', 'bad-request', ['entitlement', 'nonce', 'device', 'proof']);
     const [token, nonce] = [members.text('entitlement', { most: 8192 }), members.text('nonce', { most: 64 })];
     const claimed = parseDevice(members.value('device'));
     checkNonce(nonceKey, nonce, now);
-    const { device, sign, agree, name } = await proveDevice(claimed, { typ: 'device-proof+jwt', proof: members.text('proof', { most: 4096 }), entitlement: token, nonce, asset: '' });
+    const { device, sign, agree, name } = await proveDevice(claimed, { typ: 'device-proof+jwt', proof: members.text('proof', { most: 4096 }), entitlement: token, nonce, asset: '' }, es256);
     const entitlement = await entitlements.verify(token, undefined, now);
     await entitlements.claim(entitlement, now);
     const { account } = entitlement;

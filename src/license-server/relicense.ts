@@ -13,6 +13,7 @@ import { placeOf } from '#core/license/session-id.ts';
 import { membersOf } from '#core/license/shape.ts';
 import type { PolicyOverride } from '#core/policy/decide-terms.ts';
 import type { Micros } from '#core/time.ts';
+import type { Es256 } from '#crypto/jose.ts';
 import type { Clock, DeviceStore, HeartbeatStore, Metrics, SessionRecord, SessionStore, SingleUseStore } from '#ports';
 import { nonceUse, proveRelicense } from './device-proof.ts';
 import type { Admit } from './admission.ts';
@@ -22,6 +23,7 @@ import { checkNonce } from './nonce.ts';
 
 /** Answers the body of POST /v1/licenses. Throws `session-ended`, `nonce-invalid`, `proof-invalid`, `device-revoked`, `epoch-unknown`. */
 export const createRelicense = (options: {
+  es256?: Es256 | undefined;
   nonceKey: Uint8Array;
   sessions: SessionStore;
   devices: DeviceStore;
@@ -33,7 +35,7 @@ export const createRelicense = (options: {
   clock: Clock;
   metrics: Metrics;
 }): ((body: unknown) => Promise<LicenseAnswer>) => {
-  const { nonceKey, sessions, devices, singleUse, heartbeats, licensing, admit, masterSecrets, clock, metrics } = options;
+  const { es256, nonceKey, sessions, devices, singleUse, heartbeats, licensing, admit, masterSecrets, clock, metrics } = options;
 
   const running = async (sid: SessionId, now: Micros): Promise<SessionRecord> => {
     const record = await sessions.get(sid);
@@ -63,7 +65,7 @@ export const createRelicense = (options: {
     const position = members.optionalInteger('position', 0, Number.MAX_SAFE_INTEGER) as Micros | undefined;
     const nonceExpires = checkNonce(nonceKey, nonce, now);
     const record = await running(sid, now);
-    await proveRelicense(parsePublicJwk(record.sign, 'session sign key', 'internal'), { proof: members.text('proof', { most: 4096 }), sid, nonce });
+    await proveRelicense(parsePublicJwk(record.sign, 'session sign key', 'internal'), { proof: members.text('proof', { most: 4096 }), sid, nonce }, es256);
     if (!(await singleUse.claim(nonceUse(nonce), nonceExpires, now))) throw new SealcastError('nonce-invalid', 'the nonce was used before');
     const { registered, policy } = await deviceOf(record);
     const epoch = epochOf(sid, now);

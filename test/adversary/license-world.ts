@@ -18,6 +18,7 @@ import type { GrantGroup, KeySchedule, Micros, Millis } from '#core/time.ts';
 import { importSigningKey, importVerifyKey, type JwsKey, type JwsType, makeKeyPair, openSealed, signJws, thumbprint, verifyJws } from '#crypto/jose.ts';
 import { ladderHash as hash } from '#crypto/ladder-hash.ts';
 import { createMemoryStores } from '#adapters/memory/index.ts';
+import { nodeEs256 } from '#adapters/node/es256.ts';
 import { nodeKeyWrapper } from '#adapters/node/key-wrap.ts';
 import { nodeLadderHash } from '#adapters/node/ladder-hash.ts';
 import { createSecretBox } from '#adapters/node/secret-box.ts';
@@ -190,6 +191,7 @@ export const createWorld = async (changes: Partial<LicenseServerOptions> & { rel
     timeShift: (30 * SECOND) as Micros,
     // Server and client on different implementations: each checks the other.
     hash: nodeLadderHash,
+    es256: nodeEs256,
     random,
     clock,
     log,
