@@ -15,19 +15,21 @@ const JOIN_MINUTES = 10;
 
 const grouped = (value: number): string => Math.round(value).toLocaleString('en-US');
 
-/** `renewals` and `initials`: per second and core. Markdown. */
-export const capacityTable = ({ renewals, initials }: { readonly renewals: number; readonly initials: number }): string => {
-  const rows = AUDIENCES.flatMap(({ name, viewers }) => [
-    ...INTERVALS.map((interval) => {
-      const rate = viewers / interval.seconds;
-      return `| ${name} | renewals ${interval.name} | ${grouped(rate)}/s | ${grouped(Math.ceil(rate / renewals))} |`;
-    }),
-    `| ${name} | all join within ${JOIN_MINUTES} min, full device proof | ${grouped(viewers / (JOIN_MINUTES * 60))}/s | ${grouped(Math.ceil(viewers / (JOIN_MINUTES * 60) / initials))} |`,
-  ]);
+/** Per second and core. Markdown. `initials`: with a full device proof; `ticketed`: by device ticket. */
+export const capacityTable = ({ renewals, initials, ticketed }: { readonly renewals: number; readonly initials: number; readonly ticketed: number }): string => {
+  const row = (audience: string, load: string, rate: number, perCore: number): string => `| ${audience} | ${load} | ${grouped(rate)}/s | ${grouped(Math.ceil(rate / perCore))} |`;
+  const rows = AUDIENCES.flatMap(({ name, viewers }) => {
+    const joining = viewers / (JOIN_MINUTES * 60);
+    return [
+      ...INTERVALS.map((interval) => row(name, `renewals ${interval.name}`, viewers / interval.seconds, renewals)),
+      row(name, `all join within ${JOIN_MINUTES} min, full device proof`, joining, initials),
+      row(name, `all join within ${JOIN_MINUTES} min, by device ticket`, joining, ticketed),
+    ];
+  });
   return [
     '### What an audience needs',
     '',
-    `Worked out from the rates above: one core gives ${grouped(renewals)} renewals/s or ${grouped(initials)} initial licences/s over HTTP, at full load and without TLS; plan for half.`,
+    `Worked out from the rates above: one core gives ${grouped(renewals)} renewals/s, ${grouped(initials)} initial licences/s with a full device proof or ${grouped(ticketed)} by ticket, over HTTP, at full load and without TLS; plan for half.`,
     '',
     '| audience | load | requests | cores |',
     '|---|---|---|---|',

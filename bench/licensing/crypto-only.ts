@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
- * The cryptography of one initial licence with a full device proof, and nothing else: node:crypto, synchronous, no parsing,
+ * The cryptography of one initial licence, with a full device proof or by ticket, and nothing else: node:crypto, synchronous, no parsing,
  * no HTTP, no JSON, keys of the service imported beforehand. What a licence server can never be faster than.
  *
  * docs/wire/session.md and docs/wire/keys.md name the operations; the unlock tree is derived with every inner node once.
@@ -26,21 +26,22 @@ export const createRenewalCryptoOnly = (groups: number): (() => void) => {
   };
 };
 
-/** One licence per call. `groups`: grant keys that it carries; `opened`: how many it opens; `bytes`: of the licence. */
-export const createCryptoOnly = (shape: { groups: number; opened: number; bytes: number }): (() => void) => {
-  const [shop, service, device, agree] = [pair(), pair(), pair(), pair()];
-  const [deviceJwk, agreeJwk] = [device.publicKey.export({ format: 'jwk' }), agree.publicKey.export({ format: 'jwk' })];
+/** One licence per call. `groups`: grant keys that it carries; `opened`: how many it opens; `bytes`: of the licence; `ticket`: the device is proven by one. */
+export const createCryptoOnly = (shape: { groups: number; opened: number; bytes: number; ticket: boolean }): (() => void) => {
+  const [shop, service, deviceKeys, agree] = [pair(), pair(), pair(), pair()];
+  const [deviceJwk, agreeJwk] = [deviceKeys.publicKey.export({ format: 'jwk' }), agree.publicKey.export({ format: 'jwk' })];
   const message = randomBytes(400);
   const dsa = (key: KeyObject) => ({ key, dsaEncoding: 'ieee-p1363' as const });
   const entitled = sign('sha256', message, dsa(shop.privateKey));
-  const proof = sign('sha256', message, dsa(device.privateKey));
+  const proof = sign('sha256', message, dsa(deviceKeys.privateKey));
   const [zone, short] = [randomBytes(32), randomBytes(150)];
   const grants = Array.from({ length: shape.groups }, () => randomBytes(32));
   const plain = randomBytes(Math.round(shape.bytes / 2));
   const license = randomBytes(shape.bytes);
   let first = 0;
   return () => {
-    const sound = verify('sha256', message, dsa(createPublicKey({ key: deviceJwk, format: 'jwk' })), proof) && verify('sha256', message, dsa(shop.publicKey), entitled);
+    const device = shape.ticket ? ladder.hmac(ladder.hmac(zone, short), short).length === 32 : verify('sha256', message, dsa(createPublicKey({ key: deviceJwk, format: 'jwk' })), proof);
+    const sound = device && verify('sha256', message, dsa(shop.publicKey), entitled);
     if (!sound) throw new Error('a signature of the bench does not hold');
     // Nonce, thumbprints of both device keys, hashes of entitlement, its single use, account.
     ladder.hmac(zone, short);

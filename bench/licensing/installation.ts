@@ -8,6 +8,7 @@ import { openJournalledHeartbeats } from '#adapters/files/index.ts';
 import { createGuardedConcurrency } from '#adapters/guarded/concurrency.ts';
 import { createMemoryConcurrency, createMemoryStores } from '#adapters/memory/index.ts';
 import { systemClock } from '#adapters/node/clock.ts';
+import { nodeEs256 } from '#adapters/node/es256.ts';
 import { bufferedResponse } from '#adapters/node/http-response.ts';
 import { serve } from '#adapters/node/http-server.ts';
 import { nodeKeyWrapper } from '#adapters/node/key-wrap.ts';
@@ -89,6 +90,7 @@ export const startInstallation = async (schedule: KeySchedule = SCHEDULE): Promi
     wrapper: nodeKeyWrapper,
     hash: nodeLadderHash,
     sealTo: nodeSealTo,
+    es256: nodeEs256,
     respond: bufferedResponse,
     entitlementKeys: [{ kid: 'shop', alg: 'ES256', key: { ...shop.publicJwk } }],
     ...common,

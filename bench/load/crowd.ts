@@ -97,7 +97,7 @@ const run = async (order: CrowdOrder): Promise<CrowdResult> => {
     if (leaver !== undefined) leaver.gone = true;
     const device = devices[came++ % devices.length];
     if (device === undefined) return;
-    const body = await starter.body(device, { interval: interval / 1000, duration: order.duration / 1000 });
+    const body = await starter.body(device, { terms: { interval: interval / 1000, duration: order.duration / 1000 } });
     const sent = performance.now();
     const { status, bytes } = await post('/v1/sessions', 'application/json', body);
     startLatencies.push(performance.now() - sent);
