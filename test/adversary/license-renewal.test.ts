@@ -76,7 +76,7 @@ describe('renewal', () => {
     expect(answer.nodes.length).toBeGreaterThan(0);
   });
 
-  it('B009 costs fewer bytes and fewer round trips than a licence', async () => {
+  it('B009 costs a tenth of the bytes of a licence', async () => {
     const start = await world.post('/v1/sessions', await world.startBody(device, LIVE));
     const viewer = await world.open(start.body, device);
     await world.clock.advance(20);

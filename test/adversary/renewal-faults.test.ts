@@ -3,7 +3,7 @@
  * Lost answers, restarts, replays, rollbacks, clones, forged stops and reordering, against three renewal nodes with one
  * concurrency record: nothing is lost, nothing counted twice, nobody honest stopped.
  */
-import { beforeEach, describe, expect, it } from 'vitest';
+import { beforeEach, describe, expect, it, vi } from 'vitest';
 import type { Device } from '#client/device.ts';
 import type { Session } from '#client/session-types.ts';
 import { createGuardedConcurrency } from '#adapters/guarded/concurrency.ts';
@@ -334,6 +334,49 @@ describe('fault 20, B084: a master secret is replaced', () => {
     await world.licenses.refresh();
     expect(renewAll()).toEqual({ 'epoch-unknown': 10_000 });
   }, 60_000);
+});
+
+it('B009 a start is two requests with public-key work on both sides; a renewal is one, smaller both ways, without any', async () => {
+  const operations = { count: 0 };
+  const spies = (['sign', 'verify', 'deriveBits', 'deriveKey', 'generateKey'] as const).map((name) => {
+    const real = crypto.subtle[name].bind(crypto.subtle) as (...args: unknown[]) => unknown;
+    return vi.spyOn(crypto.subtle, name).mockImplementation(((...args: unknown[]) => {
+      const [algorithm] = args;
+      // HMAC is no public-key work.
+      if (!JSON.stringify(algorithm).includes('HMAC')) operations.count += 1;
+      return real(...args);
+    }) as never);
+  });
+  try {
+    const bytes = { up: 0, down: 0 };
+    const weighed = (host: Host): Host => async (request) => {
+      bytes.up += (await request.clone().arrayBuffer()).byteLength;
+      const response = await host(request);
+      bytes.down += (await response.clone().arrayBuffer()).byteLength;
+      return response;
+    };
+    for (const [name, host] of [...stage.hosts]) stage.hosts.set(name, weighed(host));
+    const session = await stage.watch(LIVE);
+    const start = { requests: stage.seen.filter((line) => !line.endsWith('/keys')).length, operations: operations.count, ...bytes };
+    // The stop that lies ready for a closing page is signed anew beside each renewal; that is no part of it.
+    await stage.pass(1);
+    [operations.count, bytes.up, bytes.down, stage.seen.length] = [0, 0, 0, 0];
+    const viewer = await stage.world.start(device, LIVE);
+    operations.count = 0;
+    const { bytes: request, mac } = viewer.request(liveGroup(stage.world.clock.now()));
+    const answer = await answerOf(stage.node(), request);
+    viewer.accept(mac, answer);
+    expect(operations.count).toBe(0);
+    await stage.pass(21);
+    const renewal = { requests: stage.seen.length, ...bytes };
+    expect([start.requests, renewal.requests]).toEqual([2, 1]);
+    expect(start.operations).toBeGreaterThanOrEqual(4);
+    expect(renewal.up * 3).toBeLessThan(start.up);
+    expect(renewal.down * 3).toBeLessThan(start.down);
+    expect([request.length <= 256, answer.length <= 512, session.state]).toEqual([true, true, 'active']);
+  } finally {
+    for (const spy of spies) spy.mockRestore();
+  }
 });
 
 it('B007 B013 the client needs no storage: a device that lives in memory renews like any other', async () => {
