@@ -67,14 +67,17 @@ export type MarkProfilerOptions = {
 };
 
 /** Mean squared error that a picture's own places may add if all were on, and those of a segment together. */
-const PICTURE_ENERGY = 0.12;
-const SEGMENT_ENERGY = 1;
+const PICTURE_ENERGY = 0.25;
+const SEGMENT_ENERGY = 2;
 /** Slots of two seconds, which SEGMENT_ENERGY is for. */
 const ENERGY_SLOTS = 16;
 /** Side of a cell in macroblocks, and pictures between two uses of it. */
 const CELL = 3;
 const REST = 4;
 const PROFILE_HEAD = 9;
+const BEHIND = 1e9;
+/** Pictures without places that follow a P picture. */
+const USUAL_B_PICTURES = 3;
 const BLOCK = 16;
 /** `cbcs` ciphers one block of ten. */
 const PATTERN = 10;
@@ -144,19 +147,21 @@ export const createMarkProfiler = (options: MarkProfilerOptions): MarkProfiler =
     if (cells.length !== wanted) cells = new Int32Array(wanted).fill(-REST);
   };
 
-  /** Takes up to `due` places of a slice; `nalAt` is where its NAL unit begins in the chunk. */
-  const choose = (into: Segment, nal: Uint8Array, nalAt: number, slice: SliceData, due: number, out: MarkSite[]): void => {
+  /** Takes the places that are due once `reached` of the segment is over; `nalAt` is where the slice's NAL unit begins in the chunk. */
+  const choose = (into: Segment, nal: Uint8Array, nalAt: number, slice: SliceData, reached: number, out: MarkSite[]): void => {
+    const due = Math.floor(quota * reached) - into.placed;
     sizeGrid(slice.header);
-    const { rows, energy, weight } = candidatesOf(slice);
-    into.eligible += rows.length;
+    const { rows, energy, weight, rank } = candidatesOf(slice);
+    into.eligible += rank.reduce<number>((sum, value) => sum + 1 - value, 0);
     if (due <= 0 || rows.length === 0) return;
     const { widthInMbs } = slice.header.sps;
-    // Random order in proportion to weight: the exponential race.
-    const keys = Float64Array.from(weight, (value) => -Math.log(into.random.unit()) / value);
+    // Random order in proportion to weight (the exponential race), those that only stand in behind all others.
+    const keys = Float64Array.from(weight, (value, at) => -Math.log(into.random.unit()) / value + (rank[at] as number) * BEHIND);
     const order = Uint32Array.from(rows, (_, at) => at).sort((a, b) => (keys[a] as number) - (keys[b] as number));
     const taken = new Uint8Array(nal.length + 2 * MASK_DISTANCE);
     let left = due;
     let pictureEnergy = 0;
+    const allowed = SEGMENT_ENERGY * samples * (slots / ENERGY_SLOTS) * reached;
     for (const at of order) {
       if (left === 0) break;
       const row = rows[at] as number;
@@ -164,7 +169,7 @@ export const createMarkProfiler = (options: MarkProfilerOptions): MarkProfiler =
       const cell = Math.floor(Math.floor(mb / widthInMbs) / CELL) * columns + Math.floor((mb % widthInMbs) / CELL);
       if (picture - (cells[cell] as number) < REST) continue;
       const added = energy[at] as number;
-      if (pictureEnergy + added > PICTURE_ENERGY * samples || into.energy + added > SEGMENT_ENERGY * samples * (slots / ENERGY_SLOTS)) continue;
+      if (pictureEnergy + added > PICTURE_ENERGY * samples || into.energy + added > allowed) continue;
       const replacement = replacementOf(nal, slice, row);
       if (typeof replacement === 'string') continue;
       const { offset, mask } = replacement;
@@ -197,9 +202,9 @@ export const createMarkProfiler = (options: MarkProfilerOptions): MarkProfiler =
         into.because ??= slice.because;
         continue;
       }
-      // Slices of one picture share its time by their place in the sample.
-      const reached = place.from + (place.to - place.from) * (unit.end / size);
-      choose(into, nal, from + unit.start, slice as SliceData, Math.floor(quota * reached) - into.placed, out);
+      // Slices of one picture share its time by their place in the sample; the pictures between it and the next reference have no places.
+      const reached = Math.min(Math.max(1, place.to), place.from + (place.to - place.from) * (unit.end / size + USUAL_B_PICTURES));
+      choose(into, nal, from + unit.start, slice as SliceData, reached, out);
     }
   };
 

@@ -23,7 +23,7 @@ const sliceOf = (
   sites.add(bit, range, negative ? -1 : 1, LUMA_4X4, 0);
   const rbsp = unescapeNal(nal);
   sites.locate(rbsp);
-  return { nal, slice: { sites, rbsp, stopBit, nextMb: 1, header: { headerBits: HEADER_BYTES * 8 } as unknown as SliceData['header'] } };
+  return { nal, slice: { sites, rbsp, stopBit, nextMb: 1, macroblocks: new Uint8Array(1), header: { headerBits: HEADER_BYTES * 8 } as unknown as SliceData['header'] } };
 };
 
 /** The payload with the sign turned, or nothing where the sum leaves it. */

@@ -30,7 +30,7 @@ export type NoSites =
   | 'switching-slice'
   | 'redundant-picture';
 
-/** A slice read to its end. `sites` and `rbsp` are valid until the next call. */
+/** A slice read to its end. `sites`, `rbsp` and `macroblocks` are valid until the next call. */
 export type SliceData = {
   readonly sites: SignSites;
   readonly header: SliceHeader;
@@ -39,6 +39,8 @@ export type SliceData = {
   readonly stopBit: number;
   /** Address of the first macroblock after the slice. */
   readonly nextMb: number;
+  /** Properties of macroblocks by address, the flags of `neighbours.ts`; only those of this slice mean anything. */
+  readonly macroblocks: Uint8Array;
 };
 
 /** Answer for a slice that is not parsed. */
@@ -91,7 +93,7 @@ export const createSliceDataParser = (options: { readonly cabac?: CabacEngine; r
       const { nextMb, stopBit } = walk.read(rbsp, header);
       slice.sites.locate(rbsp);
       previous = { header, nextMb };
-      return { sites: slice.sites, header, rbsp, stopBit, nextMb };
+      return { sites: slice.sites, header, rbsp, stopBit, nextMb, macroblocks: slice.neighbours.flags };
     },
   };
 };
