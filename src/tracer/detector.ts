@@ -85,7 +85,7 @@ export const strengthOf = (statistics: readonly SlotStatistic[]): number => {
 
 /** Reads a suspect; no segments where nothing in it shows the asset. */
 export const detect = async (options: DetectorOptions): Promise<Detection> => {
-  const { reference, suspect, tool, signal } = options;
+  const { reference, suspect, signal } = options;
   const { view, stretches } = findView(reference.clip, suspect.clip);
   const runs: Run[] = [];
   for (const { from, to, shift } of stretches) {
@@ -136,7 +136,7 @@ const readRun = async (options: RunOptions): Promise<Homography> => {
     if (found.size >= (options.limit ?? Number.POSITIVE_INFINITY)) break;
     const active = await activate(options, current === undefined ? reference.renditions : [current.rendition], number);
     if (active.length === 0) continue;
-    const pass = await readSegment({ suspect, active, incoming, carried, tracker, shift: place.shift });
+    const pass = await readSegment({ suspect, active, incoming, carried, tracker });
     carried = pass.carried;
     for (const { rendition } of active) tried.add(rendition.id);
     const best = active.map((each) => ({ each, strength: strengthOf(each.reader.statistics()) })).sort((a, b) => b.strength - a.strength)[0];
@@ -184,9 +184,18 @@ const activate = async ({ reference, tool, onDifferences, signal }: DetectorOpti
 };
 
 /** Keeps the map exact from segment to segment. */
-type Tracker = { track(decoded: DecodedSegment, picture: Picture, n: number): void; map(): Homography; standardError(): number };
+type Tracker = {
+  track(decoded: DecodedSegment, picture: Picture, n: number): void;
+  /** A picture was found so many seconds later in the reference than expected. */
+  drift(seconds: number): void;
+  map(): Homography;
+  standardError(): number;
+  shift(): number;
+};
+/** Share of a sure picture's displacement by which the expected time follows. */
+const FOLLOW = 0.15;
 const createTracker = (place: Lock): Tracker => {
-  let { map, standardError } = place;
+  let { map, standardError, shift } = place;
   let before: { reference: Pyramid; suspect: Pyramid } | undefined;
   return {
     track(decoded, picture, n) {
@@ -197,8 +206,12 @@ const createTracker = (place: Lock): Tracker => {
       if (fit === undefined || fit.correlation < ALIKE || apart(fit.map, map, decoded.width, decoded.height) > JUMP) return;
       ({ map, standardError } = fit);
     },
+    drift(seconds) {
+      shift += FOLLOW * seconds;
+    },
     map: () => map,
     standardError: () => standardError,
+    shift: () => shift,
   };
 };
 
@@ -206,8 +219,8 @@ type Shown = { readonly picture: Picture; readonly at: number };
 type Pass = { readonly carried: Shown[]; readonly read: number; readonly begin: number; readonly correlation: number; readonly over: boolean };
 
 /** Reads one segment from the suspect's pictures; those at its end may also show the next segment and are carried on. */
-const readSegment = async (options: { suspect: Suspect; active: readonly Active[]; incoming: AsyncGenerator<Shown>; carried: readonly Shown[]; tracker: Tracker; shift: number }): Promise<Pass> => {
-  const { suspect, active, incoming, tracker, shift } = options;
+const readSegment = async (options: { suspect: Suspect; active: readonly Active[]; incoming: AsyncGenerator<Shown>; carried: readonly Shown[]; tracker: Tracker }): Promise<Pass> => {
+  const { suspect, active, incoming, tracker } = options;
   const lead = active[0] as Active;
   const { times, pictures } = lead.decoded;
   const count = pictures.length;
@@ -218,7 +231,7 @@ const readSegment = async (options: { suspect: Suspect; active: readonly Active[
   let tracked = false;
   let correlation = 0;
   let read = 0;
-  let begin = (times[0] as number) - shift;
+  let begin = (times[0] as number) - tracker.shift();
   let first = true;
 
   const add = (n: number): void => {
@@ -243,12 +256,14 @@ const readSegment = async (options: { suspect: Suspect; active: readonly Active[
   };
   /** Answers whether the segment is over. */
   const take = (shown: Shown): boolean => {
-    const expected = (shown.at + 0.5 / suspect.rate + shift - (times[0] as number)) / step - 0.5;
+    const expected = (shown.at + 0.5 / suspect.rate + tracker.shift() - (times[0] as number)) / step - 0.5;
     if (expected > count - 1 - REACH) carried.push(shown);
     if (expected > count + REACH) return true;
     if (expected < -REACH) return false;
     const moment = finder.find(shown.picture, tracker.map(), expected, REACH);
     if (moment === undefined || moment.correlation < ALIKE) return false;
+    // A suspect of another rate lies between two pictures; only whole steps are drift.
+    if (moment.sure && Math.abs(moment.n - expected) > 0.6) tracker.drift((moment.n - expected) * step);
     if (first) begin = shown.at - moment.n * step;
     first = false;
     const held = best.get(moment.n);

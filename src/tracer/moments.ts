@@ -9,8 +9,8 @@
 import { mapPlace, type Homography } from './registration/homography.ts';
 import { cubicAt, type Picture } from './registration/picture.ts';
 
-/** The picture shown, how far it is from the suspect's (mean square, in levels), and how well the two correlate. */
-export type Moment = { readonly n: number; readonly distance: number; readonly correlation: number };
+/** The picture shown, how far it is from the suspect's (mean square, in levels), how well the two correlate, and whether no other would do. */
+export type Moment = { readonly n: number; readonly distance: number; readonly correlation: number; readonly sure: boolean };
 /** Compares pictures of one segment. */
 export type MomentFinder = {
   /** The reference picture nearest to `expected` (fractional) that the suspect's picture shows. */
@@ -20,8 +20,10 @@ export type MomentFinder = {
 const RANDOM_POINTS = 1200;
 const MOVING_POINTS = 1200;
 const LOOKED_AT = 20_000;
-/** Distance from the expected time costs so much of the noise per picture: ties of still pictures go to the nearest. */
-const TIE = 0.004;
+/** Distance from the expected time costs so much of the noise per picture: of pictures that hardly differ, time decides. */
+const TIE = 0.05;
+/** A picture fits for sure if its neighbours are so much farther from the suspect's. */
+const SURE = 1.25;
 /** Contrast, in levels squared, below which there is nothing to compare. */
 const FLAT = 2;
 
@@ -58,7 +60,8 @@ export const createMomentFinder = (pictures: readonly Uint8Array[], size: { read
         if (inside) shown++;
       });
       if (shown < points.length / 6) return undefined;
-      let best: (Moment & { readonly cost: number }) | undefined;
+      let best: { readonly n: number; readonly distance: number; readonly correlation: number; readonly cost: number } | undefined;
+      const distances: number[] = [];
       const from = Math.max(0, Math.ceil(expected - reach));
       const to = Math.min(pictures.length - 1, Math.floor(expected + reach));
       for (let n = from; n <= to; n++) {
@@ -88,10 +91,14 @@ export const createMomentFinder = (pictures: readonly Uint8Array[], size: { read
         const correlation = covariance / Math.sqrt(varA * varB);
         // In levels of the reference, so that a faded copy is compared alike.
         const distance = varA * (1 - Math.max(0, correlation) ** 2);
-        const cost = distance + TIE * (distance + 1) * Math.abs(n - expected);
+        distances[n] = distance;
+        const cost = distance + TIE * (distance + 0.5) * Math.abs(n - expected);
         if (best === undefined || cost < best.cost) best = { n, distance, correlation, cost };
       }
-      return best;
+      if (best === undefined) return undefined;
+      const { n, distance, correlation } = best;
+      const others = [distances[n - 1], distances[n + 1]];
+      return { n, distance, correlation, sure: others.every((other) => other !== undefined && other > SURE * distance) };
     },
   };
 };
