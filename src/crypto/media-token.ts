@@ -29,9 +29,14 @@ const headerOf = ({ epoch, zone }: MediaTokenKeyId): string => {
 export const mintMediaToken = (options: { key: Uint8Array; kid: MediaTokenKeyId; claims: TokenClaims; hmac?: LadderHash['hmac'] }): string => {
   const { key, kid, claims, hmac = hmacSha256 } = options;
   if (key.length !== 32) throw new RangeError(`a media-token key is 32 bytes; got ${key.length}`);
-  const signed = `${headerOf(kid)}.${encodeBase64url(encodeUtf8(encodeMediaClaims(claims)))}`;
-  return `${signed}.${encodeBase64url(hmac(key, encodeUtf8(signed)))}`;
+  const signed = `${headerOf(kid)}.${encodeBase64url(passingUtf8(encodeMediaClaims(claims)))}`;
+  return `${signed}.${encodeBase64url(hmac(key, passingUtf8(signed)))}`;
 };
+
+const encoder = new TextEncoder();
+const passing = new Uint8Array(4096);
+/** UTF-8 in memory that the next call writes over. Every renewal mints a token. */
+const passingUtf8 = (text: string): Uint8Array => (text.length * 3 > passing.length ? encoder.encode(text) : passing.subarray(0, encoder.encodeInto(text, passing).written));
 
 /** What a verifier says of a token: its claims, or the code and rule of its refusal. */
 export type MediaTokenVerdict =

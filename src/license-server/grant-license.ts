@@ -6,6 +6,7 @@
  */
 import type { AccountId, AssetId, DeviceId, SessionId } from '#core/ids.ts';
 import { SealcastError } from '#core/errors.ts';
+import type { LadderHash } from '#core/keys/ladder.ts';
 import { type Decision, mediaTokenLife, type PolicyVersion } from '#core/license/decide.ts';
 import type { SealedTicket } from '#core/license/license-claims.ts';
 import type { PublicJwk } from '#core/license/public-jwk.ts';
@@ -73,6 +74,7 @@ export const createLicensing = (options: {
   catalogue: Pick<CatalogueStore, 'get'>;
   masterSecrets: MasterSecrets;
   issuer: Issuer;
+  hmac?: LadderHash['hmac'] | undefined;
   policy: PolicyVersion;
   liveHorizon: Micros;
   timeShift: Micros;
@@ -81,7 +83,7 @@ export const createLicensing = (options: {
   marking: Pick<Marking, 'viewerId'>;
   releases?: LicenseServerOptions['releases'];
 }): Licensing => {
-  const { keys, catalogue, masterSecrets, issuer, policy, liveHorizon, timeShift, renewUrls, licenseUrls, marking } = options;
+  const { keys, catalogue, masterSecrets, issuer, hmac, policy, liveHorizon, timeShift, renewUrls, licenseUrls, marking } = options;
 
   /** The release token lives as long as the media token. */
   const releaseOf = (session: AdmittedSession, keying: AssetKeying, zone: ZoneKeys, now: Micros, expires: Micros): Pick<LicenseAnswer, 'release'> => {
@@ -106,7 +108,7 @@ export const createLicensing = (options: {
       const mark = await marking.viewerId(title, { account: session.account, device: session.device, edge: session.edge });
       const license = await issuer({ sid, account: session.account, device: session.device, agree: session.agree, keying, coverage, decision, policyVersion: policy.version, zone, entitledUntil, mark, ticket: session.ticket, now });
       const mediaTokenExpires = (now + mediaTokenLife(policy, decision.duration) * 1000) as Micros;
-      const mediaToken = mintMediaToken({ key: zone.mediaTokenKey, kid: { epoch: zone.epoch, zone: zone.zone.index }, claims: { session: sid, asset: keying.asset, issuedAt: now, expiresAt: mediaTokenExpires, ...(mark !== undefined && { mark: markClaimsOf(mark) }) } });
+      const mediaToken = mintMediaToken({ ...(hmac !== undefined && { hmac }), key: zone.mediaTokenKey, kid: { epoch: zone.epoch, zone: zone.zone.index }, claims: { session: sid, asset: keying.asset, issuedAt: now, expiresAt: mediaTokenExpires, ...(mark !== undefined && { mark: markClaimsOf(mark) }) } });
       return { sid, license, mediaToken, mediaTokenExpires, time: now, renew: { urls: renewUrls }, licenses: { urls: licenseUrls }, ...releaseOf(session, keying, zone, now, mediaTokenExpires) };
     },
   };

@@ -71,7 +71,7 @@ export const createLicenseServer = async (options: LicenseServerOptions): Promis
   const accounts = createAccounts({ store: options.accounts, enforcement: policy.enforcement, level: policy.level, clock, log, events, metrics });
   const endings = createEndings({ es256: options.es256, sessions, devices, heartbeats, record, accounts, revocations, changed: bundles.changed, clock, events });
   const issuer = createIssuer({ issuer: options.issuer, keys, wrapper, random, secrets, ...(options.hash !== undefined && { hash: options.hash }), ...(options.sealTo !== undefined && { sealTo: options.sealTo }) });
-  const licensing = createLicensing({ keys, catalogue, masterSecrets, issuer, policy, liveHorizon, timeShift, renewUrls: given.renewUrls, licenseUrls: given.licenseUrls, marking, ...(options.releases && { releases: options.releases }) });
+  const licensing = createLicensing({ keys, catalogue, masterSecrets, issuer, hmac: options.hash?.hmac, policy, liveHorizon, timeShift, renewUrls: given.renewUrls, licenseUrls: given.licenseUrls, marking, ...(options.releases && { releases: options.releases }) });
   const { nonceKey } = secrets;
   const admit = createAdmission({
     record,

@@ -50,10 +50,21 @@ const encodeAny = (text: string): Uint8Array => {
 
 /** Code points handed to String.fromCodePoint at once; its argument list lives on the stack. */
 const CHUNK = 4096;
+const SHORT = 64;
 
 /** Text of UTF-8 bytes; throws `bad-request` where they are not well-formed. A byte order mark is kept. */
 export const decodeUtf8 = (bytes: Uint8Array): string => {
-  if (bytes.length <= CHUNK && bytes.every((byte) => byte < 0x80)) return String.fromCharCode(...bytes);
+  if (bytes.length <= SHORT) {
+    // Ids and names: the engine joins short texts without a copy, and no argument list is made.
+    let ascii = '';
+    let at = 0;
+    for (; at < bytes.length; at++) {
+      const byte = bytes[at] as number;
+      if (byte >= 0x80) break;
+      ascii += String.fromCharCode(byte);
+    }
+    if (at === bytes.length) return ascii;
+  } else if (bytes.length <= CHUNK && bytes.every((byte) => byte < 0x80)) return String.fromCharCode(...bytes);
   let text = '';
   let codes: number[] = [];
   for (let i = 0; i < bytes.length; ) {

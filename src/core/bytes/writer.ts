@@ -19,6 +19,12 @@ export class ByteWriter {
     this.#view = new DataView(this.#bytes.buffer);
   }
 
+  /** Begins anew in the same memory: what `finish` gave before is written over. */
+  restart(): this {
+    this.#length = 0;
+    return this;
+  }
+
   /** Bytes written so far. */
   get length(): number {
     return this.#length;

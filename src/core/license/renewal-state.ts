@@ -69,11 +69,14 @@ const FLAG_LIVE = 1;
 const FLAG_TIMED = 2;
 const FLAG_MARKED = 4;
 
-const encodeMark = (mark: ViewerId | undefined): Uint8Array => (mark === undefined ? new Uint8Array(0) : Uint8Array.of(mark.keyVersion, ...mark.id));
+const NO_MARK = new Uint8Array(0);
 
-/** The bytes that the state's MAC covers. */
+const bodyWriter = new ByteWriter(MAX_STATE_LENGTH);
+
+/** The bytes that the state's MAC covers, in memory that the next call writes over: they are hashed or copied at once. */
 export const encodeStateBody = (state: RenewalState): Uint8Array =>
-  new ByteWriter(MAX_STATE_LENGTH)
+  bodyWriter
+    .restart()
     .u8(VERSION)
     .bytes(sessionIdBytes(state.sid))
     .bytes(state.accountHash)
@@ -95,7 +98,7 @@ export const encodeStateBody = (state: RenewalState): Uint8Array =>
     .u32(state.opened)
     .u53(state.issued)
     .u16(state.spent)
-    .bytes(encodeMark(state.mark))
+    .bytes(state.mark === undefined ? NO_MARK : Uint8Array.of(state.mark.keyVersion, ...state.mark.id))
     .finish();
 
 /** MAC of a state's body under STK. */
