@@ -34,6 +34,7 @@ import { createOperatorActions, schedulesOf } from './operator-actions.ts';
 import { enrolledEdges, guardedOrigin, operatorCheck, readCredential } from './peers.ts';
 import { type Counting, openCounting } from './counting.ts';
 import { openRelease, type Release } from './release.ts';
+import { releasesView } from './release-view.ts';
 import { buildRoles, type Parts, type Roles } from './roles.ts';
 import { createRouter, type Handlers, type PeerHandler } from './routes.ts';
 import { createPlatformTracer } from './platform-tracer.ts';
@@ -169,7 +170,7 @@ export const startPlatform = async (options: PlatformOptions): Promise<Platform>
       : undefined;
     const hosts = [...config.hosts, 'localhost', '127.0.0.1', '[::1]', ...(config.publicUrl === undefined ? [] : [new URL(config.publicUrl).hostname])];
     const operations = config.roles.includes('operations') && actions
-      ? createOperations({ ...stores, clock, random, log, metrics, exposition: () => metrics.render(), metricsPublic: config.metrics.public, allowedHosts: hosts, figures: createFigureSource(metrics, () => sentBytes()), delivery: traffic.rows, readiness: { ...readinessOf(roles, stores), clock: clockGuard.trusted, ...(roles.edge && { release: () => release.edge()?.readiness().ready ?? true }) }, actions, concurrency: counting.store, emergency: () => counting.record.emergency, load: counting.load, judge: createJudge({ secrets: stores.secrets, box }), onAccusation: config.tracing.onAccusation, ...(licenseServer && { policy: licenseServer.policy }) })
+      ? createOperations({ ...stores, clock, random, log, metrics, exposition: () => metrics.render(), metricsPublic: config.metrics.public, allowedHosts: hosts, figures: createFigureSource(metrics, () => sentBytes()), delivery: traffic.rows, readiness: { ...readinessOf(roles, stores), clock: clockGuard.trusted, ...(roles.edge && { release: () => release.edge()?.readiness().ready ?? true }) }, actions, concurrency: counting.store, emergency: () => counting.record.emergency, load: counting.load, releases: () => releasesView(config.edge.id, release.edge()), judge: createJudge({ secrets: stores.secrets, box }), onAccusation: config.tracing.onAccusation, ...(licenseServer && { policy: licenseServer.policy }) })
       : undefined;
     operationsOf = () => operations;
     if (operations !== undefined) {
@@ -181,7 +182,7 @@ export const startPlatform = async (options: PlatformOptions): Promise<Platform>
     const apart = config.adminListen !== undefined;
     const { credentialFile } = config.origin;
     const origin = packager && credentialFile !== undefined ? guardedOrigin(packager.originHandler, await readCredential(credentialFile)) : undefined;
-    const handlers = handlersOf(roles, operations, { time: release.timeHandler, release: release.route, ...(origin && { origin }), ...(extension && { demo: extension.demo }) });
+    const handlers = handlersOf(roles, operations, release, { time: release.timeHandler, release: release.route, ...(origin && { origin }), ...(extension && { demo: extension.demo }) });
     const pages = (which: ('watch' | 'control')[]): Handlers['pages'] => (operations === undefined ? undefined : createPages({ read, pages: which, allowedHosts: hosts }));
     const tls = await loadTls(config.tls, config.data);
     const listen = async (where: { host: string; port: number }, sides: { viewers: boolean; operators: boolean }, secure: TlsFiles | undefined): Promise<RunningServer> => {
@@ -256,11 +257,16 @@ const readinessOf = (roles: Roles, stores: OpenStores): Readonly<Record<string, 
   ...(roles.edge && { edge: () => roles.edge?.readiness().ready === true }),
 });
 
-const handlersOf = (roles: Roles, operations: Operations | undefined, others: Handlers): Handlers => {
+const handlersOf = (roles: Roles, operations: Operations | undefined, release: Release, others: Handlers): Handlers => {
   const { edge, packager, licenseServer, renewal, keyServer } = roles;
   return {
     ...others,
-    ...(edge && { media: (request, peer) => edge.handler(request, peer) }),
+    ...(edge && {
+      media: (request, peer) => {
+        release.mediaAsked(request.url);
+        return edge.handler(request, peer);
+      },
+    }),
     ...(packager && { ingest: packager.ingestHandler }),
     ...(licenseServer && { licenses: licenseServer.handler }),
     ...(renewal && { renewals: renewal.handler }),

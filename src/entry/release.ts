@@ -65,6 +65,10 @@ export type Release = {
   readonly releases: () => { readonly urls: readonly string[]; readonly keys: readonly object[] };
   /** Periods and offsets of new timed events. */
   readonly timing: (mode: TimedMode) => { readonly timing: EventTiming; readonly periodsPerGroup: number };
+  /** The packager finished a chunk of a timed event. */
+  readonly packaged: (event: AssetId, segment: number) => void;
+  /** A media request came; notes when a segment's sending began. */
+  readonly mediaAsked: (url: string) => void;
   readonly server?: ReleaseServer;
   readonly time: PreciseTime;
   /** Public keys of the key server of this process, for edges elsewhere. */
@@ -87,6 +91,8 @@ export type Release = {
 /** What an operator's NTP is assumed to keep a key server's clock within, where nothing states it. */
 const KEY_SERVER_ERROR: Micros = 1_000 as Micros;
 const INTERNAL = 'http://keys.internal';
+/** Event and number of a segment's address. */
+const SEGMENT = /\/([a-z0-9][a-z0-9-]{0,39})\/[^/]+\/([0-9]{1,15})(?:\.[0-9]+)?\.m4s(?:\?|$)/;
 
 const problems =
   (handler: (request: Request) => Promise<Response>, log: Log): PeerHandler =>
@@ -209,6 +215,7 @@ export const openRelease = async (deps: ReleaseDeps): Promise<Release> => {
       append: (text) => appendFile(file, text),
       mayAskEpoch: async (request) => mayAsk(request) || deps.isOperator(request),
       hash: nodeLadderHash, timers: clock, random: deps.random, log, metrics, events,
+      segmentDuration: microsFromSeconds(config.packager.segmentSeconds),
       maxConnections: release.maxConnections,
       maxGap: release.suspendMillis as Millis,
     });
@@ -273,6 +280,13 @@ export const openRelease = async (deps: ReleaseDeps): Promise<Release> => {
         timing: { mode, version: 1, firstRelease: (microsFromSeconds(release.latencySeconds) - delta) as Micros, period, delta, fallbackDelta: microsFromMillis(fallbackDeltaMillis), perBlock: periodsPerBlock(period), edges: 'all' },
         periodsPerGroup: perGroup,
       };
+    },
+    packaged: (event, segment) => edgePart?.timeline.packaged(event, segment, edgePart.clock.utc()),
+    mediaAsked(address) {
+      if (edgePart === undefined || edgePart.intake.books.size === 0) return;
+      const match = SEGMENT.exec(address);
+      const event = match?.[1] as AssetId | undefined;
+      if (event !== undefined && edgePart.intake.books.has(event)) edgePart.timeline.sent(event, Number(match?.[2]), edgePart.clock.utc());
     },
     time,
     publicKeys,

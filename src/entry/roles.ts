@@ -55,7 +55,7 @@ export type Parts = {
   readonly box: SecretBox;
   readonly secrets: OwnSecrets;
   /** Timed release of this process. */
-  readonly release?: Pick<Release, 'releaseSecret' | 'releases'>;
+  readonly release?: Pick<Release, 'releaseSecret' | 'releases' | 'packaged'>;
   /** Hears what edges know of sessions that ended because of a leak. */
   readonly onCarriers: NonNullable<LicenseServerOptions['onCarriers']>;
   /** Beside the configured ones, e.g. the demo issuer's. */
@@ -75,10 +75,11 @@ const missing = (role: Role, option: string): SealcastError =>
   new SealcastError('config-invalid', `role ${role} runs without its peer in this process; set ${option}`);
 
 /** The configured policy. */
-const termsOf = ({ config: { licensing, concurrency, enforcement }, terms }: Pick<Parts, 'config' | 'terms'>): Partial<PolicyVersion> => ({
+const termsOf = ({ config, terms }: Pick<Parts, 'config' | 'terms'>): Partial<PolicyVersion> => termsWith(config, terms);
+const termsWith = (config: Config, terms: Partial<PolicyVersion> | undefined): Partial<PolicyVersion> => ({
   mode: concurrency.mode,
   ...(concurrency.limit > 0 && { limit: concurrency.limit }),
-  ...(licensing.levels === 'adaptive' && { enforcement: enforcementPolicy(enforcement, licensing) }),
+  ...(licensing.levels === 'adaptive' && { enforcement: seenBy(config, enforcementPolicy(enforcement, licensing)) }),
   interval: licensing.intervalSeconds * 1000,
   duration: licensing.durationSeconds * 1000,
   maxLiveGrant: licensing.maxLiveGrantSeconds * 1000,
@@ -122,6 +123,7 @@ const buildLicenseServer = async (parts: Parts, keys: GrantKeySource & LeafKeySo
     ...(callback !== undefined && { entitlementCallback: callback }),
     collectionLimits: Object.fromEntries(config.concurrency.collections.map(({ name, limit }) => [name, limit])),
     record: counting.record,
+    renewsElsewhere: config.concurrency.recordUrls.length > 0,
     accounts: stores.accounts,
     marking: { keys: marks, viewers: stores.viewerNumbers, catalogue: stores.catalogue },
     ...(parts.onTraffic && { onTraffic: parts.onTraffic }),
@@ -172,6 +174,7 @@ const buildPackager = (parts: Parts, keys: ContentKeySource, marks: MarkBoxKeySo
       const onFault = (error: unknown): void => log.error('an original could not be kept for tracing', { asset, fault: error instanceof Error ? error.message : String(error) });
       return createLiveOriginals({ store: createFileObjectStore({ root: join(config.data, 'tracing'), durability: 'process' }), asset, marking, keep: microsFromSeconds(referenceMinutes * 60), onFault });
     },
+    onTimedChunk: (asset, _track, segment) => parts.release?.packaged(asset, segment),
     async timing(asset: AssetId) {
       const timed = (await stores.catalogue.get(asset))?.timed;
       return timed && { strict: timed.mode === 'strict', pad: config.release.pad, latency: (timed.firstRelease + timed.delta) as Micros };

@@ -244,3 +244,58 @@ export type Summary = {
   readonly can: { readonly addTitle: boolean };
   readonly figures: Figures;
 };
+
+// ---- timed release ------------------------------------------------------------------------------------------------
+
+/** GET /v1/operations/releases: `{ releases: ReleasesView | null }`. Times are microseconds. */
+export type ReleasesView = {
+  readonly edge: string;
+  /** What the edge knows of UTC. */
+  readonly clock: { readonly status: 'starting' | 'sync' | 'single-host' | 'fault'; readonly cause: string; /** Half width of the interval; absent while nothing is known. */ readonly error?: number; readonly sources: readonly string[] };
+  readonly events: readonly ReleaseEventView[];
+};
+/** One timed event at this edge. */
+export type ReleaseEventView = {
+  readonly event: string;
+  readonly mode: 'standard' | 'strict';
+  readonly period: number;
+  readonly delta: number;
+  readonly connections: number;
+  /** Highest period released, and its instant. */
+  readonly released: number;
+  readonly releasedAt?: number;
+  /** How far ahead secrets are held. */
+  readonly horizon: number;
+  readonly held: 'clock' | 'horizon' | 'key-server' | 'stopped' | null;
+  readonly figures: {
+    readonly releases: number;
+    readonly early: number;
+    readonly latenessP50?: number;
+    readonly latenessP99?: number;
+    readonly latenessMax?: number;
+    readonly spreadP50?: number;
+    readonly spreadP95?: number;
+    readonly sent: number;
+    readonly skipped: number;
+    readonly reports: number;
+    readonly onTime?: number;
+    readonly held?: number;
+    readonly displayP50?: number;
+    readonly displayP95?: number;
+    readonly arrivalP99?: number;
+  };
+  /** The seven instants per segment, newest first. */
+  readonly segments: readonly {
+    readonly segment: number;
+    readonly captured: number;
+    readonly packaged?: number;
+    readonly sent?: number;
+    readonly firstHeld?: number;
+    readonly lastHeld?: number;
+    readonly reports?: number;
+    readonly keyAtEdge?: number;
+    readonly keyPushed?: number;
+    readonly releaseAt: number;
+    readonly inOrder: boolean;
+  }[];
+};

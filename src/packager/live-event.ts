@@ -80,6 +80,8 @@ export const createLiveEvent = async (options: {
   tolerance: { readonly behind: Micros; readonly ahead: Micros };
   /** Timed events: how samples are prepared. */
   timed?: { readonly strict: boolean; readonly pad: boolean } | undefined;
+  /** Hears of every protected chunk. */
+  onChunk?: ((id: RepresentationId, segment: number) => void) | undefined;
   protect(id: RepresentationId, source: SourceTrack): ChunkProtection;
   /** Marks inside the bitstream of a track; undefined: it has none. */
   mark?(id: RepresentationId, source: SourceTrack): Promise<TrackMarker | undefined>;
@@ -153,6 +155,7 @@ export const createLiveEvent = async (options: {
       timeline: timelineOf(),
       original: options.originals?.track(id, source.init),
       timed: options.timed && createTimedSamples(source.media, options.timed),
+      onChunk: options.onChunk && ((segment) => options.onChunk?.(id, segment)),
       clock,
       segmentDuration: times.segmentDuration,
       chunkDuration: times.chunkDuration,

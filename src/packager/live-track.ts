@@ -61,6 +61,8 @@ export type LiveTrackOptions = {
   readonly marker?: TrackMarker | undefined;
   /** Timed events: what happens to samples before they are protected. */
   readonly timed?: TimedSamples | undefined;
+  /** Hears of every protected chunk. */
+  readonly onChunk?: ((segment: number) => void) | undefined;
   /** Keeps each chunk as it was before protection, by segment. */
   readonly original?: { chunk(segment: number, clear: Uint8Array): void } | undefined;
   readonly clock: Clock;
@@ -156,6 +158,7 @@ export const createLiveTrack = (options: LiveTrackOptions): LiveTrack => {
       unaligned ||= media.kind === 'video' && piece.segment !== lastSegment && !piece.independent;
       lastSegment = piece.segment;
       const end = (piece.decodeTime + BigInt(piece.duration)) as MediaTicks;
+      options.onChunk?.(piece.segment);
       window.append(piece.segment, { bytes: chunk, boxBytes, start: at, duration: (microsFromTicks(end, media.timescale) - at) as Micros, independent: piece.independent });
       next = end;
     }

@@ -41,6 +41,8 @@ export type PackagerOptions = {
   readonly originals?: (asset: AssetId) => Promise<LiveOriginals | undefined>;
   /** Timed events: their mode and distance to the camera; undefined: untimed. */
   readonly timing?: (asset: AssetId) => Promise<{ readonly strict: boolean; readonly pad: boolean; readonly latency: Micros } | undefined>;
+  /** Hears of every protected chunk of timed events. */
+  readonly onTimedChunk?: (asset: AssetId, track: RepresentationId, segment: number) => void;
   /** How far media time may be from the clock. Default 120 s behind, 10 s ahead. */
   readonly tolerance?: { readonly behind: Micros; readonly ahead: Micros };
   /** How long a chunk waits for its key. Default 10 s. */
@@ -103,6 +105,7 @@ export const createPackager = (options: PackagerOptions): Packager => {
       clock,
       times: timing === undefined ? times : { ...times, targetLatency: timing.latency },
       // In-band marks parse the slices as the encoder wrote them.
+      onChunk: timing && options.onTimedChunk && ((track, segment) => options.onTimedChunk?.(asset, track, segment)),
       timed: timing && { strict: timing.strict, pad: timing.pad && marks === undefined },
       originals,
       ...(marks && { mark: (id, source) => markTrack(marks, id, source) }),

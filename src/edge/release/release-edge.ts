@@ -8,7 +8,7 @@
 import type { AssetId } from '#core/ids.ts';
 import type { LadderHash } from '#core/keys/ladder.ts';
 import type { ClockBound, ClockSample } from '#core/release/clock-bound.ts';
-import { HORIZON_ALARM } from '#core/release/grant.ts';
+import { HORIZON_ALARM, SECRET_LENGTH } from '#core/release/grant.ts';
 import { CLOSE, type HoldReason } from '#core/release/messages.ts';
 import type { EdgeInfo } from '#core/release/schedule.ts';
 import type { Micros, Millis } from '#core/time.ts';
@@ -17,12 +17,13 @@ import type { JwsKey } from '#crypto/jose.ts';
 import type { Clock, EventSink, Fetch, Log, Metrics, PreciseTime, Random, ReleaseFraming } from '#ports';
 import { type ClockTask, createClockTask, createEdgeClock, type EdgeClock, type TimeSource } from './clock-task.ts';
 import type { TokenCheck } from './connection.ts';
-import { createFigureBook, type FigureBook, type ReleaseFigures, type SegmentArrival } from './figures.ts';
+import { createFigureBook, type FigureBook, type ReleaseFigures } from './figures.ts';
 import { createGrantIntake, type GrantIntake, type Taken, type TrustedKeyServer } from './grant-intake.ts';
 import { createGrantLoop } from './grant-loop.ts';
 import { createReleaseHost, type HostEvents, type ReleaseHost } from './host.ts';
 import { createReleasePull } from './pull.ts';
 import { createReleaseLog, type LogSigner } from './release-log.ts';
+import { createSegmentTimeline, type SegmentInstants, type SegmentTimeline } from './timeline.ts';
 
 /** Keys that verify release tokens, and who was cut off: what the edge bundle holds. */
 export type ReleaseTokenKeys = {
@@ -51,7 +52,8 @@ export type ReleaseStanding = {
   readonly horizon: Micros;
   readonly held: HoldReason | undefined;
   readonly figures: ReleaseFigures;
-  readonly segments: readonly SegmentArrival[];
+  /** Newest first. */
+  readonly segments: readonly SegmentInstants[];
 };
 
 /** What timed release at an edge is made of. */
@@ -82,6 +84,8 @@ export type ReleaseEdgeOptions = {
   readonly log: Log;
   readonly metrics: Metrics;
   readonly events: EventSink;
+  /** Length of the events' segments. */
+  readonly segmentDuration: Micros;
   readonly maxConnections?: number;
   readonly maxGap?: Millis;
   /** Where viewers find this edge's release workers, if not at the event's own addresses. */
@@ -93,6 +97,8 @@ export type ReleaseEdge = {
   readonly host: ReleaseHost;
   readonly clock: EdgeClock;
   readonly intake: GrantIntake;
+  /** Where the packager and the media path say what they did when. */
+  readonly timeline: Pick<SegmentTimeline, 'packaged' | 'sent'>;
   readonly handler: (request: Request, peer: { readonly address: string }) => Promise<Response>;
   bound(): ClockBound;
   readonly hostId: string;
@@ -109,6 +115,9 @@ export type ReleaseEdge = {
 /** Past secrets are kept in memory so long; key servers have the rest. */
 const KEEP_PAST: Micros = 600_000_000 as Micros;
 const WATCH_EVERY = 250;
+const SEGMENTS_SHOWN = 12;
+/** Less of the clients held the bytes at the release: an alarm (B168). */
+const HELD_TARGET = 0.99;
 /** Releases of so much time without one alarm more. */
 const ALARM_AGAIN = 30_000;
 
@@ -125,6 +134,7 @@ export const createTokenCheck = (tokens: ReleaseTokenKeys, now: () => Micros): T
 export const createReleaseEdge = (options: ReleaseEdgeOptions): ReleaseEdge => {
   const { edge, time, timers, metrics, events, log, followers = [] } = options;
   const figures = new Map<AssetId, FigureBook>();
+  const timeline = createSegmentTimeline(options.segmentDuration);
   const alarms = new Map<string, number>();
   const holding = new Map<AssetId, HoldReason>();
   let highWater = options.floor;
@@ -158,6 +168,7 @@ export const createReleaseEdge = (options: ReleaseEdgeOptions): ReleaseEdge => {
   const reports: Pick<HostEvents, 'released' | 'stat' | 'count'> = {
     released(event, { entry, lateness, spread }) {
       releaseLog.released(entry);
+      timeline.pushed(event, entry.period, entry.first);
       const early = entry.earliest < entry.releaseAt;
       bookOfFigures(event).released({ lateness, spread, sent: entry.sent, skipped: entry.skipped, early });
       if (entry.releaseAt > highWater) highWater = entry.releaseAt;
@@ -183,6 +194,7 @@ export const createReleaseEdge = (options: ReleaseEdgeOptions): ReleaseEdge => {
     events,
     now: () => timers.now(),
     onTaken(taken) {
+      if (taken.kind === 'secrets') timeline.granted(taken.event, taken.from, taken.secrets.length / SECRET_LENGTH, clock.utc());
       host.take(taken);
       for (const follower of followers) follower.take(taken);
     },
@@ -219,6 +231,7 @@ export const createReleaseEdge = (options: ReleaseEdgeOptions): ReleaseEdge => {
         for (const follower of followers) follower.drop(event);
         intake.drop(event);
         figures.delete(event);
+        timeline.drop(event);
         holding.delete(event);
       }
     },
@@ -237,7 +250,7 @@ export const createReleaseEdge = (options: ReleaseEdgeOptions): ReleaseEdge => {
       const info = host.info(event);
       if (info === undefined) return [];
       const connections = (host.room(event)?.size ?? 0) + followers.reduce((sum, follower) => sum + follower.connections(event), 0);
-      return [{ event, info, connections, released: book.released, horizon: book.horizon(now), held: holding.get(event), figures: bookOfFigures(event).figures(time.monotonic()), segments: bookOfFigures(event).segments() }];
+      return [{ event, info, connections, released: book.released, horizon: book.horizon(now), held: holding.get(event), figures: bookOfFigures(event).figures(time.monotonic()), segments: timeline.view(info, bookOfFigures(event).segments(), now, SEGMENTS_SHOWN) }];
     });
   };
 
@@ -250,6 +263,12 @@ export const createReleaseEdge = (options: ReleaseEdgeOptions): ReleaseEdge => {
       if (horizon < HORIZON_ALARM && clock.bound().latest !== Number.MAX_SAFE_INTEGER && book.released >= 0) {
         alarm(`horizon/${event}`, () => events({ at: timers.now(), kind: 'release.horizon-short', severity: 'alert', message: `Release secrets of ${event} reach only ${(horizon / 1e6).toFixed(1)} s ahead: no key server answers.`, asset: event, data: { seconds: horizon / 1e6 } }));
       }
+      const { held, reports: told } = bookOfFigures(event).figures(time.monotonic());
+      if (held !== undefined) {
+        metrics.gauge('sealcast_release_held_share', 'Share of reported periods whose bytes clients held at the release.', held, { event });
+        if (held < HELD_TARGET && told >= 3) alarm(`held/${event}`, () => events({ at: timers.now(), kind: 'release.bytes-late', severity: 'alert', message: `Only ${(held * 100).toFixed(1)} % of what is released of ${event} is with the clients in time.`, asset: event, data: { share: held, reports: told } }));
+      }
+      timeline.view(book.info, [], now, 0);
       book.forget((now - KEEP_PAST) as Micros);
     }
     if (highWater - keptWater >= 1_000_000) {
@@ -260,7 +279,7 @@ export const createReleaseEdge = (options: ReleaseEdgeOptions): ReleaseEdge => {
   };
 
   return {
-    host, clock, intake,
+    host, clock, intake, timeline,
     hostId: options.host,
     bound: () => clock.bound(),
     handler: createReleasePull({
