@@ -16,6 +16,7 @@
 export { MAX_GROWTH, parseAccusation, replayWithGrowth, type Accusation, type Growth } from './accusation.ts';
 export { createAdaptiveTracer, decodeWindow, type AdaptiveTracerOptions } from './adaptive.ts';
 export { createAlignedTracer, type AlignedTracerOptions } from './aligned.ts';
+export { correlationOf, createCorrelation, scoreNeeded, type Correlation } from './correlation.ts';
 export { createMixtureTracer, type MixtureTracerOptions } from './biased.ts';
 export { MAX_READINGS } from './intake.ts';
 export { FLOOR, hardReading, requireLikelihoods, type Reading } from './likelihood.ts';

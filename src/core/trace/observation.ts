@@ -31,6 +31,8 @@ export type ObservationHeader = {
   /** Positions per segment (1 for variant switching). */
   readonly slots: number;
   readonly book: BookDescription;
+  /** Renditions and other readings of the same file that were compared before this one was kept; each costs its share of eps. Default 1. */
+  readonly hypotheses?: number;
   /** Inner delivery of the copies; absent: every viewer had a sequence of his own at every position. */
   readonly delivery?: TracedDelivery;
   /** N and eps of the trace the file belongs to. */
@@ -99,7 +101,7 @@ const bookOf = (value: unknown, alphabet: number): BookDescription => {
 export const parseHeader = (line: string): ObservationHeader => {
   const value = objectOf(line);
   if (value['format'] !== OBSERVATION_FORMAT) refuse(`"format" must be "${OBSERVATION_FORMAT}"`);
-  onlyMembers(value, ['format', 'asset', 'alphabet', 'slots', 'book', 'viewers', 'eps', 'offsets', 'source', 'delivery']);
+  onlyMembers(value, ['format', 'asset', 'alphabet', 'slots', 'book', 'viewers', 'eps', 'offsets', 'source', 'delivery', 'hypotheses']);
   const alphabet = requireAlphabet(numberOf(value['alphabet'], 'alphabet'));
   const slots = numberOf(value['slots'], 'slots');
   if (!Number.isInteger(slots) || slots < 1 || slots > 65_536) refuse('"slots" must be an integer of 1..65536');
@@ -113,6 +115,8 @@ export const parseHeader = (line: string): ObservationHeader => {
   }
   const book = bookOf(value['book'], alphabet);
   if (offsets !== undefined && book.kind !== 'aligned') refuse('"offsets" can be searched with the aligned book only');
+  const hypotheses = value['hypotheses'] === undefined ? undefined : numberOf(value['hypotheses'], 'hypotheses');
+  if (hypotheses !== undefined && (!Number.isInteger(hypotheses) || hypotheses < 1 || hypotheses > 1024)) refuse('"hypotheses" must be an integer of 1..1024');
   const delivery = value['delivery'] === undefined ? undefined : parseTracedDelivery(value['delivery'], { alphabet, epoch: book.kind === 'aligned' && book.schedule.length === 1 ? book.schedule[0]?.length : undefined, biased: book.kind === 'biased' }, refuse);
   if (delivery !== undefined && offsets !== undefined) refuse('"offsets" cannot be searched where copies were shared');
   return {
@@ -120,6 +124,7 @@ export const parseHeader = (line: string): ObservationHeader => {
     alphabet,
     slots,
     book,
+    ...(hypotheses === undefined ? {} : { hypotheses }),
     ...(delivery === undefined ? {} : { delivery }),
     viewers,
     eps,

@@ -10,6 +10,7 @@ import { createAdaptiveBook, createAlignedBook, createBiasedBook, createPrefixBo
 import { createAdaptiveTracer } from './adaptive.ts';
 import { createAlignedTracer } from './aligned.ts';
 import { createMixtureTracer } from './biased.ts';
+import { correlationOf } from './correlation.ts';
 import { createPrefixTracer } from './prefix.ts';
 import { createSwitchedTracer } from './switched.ts';
 import type { Reading } from './likelihood.ts';
@@ -41,8 +42,37 @@ const createDeliveredTracer = ({ alphabet, viewers, eps, book }: ObservationHead
   throw new SealcastError('bad-request', 'prefix delivery needs an aligned book, two-phase delivery a biased one');
 };
 
-/** The streaming tracer for a header: `aligned` also searches the header's offsets. */
+/**
+ * The streaming tracer for a header: `aligned` also searches the header's offsets. Of marks inside the bitstream (several slots
+ * a segment) it accuses only where the correlation agrees; hypotheses that were tried take their shares of eps.
+ */
 export const createTracer = (header: ObservationHeader, keys: EpochKeys): Tracer => {
+  const { hypotheses = 1, eps } = header;
+  const tracer = createPlainTracer({ ...header, eps: eps / hypotheses }, keys);
+  return header.slots > 1 && header.delivery === undefined ? withSecondOpinion(tracer, header, keys) : tracer;
+};
+
+const withSecondOpinion = (tracer: Tracer, { alphabet, viewers, eps, book: description, hypotheses = 1 }: ObservationHeader, keys: EpochKeys): Tracer => {
+  const book = createBook(description, alphabet, keys);
+  const readings: Reading[] = [];
+  return {
+    observe(reading) {
+      tracer.observe(reading);
+      readings.push(reading);
+    },
+    report(options) {
+      const report = tracer.report(options);
+      if (report.viewer === null) return report;
+      const correlation = correlationOf({ book, readings, viewer: report.viewer, viewers, eps, hypotheses, offset: report.offset });
+      const certain = { ...report, correlation, falseAccusation: Math.min(1, report.falseAccusation * hypotheses) };
+      if (report.verdict !== 'accuse' || correlation.score >= correlation.needed) return certain;
+      const missing = Math.max(1, Math.ceil(correlation.count * ((correlation.needed / Math.max(0.1, correlation.score)) ** 2 - 1)));
+      return { ...certain, verdict: 'more', segmentsNeeded: missing, segmentsRange: [missing, 2 * missing] };
+    },
+  };
+};
+
+const createPlainTracer = (header: ObservationHeader, keys: EpochKeys): Tracer => {
   const { alphabet, viewers, eps, offsets, book, delivery } = header;
   if (delivery !== undefined) return createDeliveredTracer(header, delivery, keys);
   switch (book.kind) {

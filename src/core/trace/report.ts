@@ -8,6 +8,7 @@
  * Invariant: `verdict` is `accuse` exactly if `viewer` is a number and `evidence >= bound`.
  */
 import { SealcastError } from '#core/errors.ts';
+import type { Correlation } from './correlation.ts';
 import type { Reading } from './likelihood.ts';
 import { informationPerSymbol, type ViewerNumber } from '#core/watermark/index.ts';
 
@@ -42,6 +43,8 @@ export type TraceReport = {
   readonly offset: number;
   /** False if the search stopped at its work limit before it could exclude a better candidate. */
   readonly exhaustive: boolean;
+  /** Marks inside the bitstream: the second opinion that an accusation needs besides the evidence. Absent without a candidate. */
+  readonly correlation?: Correlation;
   /** Two-phase delivery: the edge that explains the copy best, how probably, and edges to switch that are not switched yet. */
   readonly delivery?: { readonly edge: number; readonly probability: number; readonly suspects: readonly number[] };
 };
