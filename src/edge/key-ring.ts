@@ -27,6 +27,10 @@ export type KeyRing = {
   mediaTokenKey(kid: MediaTokenKeyId, now: Micros): Uint8Array | undefined;
   /** RTK[e,z] on the same terms. */
   releaseTokenKey(kid: MediaTokenKeyId, now: Micros): Uint8Array | undefined;
+  /** Release token keys of all epochs, for threads that verify by themselves. */
+  releaseKeys(): readonly { readonly epoch: number; readonly key: Uint8Array; readonly notBefore: Micros; readonly notAfter: Micros }[];
+  /** The revocation list of sessions. */
+  revoked(): readonly (readonly [SessionId, Micros])[];
   /** Keys of other makers' tokens. */
   readonly tokenKeys: TokenKeys;
   /** Of assets whose segments have variants. */
@@ -67,6 +71,8 @@ export const createKeyRing = (bundle: EdgeBundle, previous?: { bundle: EdgeBundl
       const epoch = kid.zone === bundle.zone.index ? epochs.get(kid.epoch) : undefined;
       return epoch !== undefined && now >= epoch.notBefore && now < epoch.notAfter ? epoch.releaseTokenKey : undefined;
     },
+    releaseKeys: () => bundle.epochs.flatMap(({ epoch, releaseTokenKey, notBefore, notAfter }) => (releaseTokenKey === undefined ? [] : [{ epoch, key: releaseTokenKey, notBefore, notAfter }])),
+    revoked: () => [...sessions],
     markSwitch: (asset) => switches.get(asset),
     isRevoked: (session, now) => now < (sessions.get(session) ?? 0),
     isDeviceRevoked: (device, now) => now < (devices.get(device) ?? 0),

@@ -202,7 +202,7 @@ export const startPlatform = async (options: PlatformOptions): Promise<Platform>
     roles.edge?.start();
     if (licenseServer !== undefined) await licenseServer.refresh();
     if (roles.edge !== undefined && licenseServer !== undefined) await roles.edge.refresh();
-    if (roles.edge !== undefined) await release.attach(roles.edge);
+    if (roles.edge !== undefined) await release.attach(roles.edge, { url: local?.url ?? main.url, tls });
 
     let stopping: Promise<void> | undefined;
     return {

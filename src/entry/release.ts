@@ -12,16 +12,15 @@ import { hostname } from 'node:os';
 import { join } from 'node:path';
 import type { Duplex } from 'node:stream';
 import { askChrony } from '#adapters/node/chrony.ts';
-import { acceptEventStream, eventStreamFraming } from '#adapters/node/event-stream.ts';
+import { eventStreamFraming } from '#adapters/node/event-stream.ts';
 import { nodeLadderHash } from '#adapters/node/ladder-hash.ts';
 import { createPreciseTime } from '#adapters/node/precise-time.ts';
-import { acceptWebSocket, isWebSocketRequest, webSocketFraming } from '#adapters/node/web-socket.ts';
+import { webSocketFraming } from '#adapters/node/web-socket.ts';
 import { encodeBase64url } from '#core/bytes/base64url.ts';
 import { encodeUtf8 } from '#core/bytes/utf8.ts';
 import { equalBytes } from '#core/bytes/equal.ts';
 import { problemOf, SealcastError } from '#core/errors.ts';
 import type { AssetId } from '#core/ids.ts';
-import { CLOSE, MAX_CLIENT_MESSAGE, SUBPROTOCOL } from '#core/release/messages.ts';
 import { periodsPerBlock, type TimedMode } from '#core/release/schedule.ts';
 import { type CryptoPeriod, type Micros, microsFromMillis, microsFromSeconds, type Millis } from '#core/time.ts';
 import { sha256 } from '#crypto/hmac.ts';
@@ -33,7 +32,10 @@ import type { CatalogueEntry, CatalogueStore, Clock, EventSink, EventTiming, Fet
 import type { Config } from './config/index.ts';
 import { type EnrolledPeer, releaseKeysOf, type ReleasePublicKeys } from './release-peers.ts';
 import type { PeerHandler } from './routes.ts';
+import { createReleaseSockets } from './release-sockets.ts';
+import { type ReleaseWorkers, startReleaseWorkers } from './release-workers.ts';
 import type { OwnSecrets } from './secrets.ts';
+import type { TlsFiles } from './tls.ts';
 import { createTimeEndpoint } from './time-endpoint.ts';
 
 /** What the wiring needs. */
@@ -75,7 +77,7 @@ export type Release = {
   readonly publicKeys: ReleasePublicKeys | undefined;
   readonly hostId: string;
   /** The edge's side, once there is an edge; started. */
-  attach(edge: Edge): Promise<ReleaseEdge>;
+  attach(edge: Edge, listeners: { readonly url: string; readonly tls: TlsFiles | undefined }): Promise<ReleaseEdge>;
   edge(): ReleaseEdge | undefined;
   /** `/v1/time` with the stamps of a clock exchange. */
   readonly timeHandler: (request: Request) => Promise<Response>;
@@ -131,7 +133,10 @@ export const openRelease = async (deps: ReleaseDeps): Promise<Release> => {
   const hostId = release.host ?? hostname();
   const time = createPreciseTime();
   const reach: Fetch = deps.fetch ?? ((request) => fetch(request));
-  const urls = (): readonly string[] => (release.urls.length > 0 ? release.urls : ['/']);
+  let workers: ReleaseWorkers | undefined;
+  let workerUrl: string | undefined;
+  let cancelKeys: (() => void) | undefined;
+  const urls = (): readonly string[] => (release.urls.length > 0 ? release.urls : [workerUrl ?? '/']);
   const hasKeys = config.roles.includes('key-server');
   const hasEdge = config.roles.includes('edge');
 
@@ -179,7 +184,21 @@ export const openRelease = async (deps: ReleaseDeps): Promise<Release> => {
     }
   };
 
-  const attach = async (edge: Edge): Promise<ReleaseEdge> => {
+  /** Workers verify tokens themselves: they get the bundle's keys and revocations when either changes. */
+  const followKeys = (edge: Edge, to: ReleaseWorkers): void => {
+    let sent = -1;
+    const look = (): void => {
+      const keys = edge.keys();
+      if (keys !== undefined && keys.version !== sent) {
+        sent = keys.version;
+        to.tokens({ zone: keys.zone.index, epochs: keys.releaseKeys(), revoked: keys.revoked() });
+      }
+      cancelKeys = clock.after(200 as Millis, look);
+    };
+    look();
+  };
+
+  const attach: Release['attach'] = async (edge, { url, tls }) => {
     if (edgeSign === undefined || edgeAgree === undefined) throw new SealcastError('internal', 'an edge has keys');
     const here = server;
     const servers = [
@@ -194,7 +213,21 @@ export const openRelease = async (deps: ReleaseDeps): Promise<Release> => {
     const file = join(folder, `${config.edge.id}-${new Date(clock.now() / 1000).toISOString().replace(/[:.]/g, '-')}.jsonl`);
     await mkdir(folder, { recursive: true });
     await writeFile(join(folder, `${config.edge.id}.public.json`), `${JSON.stringify({ ...logKey.publicJwk, kid })}\n`);
+    const floor = await readFloor();
+    if (release.workers > 0) {
+      workers = await startReleaseWorkers({
+        count: release.workers,
+        data: {
+          edge: config.edge.id, host: hostId, alone: release.singleHost === 'auto', floor, maxGap: release.suspendMillis as Millis, maxConnections: release.maxConnections,
+          listen: { host: release.workerHost, port: release.workerPort }, ...(tls && { tls }), keys: servers.map(({ jwk }) => jwk), past: [...others.map((other) => other.url), ...(tls === undefined ? [url] : [])],
+        },
+        reports: () => edgePart?.reports, now: () => clock.now(), log, events,
+      });
+      workerUrl = `${tls === undefined ? 'http' : 'https'}://${/^(?:127\.|0\.0\.0\.0$|::1?$)/.test(release.workerHost) ? 'localhost' : release.workerHost}:${workers.port}`;
+      followKeys(edge, workers);
+    }
     edgePart = createReleaseEdge({
+      ...(workers && { followers: workers.followers }),
       edge: config.edge.id, host: hostId,
       signKey: await importJwsKey(edgeSign.privateJwk, 'ES256'), agreeKey, servers,
       peers: release.peers.map(({ name: peer, url }) => ({ name: peer, url, fetch: reach })),
@@ -206,7 +239,7 @@ export const openRelease = async (deps: ReleaseDeps): Promise<Release> => {
       },
       framings: [webSocketFraming, eventStreamFraming],
       time,
-      floor: await readFloor(),
+      floor,
       keepFloor: async (at) => {
         await writeFile(`${floorFile}.new`, `${at}\n`);
         await rename(`${floorFile}.new`, floorFile);
@@ -258,14 +291,7 @@ export const openRelease = async (deps: ReleaseDeps): Promise<Release> => {
     return part?.handler;
   };
 
-  const pathOf = (message: IncomingMessage): string => (message.url ?? '').split('?', 1)[0] ?? '';
-  const listenTo = (event: AssetId, message: IncomingMessage, socket: Duplex, head: Uint8Array, part: ReleaseEdge): boolean => {
-    const { transport, listen } = acceptWebSocket(message, socket, head, { protocol: SUBPROTOCOL, limit: MAX_CLIENT_MESSAGE });
-    const connection = part.host.accept(event, transport, webSocketFraming);
-    if (connection === undefined) return true;
-    listen({ text: (text) => connection.text(text), binary: (bytes) => connection.binary(bytes), closed: () => connection.gone() });
-    return true;
-  };
+  const sockets = createReleaseSockets(() => edgePart?.host);
 
   return {
     ...(server !== undefined && { server }),
@@ -295,38 +321,14 @@ export const openRelease = async (deps: ReleaseDeps): Promise<Release> => {
     edge: () => edgePart,
     route,
     timeHandler: timeAnswer,
-    upgrade(message, socket, head) {
-      const event = releaseEvent(pathOf(message));
-      if (edgePart === undefined || event === undefined || !pathOf(message).endsWith('/release') || !isWebSocketRequest(message, SUBPROTOCOL)) return false;
-      return listenTo(event, message, socket, head, edgePart);
-    },
-    stream(message, answer) {
-      const event = releaseEvent(pathOf(message));
-      if (edgePart === undefined || event === undefined || !pathOf(message).endsWith('/release') || message.method !== 'GET' || !/^text\/event-stream\b/.test(message.headers.accept ?? '')) return false;
-      const token = /^Bearer ([A-Za-z0-9_.-]{1,2048})$/.exec(message.headers.authorization ?? '')?.[1];
-      const last = message.headers['last-event-id'];
-      const refuse = (code: number): boolean => {
-        const error = code === CLOSE.token ? 'token-invalid' : code === CLOSE.forbidden ? 'forbidden' : code === CLOSE.unknownEvent ? 'not-found' : code === CLOSE.connections ? 'rate-limited' : 'shutting-down';
-        const problem = problemOf(new SealcastError(error, 'the event stream was refused', { extra: { close: code } }));
-        answer.writeHead(problem.status, { 'Content-Type': 'application/problem+json', 'Cache-Control': 'no-store', 'Access-Control-Allow-Origin': '*' });
-        answer.end(JSON.stringify(problem));
-        return true;
-      };
-      if (token === undefined) return refuse(CLOSE.token);
-      const probe = edgePart.host.admits(event, token);
-      if (probe !== undefined) return refuse(probe);
-      let connection: ReturnType<ReleaseEdge['host']['subscribe']> | undefined;
-      const transport = acceptEventStream(answer, () => {
-        if (typeof connection === 'object') connection.gone();
-      });
-      connection = edgePart.host.subscribe(event, transport, eventStreamFraming, { token, ...(typeof last === 'string' && /^[0-9]{1,15}$/.test(last) && { last: Number(last) as CryptoPeriod }) });
-      if (typeof connection === 'number') transport.close(connection, '');
-      return true;
-    },
+    upgrade: sockets.upgrade,
+    stream: sockets.stream,
     async stop() {
       server?.close();
       replicaOf?.stop();
+      cancelKeys?.();
       await edgePart?.stop();
+      await workers?.stop();
     },
   };
 };

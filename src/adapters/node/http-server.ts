@@ -44,6 +44,8 @@ export type ServeOptions = {
   readonly keepAlive?: Millis;
   /** Routes with a short way of their own; `handler` answers them too, with the same bytes. */
   readonly direct?: readonly DirectRoute[];
+  /** Several threads or processes listen on this port; the kernel spreads connections (SO_REUSEPORT, Linux). */
+  readonly reusePort?: boolean;
   /** Takes a request that is answered on the socket (an event stream); false leaves it to the handler. */
   readonly onStream?: (request: IncomingMessage, answer: ServerResponse) => boolean;
   /** Takes an upgrade request (WebSocket); false refuses it, which closes the connection with 404. */
@@ -183,7 +185,7 @@ export const serve = async (handler: ServerHandler, options: ServeOptions): Prom
 
   await new Promise<void>((resolve, reject) => {
     server.once('error', reject);
-    server.listen(options.port, options.host, () => {
+    server.listen({ port: options.port, host: options.host, ...(options.reusePort === true && { reusePort: true }) }, () => {
       server.off('error', reject);
       resolve();
     });

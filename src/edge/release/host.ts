@@ -59,6 +59,8 @@ const RETRY = 20;
 const SWEEP_EVERY = 1000;
 /** A new event's first secrets have so long to come before clients are told to wait. */
 const OPENING = 2000;
+/** Past secrets that a worker keeps for pulls. */
+const KEEP_PAST: Micros = 600_000_000 as Micros;
 const HELLO_WITHIN = 5000;
 const SILENT_AFTER = 60_000;
 const TOKEN_GRACE: Micros = 30_000_000 as Micros;
@@ -207,6 +209,7 @@ export const createReleaseHost = (options: {
     for (const connection of waiting) if (now - connection.heardAt > HELLO_WITHIN) connection.end(CLOSE.silent, 'no hello');
     const utc = clock.utc();
     for (const room of rooms.values()) {
+      if (options.bookOf === undefined) room.book.forget((utc - KEEP_PAST) as Micros);
       for (const connection of [...room.connections]) {
         const { claims, transport } = connection;
         if (claims === undefined) continue;
