@@ -20,6 +20,7 @@ import type { EdgeBundle } from '#core/edge-bundle/edge-bundle.ts';
 import { SealcastError } from '#core/errors.ts';
 import type { AssetId } from '#core/ids.ts';
 import { policyVersion, type PolicyVersion } from '#core/license/decide.ts';
+import type { EnforcementPolicy } from '#core/policy/enforcement.ts';
 import { type Micros, microsFromSeconds } from '#core/time.ts';
 import { type BundleSource, createBundleClient, createEdge, type Edge } from '#edge/index.ts';
 import { createKeyServer, createMarkKeys, hashCredential, type KeyServer } from '#key-server/index.ts';
@@ -74,19 +75,27 @@ export type Roles = {
 const missing = (role: Role, option: string): SealcastError =>
   new SealcastError('config-invalid', `role ${role} runs without its peer in this process; set ${option}`);
 
+/** Renewals that nobody tells the licence server of are not missing: then no account moves for want of them. */
+const whatIsSeen = ({ roles, edges, concurrency }: Config, policy: EnforcementPolicy): EnforcementPolicy =>
+  concurrency.recordUrls.length > 0 || (roles.includes('renewal') && !edges.some(({ renews }) => renews))
+    ? policy
+    : { ...policy, suppression: { ...policy.suppression, licenses: Number.MAX_SAFE_INTEGER }, restarts: { ...policy.restarts, titles: Number.MAX_SAFE_INTEGER } };
+
 /** The configured policy. */
-const termsOf = ({ config, terms }: Pick<Parts, 'config' | 'terms'>): Partial<PolicyVersion> => termsWith(config, terms);
-const termsWith = (config: Config, terms: Partial<PolicyVersion> | undefined): Partial<PolicyVersion> => ({
-  mode: concurrency.mode,
-  ...(concurrency.limit > 0 && { limit: concurrency.limit }),
-  ...(licensing.levels === 'adaptive' && { enforcement: seenBy(config, enforcementPolicy(enforcement, licensing)) }),
-  interval: licensing.intervalSeconds * 1000,
-  duration: licensing.durationSeconds * 1000,
-  maxLiveGrant: licensing.maxLiveGrantSeconds * 1000,
-  emergencyFactor: concurrency.emergencyFactor,
-  emergencyCap: concurrency.emergencyMaxSeconds * 1000,
-  ...terms,
-});
+const termsOf = ({ config, terms }: Pick<Parts, 'config' | 'terms'>): Partial<PolicyVersion> => {
+  const { licensing, concurrency, enforcement } = config;
+  return {
+    mode: concurrency.mode,
+    ...(concurrency.limit > 0 && { limit: concurrency.limit }),
+    ...(licensing.levels === 'adaptive' && { enforcement: whatIsSeen(config, enforcementPolicy(enforcement, licensing)) }),
+    interval: licensing.intervalSeconds * 1000,
+    duration: licensing.durationSeconds * 1000,
+    maxLiveGrant: licensing.maxLiveGrantSeconds * 1000,
+    emergencyFactor: concurrency.emergencyFactor,
+    emergencyCap: concurrency.emergencyMaxSeconds * 1000,
+    ...terms,
+  };
+};
 
 /** Mark keys from the secrets of this process. */
 const ownMarkKeys = ({ secrets }: Parts): MarkKeySource => createMarkKeys({ secret: async (asset) => decodeBase64url(await secrets.text(`mark/${asset}`)) });

@@ -14,7 +14,7 @@ import type { PolicyOverride } from '#core/policy/decide-terms.ts';
 import { type AccountEvent, ENFORCEMENT_DEFAULTS, type EnforcementPolicy, type LevelChange, newAccount, observeAccount, relax } from '#core/policy/enforcement.ts';
 import type { Micros, Millis } from '#core/time.ts';
 import { ladderHash } from '#crypto/ladder-hash.ts';
-import type { AccountState, AccountStore, Clock, EventSink, Log, Metrics } from '#ports';
+import type { AccountState, AccountStore, Clock, EventSink, LiveSession, Log, Metrics } from '#ports';
 
 /** What decisions need to know of an account. */
 export type Standing = { readonly level: EnforcementLevel; readonly since: Micros; readonly override?: PolicyOverride; readonly overrideAt?: Micros };
@@ -30,6 +30,10 @@ export type Accounts = {
   /** A start, as `observe`, and a renewal, whose progress is worked out from the position before: µs of media time, or the time itself for live. */
   started(account: AccountId, event: Extract<AccountEvent, { kind: 'initial' }>): void;
   renewed(account: AccountId, session: SessionId, position: Micros, at: Micros): void;
+  /** A new licence of a running session: it is no renewal, though the record counts it like one. */
+  relicensed(session: SessionId, at: Micros): void;
+  /** What the record knows of an account's sessions: renewals that other processes answered are learned from their newest heartbeats. */
+  learn(account: AccountId, live: readonly Pick<LiveSession, 'session' | 'at' | 'startedAt'>[]): void;
   /** An operator's decision, by account id. */
   setLevel(account: AccountId, level: EnforcementLevel, operator: string): Promise<Standing>;
   /** A leak traced to the account, by account id; `evidence` names it. Moves the account to level 3. */
@@ -67,6 +71,8 @@ export const createAccounts = (options: { store: AccountStore; enforcement: Enfo
   const policy = options.enforcement ?? ENFORCEMENT_DEFAULTS;
   const cache = new Map<AccountId, Standing>();
   const positions = new Map<SessionId, Micros>();
+  /** Newest heartbeat of a session that is known here, whatever it was. */
+  const heard = new Map<SessionId, Micros>();
   let waiting = new Map<AccountId, AccountEvent[]>();
   let scheduled = false;
   let cancel = (): void => undefined;
@@ -143,14 +149,24 @@ export const createAccounts = (options: { store: AccountStore; enforcement: Enfo
     observe,
     started(account, event) {
       remember(positions, event.session as SessionId, event.position ?? event.at);
+      remember(heard, event.session as SessionId, event.at);
       observe(account, event);
     },
     renewed(account, session, position, at) {
       const before = positions.get(session);
       remember(positions, session, position);
+      remember(heard, session, at);
       observe(account, { kind: 'renewal', at, session, ...(before !== undefined && { advanced: Math.max(0, position - before) as Micros }) });
     },
     accuse: (account, evidence) => takeIn(hashed(account), [{ kind: 'leak', at: clock.now(), evidence }]),
+    relicensed: (session, at) => remember(heard, session, at),
+    learn(account, live) {
+      for (const { session, at, startedAt } of live) {
+        if (at <= (heard.get(session) ?? startedAt)) continue;
+        remember(heard, session, at);
+        observe(account, { kind: 'renewal', at, session });
+      }
+    },
     setLevel: (account, to, operator) => takeIn(hashed(account), [{ kind: 'operator', at: clock.now(), level: to, operator }]),
     async setOverride(account, override) {
       const id = hashed(account);

@@ -26,6 +26,8 @@ export type AdmissionOptions = {
   /** Absent: nobody counts, nobody is refused. */
   readonly record: ConcurrencyRecord | undefined;
   readonly accounts: Accounts;
+  /** Other processes renew, too: their renewals are in the record only. */
+  readonly renewsElsewhere: boolean;
   readonly policy: PolicyVersion;
   /** Streams per account and collection. */
   readonly collectionLimits: Readonly<Record<string, number>>;
@@ -66,7 +68,7 @@ const namesOf = (names: readonly string[]): string => [...new Set(names)].slice(
 
 /** Holds no state of its own. */
 export const createAdmission = (options: AdmissionOptions): Admit => {
-  const { record, accounts, policy, collectionLimits, uncounted, load, codeKey, endSession, events, metrics } = options;
+  const { record, accounts, renewsElsewhere, policy, collectionLimits, uncounted, load, codeKey, endSession, events, metrics } = options;
 
   const endsOf = (codes: readonly string[], account: AccountId): readonly SessionId[] =>
     codes.map((code) => {
@@ -97,6 +99,8 @@ export const createAdmission = (options: AdmissionOptions): Admit => {
     const { sid, account, device, position } = applicant;
     const { keying, title } = asset;
     const hashed = heartbeatAccount(ladderHash, account);
+    const live = renewsElsewhere && policy.enforcement !== undefined ? await record?.live(hashed) : [];
+    if (live !== undefined) accounts.learn(hashed, live);
     const standing = await accounts.standing(hashed);
     const overrides: Overrides = { ...(title.policy && { title: title.policy }), ...(standing.override && { account: standing.override }), ...(applicant.devicePolicy && { device: applicant.devicePolicy }) };
     const groupMillis = groupLength(keying.schedule) / 1000;
@@ -123,7 +127,9 @@ export const createAdmission = (options: AdmissionOptions): Admit => {
     });
     const rightUntil = ({ duration }: Decision): Micros => (now + duration * 1000) as Micros;
     const observed = (decision: Decision): Admitted => {
-      if (!applicant.running) {
+      if (applicant.running) accounts.relicensed(sid, now);
+      // Whoever cannot be told from one that holds renewals back is not held to be one.
+      else if (live !== undefined) {
         const at = keying.kind === 'event' ? undefined : (position ?? (0 as Micros));
         accounts.started(hashed, { kind: 'initial', at: now, session: sid, device, asset: keying.asset, ...(at !== undefined && { position: at }), interval: (decision.interval * 1000) as Micros, duration: (decision.duration * 1000) as Micros });
       }

@@ -38,13 +38,15 @@ export const createEndings = (options: {
   devices: DeviceStore;
   heartbeats: HeartbeatStore;
   record: ConcurrencyRecord | undefined;
+  /** As of an admission. */
+  renewsElsewhere: boolean;
   accounts: Accounts;
   revocations: Revocations;
   changed: () => void;
   clock: Clock;
   events: EventSink;
 }): Endings => {
-  const { es256, sessions, devices, heartbeats, record, accounts, revocations, changed, clock, events } = options;
+  const { es256, sessions, devices, heartbeats, record, renewsElsewhere, accounts, revocations, changed, clock, events } = options;
 
   const end = async (session: SessionId, reason: EndReason, by?: SessionId): Promise<boolean> => {
     const now = clock.now();
@@ -55,6 +57,8 @@ export const createEndings = (options: {
     if (known !== undefined) {
       const account = heartbeatAccount(ladderHash, known.account);
       // A leak ends sessions by itself; the account's level is somebody's decision (`Accounts.accuse`).
+      const live = renewsElsewhere ? await record?.live(account) : undefined;
+      if (live !== undefined) accounts.learn(account, live);
       accounts.observe(account, { kind: 'stop', at: now, session });
       await record?.flag(account, session, { reason, ...(by !== undefined && { by }) }, revocations.keptUntil(now));
     }

@@ -85,6 +85,8 @@ export type LicenseServerOptions = {
   readonly epochOverlap?: Micros;
   /** Counts sessions, so that limits hold. Absent: no limits. */
   readonly record?: ConcurrencyRecord;
+  /** Whether other processes renew sessions of this service, too; then the record is asked for their renewals before an account is judged. Default: no. */
+  readonly renewsElsewhere?: boolean;
   /** Enforcement levels of accounts. */
   readonly accounts: AccountStore;
   /** Streams per account at a time within a collection. */

@@ -145,6 +145,29 @@ describe('who renews', () => {
   });
 });
 
+describe('renewals that other processes answer', () => {
+  /** Six viewers' evenings in a row, on two devices: half an interval short of suspicious, were it not for renewals that this server did not see. */
+  const evenings = async (renews: boolean, renewsElsewhere: boolean): Promise<number> => {
+    const stage = await createRenewalWorld({ ...TERMS, renewsElsewhere });
+    // Nodes of other processes tell nobody but the record.
+    for (const host of NODES) stage.hosts.set(host, renews ? stage.world.renewalNode({ record: stage.record }).handler : dead);
+    for (let start = 0; start < 7; start++) {
+      const session = await stage.watch(assetId(start % 2 === 0 ? 'film-1' : 'match-1'));
+      await stage.pass(60, undefined, 5);
+      if (start % 3 !== 0) await session.stop();
+    }
+    await stage.world.licenses.accounts.flush();
+    return (await stage.world.licenses.accounts.standing(hashedAccount('account-1'))).level;
+  };
+
+  it('B014 B053 are learned from the record before an account is judged: nobody honest moves, and who holds them back does', async () => {
+    expect(await evenings(true, true)).toBe(1);
+    expect(await evenings(false, true)).toBe(2);
+    // What would happen if nobody asked.
+    expect(await evenings(true, false)).toBe(2);
+  });
+});
+
 describe('reloads', () => {
   const SECOND_FILM = assetId('film-2');
 

@@ -156,6 +156,8 @@ describe('the clock of one server', () => {
         return new Response(JSON.stringify({ time: clock.now() + peersOff }));
       },
     });
+    // Not before they were heard.
+    expect(guard.trusted()).toBe(false);
     await settle();
     expect([guard.trusted(), told]).toEqual([false, ['clock.untrusted']]);
     for (let second = 0; second < 120; second++) await clock.advance(1);

@@ -58,6 +58,8 @@ export const createClockGuard = (options: ClockGuardOptions): ClockGuard => {
   const policy: ClockWatchPolicy = { tolerance: options.tolerance ?? TOLERANCE, acceptAfter: (peers.length > 0 ? Number.POSITIVE_INFINITY : options.acceptAfter) as Millis };
   let watch: ClockWatch = startClockWatch(clock.now(), clock.monotonic());
   let askedAt = Number.NEGATIVE_INFINITY;
+  /** A process that starts may have a wrong clock from the beginning: its peers are heard first, if they answer. */
+  let compared = peers.length === 0;
   let cancel = (): void => undefined;
   let closed = false;
 
@@ -80,11 +82,12 @@ export const createClockGuard = (options: ClockGuardOptions): ClockGuard => {
   };
   const look = (): boolean => {
     become(observeClock(watch, policy, clock.now(), clock.monotonic()));
-    return watch.suspect === undefined;
+    return compared && watch.suspect === undefined;
   };
   const ask = async (): Promise<void> => {
     askedAt = clock.monotonic();
     const answers = await Promise.all(peers.map((peer) => askPeer(peer, options)));
+    compared = true;
     if (!closed) become(observePeers(watch, policy, clock.now(), clock.monotonic(), answers.filter((answer) => answer !== undefined), peers.length));
   };
   const tick = (): void => {
