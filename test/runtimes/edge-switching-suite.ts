@@ -132,6 +132,23 @@ export const edgeSwitchingSuite = (runtime: string, start: StartEdge): void => {
       expect((await get('v720/1002.m4s', ownToken(wmid(first)), { 'if-range': tag, range: 'bytes=0-9' })).status).toBe(206);
     });
 
+    it('ranges, HEAD and faults tell variants apart no more than whole answers do', async () => {
+      const file = 'v720/1004.m4s';
+      const bySymbol = new Map<number, string>();
+      for (let viewer = 400; bySymbol.size < 3; viewer++) bySymbol.set(book.symbol(viewerNumber(viewer), position(1005)), ownToken(wmid(viewer)));
+      const shapeOf = async (response: Response): Promise<string> => JSON.stringify([response.status, [...response.headers].filter(([name]) => name !== 'etag' && name !== 'date'), (await response.arrayBuffer()).byteLength]);
+      for (const init of [{ range: 'bytes=10-19' }, { range: 'bytes=490-' }, { range: 'bytes=900-' }, { range: 'bytes=0-1,5-6' }]) {
+        const shapes = await Promise.all([...bySymbol.values()].map(async (text) => shapeOf(await get('v720/1005.m4s', text, init))));
+        expect(new Set(shapes).size, JSON.stringify(init)).toBe(1);
+      }
+      const heads = await Promise.all([...bySymbol.values()].map(async (text) => shapeOf(await edge.fetch('/media/cup/v720/1005.m4s', { method: 'HEAD', headers: { authorization: `Bearer ${text}` } }))));
+      expect(new Set(heads).size).toBe(1);
+      for (const name of NAMES) origin.on(`cup/v720/${name}/1004.m4s`, (_request, answer) => void answer.writeHead(404, { 'x-missing': name }).end(name));
+      const faults = await Promise.all([...bySymbol.values()].map(async (text) => (await get(file, text)).text()));
+      expect(new Set(faults).size).toBe(1);
+      expect(faults[0]).not.toMatch(/"[abc]"|\/[abc]\//);
+    });
+
     it.each<[string, () => Promise<Response>, number, string]>([
       ['no token', () => edge.fetch('/media/cup/v720/1000.m4s'), 401, 'token-missing'],
       ['a token without a mark', () => get('v720/1000.m4s', token('cup')), 401, 'token-invalid'],
