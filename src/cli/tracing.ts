@@ -63,13 +63,22 @@ export type GivenSuspect = {
 /** The configuration that `--config` and `--data` name. */
 export const configOf = (given: { readonly config?: string | undefined; readonly data?: string | undefined }): Config => loadConfig(given.config, given.data === undefined ? {} : { data: given.data });
 
-const STEPS: Readonly<Record<Progress['step'], string>> = { decode: 'decoding', align: 'looking for its place in the title', read: 'reading the marks', score: 'comparing with the viewers' };
+const STEPS: Readonly<Record<Progress['step'], string>> = {
+  prepare: 'preparing the reference',
+  decode: 'decoding',
+  align: 'looking for its place in the title',
+  differences: 'comparing with the differences',
+  read: 'reading the marks',
+  score: 'comparing with the viewers',
+};
+const detailOf = ({ step, seconds, done, total, segment }: Progress): string =>
+  step === 'decode' || (step === 'read' && seconds !== undefined && done !== undefined) ? ` ${(seconds ?? 0).toFixed(0)} s` : step === 'prepare' && total !== undefined ? ` ${done ?? 0} of ${total}` : step === 'differences' ? ` of segment ${segment ?? 0}` : '';
 
 const progressLine = (quiet: boolean): ((progress: Progress) => void) => {
-  return ({ step, seconds }) => {
+  return (progress) => {
     if (quiet || !process.stderr.isTTY) return;
-    process.stderr.write(`\r\u001b[K${STEPS[step]}${step === 'decode' ? ` ${(seconds ?? 0).toFixed(0)} s` : ''}`);
-    if (step === 'score') process.stderr.write('\r\u001b[K');
+    process.stderr.write(`\r\u001b[K${STEPS[progress.step]}${detailOf(progress)}`);
+    if (progress.step === 'score') process.stderr.write('\r\u001b[K');
   };
 };
 

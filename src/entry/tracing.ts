@@ -7,6 +7,7 @@
  */
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
+import { createHash } from 'node:crypto';
 import { join } from 'node:path';
 import { createFfmpegFrames, createFfmpegTool } from '#adapters/ffmpeg/index.ts';
 import { createFileObjectStore } from '#adapters/files/index.ts';
@@ -28,7 +29,7 @@ import { hmacSha256 } from '#crypto/hmac.ts';
 import { createKeyServer, createMarkKeys } from '#key-server/index.ts';
 import { createMarkReferences, type MarkReferences } from '#packager/index.ts';
 import { sealAuditEntry } from '#operations/index.ts';
-import { createLiveReferences, createReferenceStore, createTracer, type Reference, type Scratch, type Tracer } from '#tracer/index.ts';
+import { createLiveReferences, createMarkedReferences, createReferenceStore, createTracer, type Reference, type Scratch, type Tracer } from '#tracer/index.ts';
 import type { Log, MarkBoxKeySource } from '#ports';
 import type { Config } from './config/index.ts';
 import { tracedAs } from './marking-plans.ts';
@@ -100,11 +101,15 @@ export const openLocalTracing = async (config: Config): Promise<LocalTracing> =>
     const mode = await keyServer.keying(asset).then((keying) => keying.mode, () => 'untimed');
     return mode === 'timed' && entry?.state !== 'ended' ? (0 as Micros) : systemClock.now();
   };
+  const marks = {
+    references: createMarkedReferences({ objects: folder, tool: frames, until, digest: async (bytes) => new Uint8Array(createHash('sha256').update(bytes).digest()) }),
+    pictures: frames,
+  };
   const live = createLiveReferences({ objects: folder, frames, until, scratch: createScratch });
   return {
     boxKeys: createMarkKeys({ secret: markSecret }),
     references: (asset) => createMarkReferences(folder, asset),
-    tracer: createTracer({ references, live, marked, markSecret, tool: createFfmpegTool(), frames }),
+    tracer: createTracer({ references, marks, live, marked, markSecret, tool: createFfmpegTool(), frames }),
     async population(asset) {
       const given = await stores.viewerNumbers.count(asset);
       return given === 0 ? undefined : FIRST_VIEWER + given;

@@ -8,6 +8,7 @@
  * are handled as they come, at most one segment of the reference and a handful of the suspect's are held.
  */
 import type { PictureTool } from '#ports';
+import type { Stretch } from './align.ts';
 import type { Differences } from './differences.ts';
 import { levelsOf, lock, unpadded, type DecodedSegment, type Lock } from './lock.ts';
 import type { MarkedReference, Rendition } from './marked-reference.ts';
@@ -40,7 +41,7 @@ export type SegmentReading = {
   readonly statistics: readonly SlotStatistic[];
 };
 /** All that was read. */
-export type Detection = { readonly segments: readonly SegmentReading[]; /** Renditions whose differences were compared. */ readonly hypotheses: number };
+export type Detection = { readonly segments: readonly SegmentReading[]; /** Parts of the suspect that show the asset. */ readonly stretches: readonly Stretch[]; /** Renditions whose differences were compared. */ readonly hypotheses: number };
 
 /** What a detector needs. */
 export type DetectorOptions = {
@@ -101,7 +102,7 @@ export const detect = async (options: DetectorOptions): Promise<Detection> => {
     map = await readRun({ ...options, run, start: map, tried, found });
   }
   signal?.throwIfAborted();
-  return { segments: [...found.values()].sort((a, b) => a.number - b.number), hypotheses: Math.max(1, tried.size) };
+  return { stretches: stretches.map((stretch) => ({ ...stretch, shift: stretch.shift + reference.origin })), segments: [...found.values()].sort((a, b) => a.number - b.number), hypotheses: Math.max(1, tried.size) };
 };
 
 /** The rendition nearest in size to the suspect: only to find the place with. */

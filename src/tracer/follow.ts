@@ -10,6 +10,7 @@ import type { AssetId } from '#core/ids.ts';
 import { createTracer, MAX_GROWTH, MAX_READINGS, type Growth, type Observation, type ObservedReading, type TraceReport } from '#core/trace/index.ts';
 import type { EpochKeys } from '#core/watermark/index.ts';
 import type { Observed } from './observe.ts';
+import type { ObservedMarks } from './observe-marks.ts';
 import type { Reference } from './reference.ts';
 
 /** How far a trace on air has come. */
@@ -28,6 +29,9 @@ export type Follower = {
   look(file: string): Promise<FollowState>;
 };
 
+/** A reference of variants, or one of marks inside the bitstream with the way to read them. */
+export type FollowedReference = Reference | (Pick<Reference, 'alphabet' | 'book' | 'delivery'> & { readonly slots: number; observe(file: string): Promise<ObservedMarks> });
+
 /** Numbers given out while a copy is watched are covered up to this many times those at its start. */
 const GROWTH = 2;
 
@@ -39,13 +43,14 @@ export const createFollower = (options: {
   readonly viewers: () => Promise<number>;
   readonly source?: string | undefined;
   readonly keys: EpochKeys;
-  readonly reference: () => Promise<Reference | undefined>;
-  readonly observe: (reference: Reference, file: string) => Promise<Observed>;
+  readonly reference: () => Promise<FollowedReference | undefined>;
+  readonly observe: (reference: FollowedReference, file: string) => Promise<Observed | ObservedMarks>;
 }): Follower => {
   const { asset, eps, viewers, source, keys } = options;
   const read = new Map<number, ObservedReading>();
   const growth: Growth[] = [];
   let covered = 0;
+  let tried = 1;
   let state: FollowState = { report: undefined, observation: undefined, growth };
 
   return {
@@ -55,12 +60,14 @@ export const createFollower = (options: {
       if (reference === undefined) return (state = { ...state, nothing: 'nothing is kept of this event yet' });
       const observed = await options.observe(reference, file);
       if (!observed.ok) return (state = { ...state, nothing: observed.detail });
-      const positions = observed.readings.map(({ position }) => position as number);
-      const edges = new Set([Math.min(...positions), Math.max(...positions)]);
+      const slots = 'slots' in reference ? reference.slots : 1;
+      const segments = observed.readings.map(({ position }) => Math.floor(position / slots));
+      const edges = new Set([Math.min(...segments), Math.max(...segments)]);
+      if ('hypotheses' in observed) tried = Math.max(tried, observed.hypotheses);
       let added = 0;
       // What lies at an end of the piece may go on outside it: it is read when it is in the middle of a later look.
       for (const reading of observed.readings) {
-        if (reading.likelihoods === undefined || edges.has(reading.position) || read.has(reading.position) || read.size >= MAX_READINGS) continue;
+        if (reading.likelihoods === undefined || edges.has(Math.floor(reading.position / slots)) || read.has(reading.position) || read.size >= MAX_READINGS) continue;
         read.set(reading.position, reading);
         added++;
       }
@@ -69,7 +76,7 @@ export const createFollower = (options: {
       if (now > covered) covered = now * GROWTH;
       const { alphabet, book, delivery } = reference;
       const readings = [...read.values()].sort((a, b) => a.position - b.position);
-      const observation: Observation = { header: { asset, alphabet, slots: 1, book, ...(delivery !== undefined && { delivery }), viewers: covered, eps, ...(source !== undefined && { source }) }, readings };
+      const observation: Observation = { header: { asset, alphabet, slots, book, ...(tried > 1 && { hypotheses: tried }), ...(delivery !== undefined && { delivery }), viewers: covered, eps, ...(source !== undefined && { source }) }, readings };
       const tracer = createTracer(observation.header, keys);
       for (const reading of readings) tracer.observe(reading);
       const report = tracer.report();

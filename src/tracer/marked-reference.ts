@@ -57,8 +57,8 @@ export type MarkedReference = MarkedDescription & {
 
 /** References of assets marked in the bitstream. */
 export type MarkedReferences = {
-  /** Undefined for an asset without. `from` and `to`: only segments in that range; `onProgress` hears of small frames being made. */
-  read(asset: AssetId, options?: { readonly from?: number; readonly to?: number; readonly onProgress?: (done: number, total: number) => void; readonly signal?: AbortSignal }): Promise<MarkedReference | undefined>;
+  /** Undefined for an asset without. `minutes`: of a live event only the last ones that are there; `onProgress` hears of small frames being made. */
+  read(asset: AssetId, options?: { readonly minutes?: number; readonly onProgress?: (done: number, total: number) => void; readonly signal?: AbortSignal }): Promise<MarkedReference | undefined>;
 };
 
 const damaged = (rule: string): never => {
@@ -88,8 +88,8 @@ export const parseMarks = (text: string): MarkedDescription => {
 };
 
 /** References in the tracer's object store, `{asset}/marks/` below its root. */
-export const createMarkedReferences = (options: { readonly objects: ObjectStore; readonly tool: PictureTool; readonly digest: (bytes: Uint8Array) => Promise<Uint8Array> }): MarkedReferences => {
-  const { objects, tool, digest } = options;
+export const createMarkedReferences = (options: { readonly objects: ObjectStore; readonly tool: PictureTool; readonly digest: (bytes: Uint8Array) => Promise<Uint8Array>; /** Media of an event at and after this instant may not be seen yet. Absent: all may. */ readonly until?: (asset: AssetId) => Promise<Micros> }): MarkedReferences => {
+  const { objects, tool, digest, until } = options;
 
   const smallFrames = async (
     rendition: Rendition,
@@ -143,7 +143,7 @@ export const createMarkedReferences = (options: { readonly objects: ObjectStore;
   };
 
   return {
-    async read(asset, { from = 0, to = Number.MAX_SAFE_INTEGER, onProgress, signal } = {}) {
+    async read(asset, { minutes, onProgress, signal } = {}) {
       const folder = `${asset}/marks`;
       const text = await objects.get(`${folder}/marks.json`);
       if (text === undefined) return undefined;
@@ -161,11 +161,12 @@ export const createMarkedReferences = (options: { readonly objects: ObjectStore;
       renditions.sort((a, b) => b.width * b.height - a.width * a.height);
       const smallest = renditions[renditions.length - 1];
       if (smallest === undefined) return undefined;
+      const released = description.live ? ((await until?.(asset)) ?? Number.POSITIVE_INFINITY) : Number.POSITIVE_INFINITY;
       const numbers = (await objects.list(`${folder}/${smallest.id}/`))
         .map((path) => Number(/\/(\d+)\.marks$/.exec(path)?.[1] ?? -1))
-        .filter((number) => number >= from && number <= to)
+        .filter((number) => number >= 0 && (number + 1) * description.segmentLength <= released)
         .sort((a, b) => a - b)
-        .slice(-LONGEST);
+        .slice(description.live && minutes !== undefined ? -Math.max(1, Math.ceil((minutes * 60_000_000) / description.segmentLength)) : -LONGEST);
       const read = async (rendition: string, number: number): Promise<{ bytes: Uint8Array; marks: Uint8Array } | undefined> => {
         const marks = await objects.get(`${folder}/${rendition}/${number}.marks`);
         const bytes = marks === undefined ? undefined : await objects.get(`${folder}/${rendition}/${number}.m4s`);

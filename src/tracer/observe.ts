@@ -23,7 +23,16 @@ export type Observed =
   | { readonly ok: true; readonly readings: readonly ObservedReading[]; readonly stretches: readonly Stretch[]; readonly seconds: number }
   | { readonly ok: false; readonly reason: Unreadable; readonly detail: string; readonly seconds: number };
 /** What the pipeline is doing, for a person who waits. */
-export type Progress = { readonly step: 'decode' | 'align' | 'read' | 'score'; readonly seconds?: number };
+export type Progress = {
+  readonly step: 'prepare' | 'decode' | 'align' | 'differences' | 'read' | 'score';
+  /** Of the suspect. */
+  readonly seconds?: number;
+  /** Segments done, and of how many. */
+  readonly done?: number;
+  readonly total?: number;
+  /** Segment whose differences are looked up or computed. */
+  readonly segment?: number;
+};
 
 /** Media time looked at: far more than any verdict needs, and 52 MB of frames. */
 const LIMIT = 900_000_000 as Micros;

@@ -11,7 +11,9 @@ import { createPatterns, pictureSecret, type Patterns } from '#core/picture/inde
 import { replay, type Observation, type TraceReport } from '#core/trace/index.ts';
 import { markKeys } from '#core/watermark/index.ts';
 import { hmacSha256 } from '#crypto/hmac.ts';
-import type { FrameTool, VideoTool } from '#ports';
+import type { FrameTool, PictureTool, VideoTool } from '#ports';
+import type { MarkedReference, MarkedReferences } from './marked-reference.ts';
+import { observeMarks, type ObservedMarks } from './observe-marks.ts';
 import { observe, type Progress, type Unreadable } from './observe.ts';
 import { createFollower, type Follower } from './follow.ts';
 import type { LiveReferences } from './live-reference.ts';
@@ -24,6 +26,8 @@ const FOLLOWED = 5;
 /** What a tracer works with. */
 export type TracerOptions = {
   readonly references: ReferenceStore;
+  /** Where marks inside the bitstream are traced: originals and places, and a decoder for them. */
+  readonly marks?: { readonly references: MarkedReferences; readonly pictures: PictureTool };
   /** Where events are traced: what is kept of them. */
   readonly live?: LiveReferences;
   /**
@@ -62,6 +66,8 @@ export type TraceAnswer =
       /** Seconds of the suspect, and of it the stretches that show the title. */
       readonly seconds: number;
       readonly stretches: readonly { readonly from: number; readonly to: number; readonly shift: number; readonly score: number }[];
+      /** Marks inside the bitstream: where and how each segment was read, for reports. */
+      readonly marks?: Omit<Extract<ObservedMarks, { ok: true }>, 'ok' | 'readings' | 'stretches' | 'seconds'> & { readonly slots: number };
     }
   | { readonly readable: false; readonly reason: Unreadable; readonly detail: string; readonly seconds: number };
 
@@ -89,6 +95,26 @@ export const createTracer = (options: TracerOptions): Tracer => {
     const found = (await references.read(asset)) ?? (await options.live?.read(asset, minutes));
     return found && { ...found, ...(await options.marked?.(asset)) };
   };
+  /** Marks in the bitstream; of events only the last minutes. */
+  const marksOf = async (asset: AssetId, minutes: number, onProgress?: (progress: Progress) => void, signal?: AbortSignal): Promise<MarkedReference | undefined> => {
+    if (options.marks === undefined) return undefined;
+    const found = await options.marks.references.read(asset, {
+      minutes,
+      onProgress: (done, total) => onProgress?.({ step: 'prepare', done, total }),
+      ...(signal === undefined ? {} : { signal }),
+    });
+    if (found === undefined || found.numbers.length === 0) return undefined;
+    const now = await options.marked?.(asset);
+    return now === undefined ? found : { ...found, book: now.book };
+  };
+  const marksIn = async (reference: MarkedReference, file: string, onProgress?: (progress: Progress) => void, signal?: AbortSignal): Promise<ObservedMarks> => {
+    const { pictures } = options.marks as NonNullable<TracerOptions['marks']>;
+    return observeMarks({
+      reference, tool, frames: { grayFrames: (request) => frames.grayFrames(request), filePictures: (request) => pictures.filePictures(request), codedPictures: (request) => pictures.codedPictures(request) }, file,
+      ...(onProgress === undefined ? {} : { onProgress }),
+      ...(signal === undefined ? {} : { signal }),
+    });
+  };
   const patternsOf = (asset: AssetId, alphabet: number, secret: Uint8Array): Patterns => createPatterns({ hmac: hmacSha256, secret: pictureSecret(hmacSha256, secret, asset), alphabet });
 
   return {
@@ -103,13 +129,27 @@ export const createTracer = (options: TracerOptions): Tracer => {
       const secret = await secretOf(asset);
       return createFollower({
         asset, eps, viewers, source, keys: markKeys(hmacSha256, secret),
-        reference: () => referenceOf(asset, minutes),
-        observe: (reference, file) => observe({ reference, patterns: patternsOf(asset, reference.alphabet, secret), tool, frames, file }),
+        reference: async () => {
+          const marked = await marksOf(asset, minutes);
+          return marked === undefined ? referenceOf(asset, minutes) : { alphabet: 2, slots: marked.slots, book: marked.book, observe: (file: string) => marksIn(marked, file) };
+        },
+        observe: (reference, file) => 'observe' in reference ? reference.observe(file) : observe({ reference, patterns: patternsOf(asset, reference.alphabet, secret), tool, frames, file }),
       });
     },
     async trace({ asset, file, viewers, eps, source, minutes = REMEMBERED, onProgress, signal }) {
+      const marked = await marksOf(asset, minutes, onProgress, signal);
+      if (marked !== undefined) {
+        const keys = markKeys(hmacSha256, await secretOf(asset));
+        const observed = await marksIn(marked, file, onProgress, signal);
+        if (!observed.ok) return { readable: false, reason: observed.reason, detail: observed.detail, seconds: observed.seconds };
+        onProgress?.({ step: 'score' });
+        const { readings, stretches, seconds, segments, hypotheses, picture } = observed;
+        const { slots, book } = marked;
+        const observation: Observation = { header: { asset, alphabet: 2, slots, book, viewers, eps, hypotheses, ...(source === undefined ? {} : { source }) }, readings };
+        return { readable: true, report: replay(observation, keys), observation, seconds, stretches, marks: { segments, hypotheses, picture, slots } };
+      }
       const reference = await referenceOf(asset, minutes);
-      if (reference === undefined) throw new SealcastError('not-found', `there is no tracing reference of ${asset}: titles packed with variants and events with marked tracks can be traced`);
+      if (reference === undefined) throw new SealcastError('not-found', `there is no tracing reference of ${asset}: titles packed with marks or variants and events with marked tracks can be traced`);
       const secret = await secretOf(asset);
       const { alphabet, book, delivery } = reference;
       const observed = await observe({
