@@ -71,7 +71,7 @@ export const edgeDeliverySuite = (runtime: string, start: StartEdge): void => {
       bundles.update({});
       const told = (): { asset: string; segments: number; variants: number }[] => (bundles.traffic ?? []) as { asset: string; segments: number; variants: number }[];
       // A worker asks after answering; any request makes it do so.
-      for (let tries = 0; tries < 200 && told().find(({ asset }) => asset === 'phases') === undefined; tries++) {
+      for (let tries = 0; tries < 200 && told().find(({ asset }) => asset === 'phases')?.segments !== 20; tries++) {
         await symbol('phases', 16, FIRST);
         await new Promise((wake) => setTimeout(wake, 50));
       }
