@@ -49,6 +49,7 @@ export const de: Texts = {
   'media-malformed': 'Der Inhalt ist beschädigt.',
   'media-unsupported': 'Diese Art von Inhalt wird nicht unterstützt.',
   'media-too-large': 'Der Inhalt ist zu groß.',
+  unmarkable: 'Der Inhalt ist kurzzeitig nicht verfügbar.',
   'origin-unavailable': 'Der Inhalt ist kurzzeitig nicht verfügbar.',
   'already-exists': 'Das gibt es schon.',
   'config-invalid': 'Der Dienst ist nicht richtig eingerichtet.',

@@ -49,6 +49,7 @@ export const es: Texts = {
   'media-malformed': 'El contenido está dañado.',
   'media-unsupported': 'Este tipo de contenido no se admite.',
   'media-too-large': 'El contenido es demasiado grande.',
+  unmarkable: 'El contenido no está disponible por el momento.',
   'origin-unavailable': 'El contenido no está disponible por el momento.',
   'already-exists': 'Esto ya existe.',
   'config-invalid': 'El servicio no está bien configurado.',

@@ -49,6 +49,7 @@ export const fr: Texts = {
   'media-malformed': 'Le contenu est endommagé.',
   'media-unsupported': 'Ce type de contenu n’est pas pris en charge.',
   'media-too-large': 'Le contenu est trop volumineux.',
+  unmarkable: 'Le contenu est momentanément indisponible.',
   'origin-unavailable': 'Le contenu est momentanément indisponible.',
   'already-exists': 'Cela existe déjà.',
   'config-invalid': 'Le service est mal configuré.',
