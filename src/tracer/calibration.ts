@@ -1,20 +1,24 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
- * How often a slot's statistic has the sign of its symbol, by its size. Made by `scripts/calibrate-detector.ts`; do not edit.
+ * What statistics of slots are worth. Made by `scripts/calibrate-detector.ts`; do not edit.
  *
  * Invariant: fixed before any suspect is looked at; sizes and shares rise.
  */
 
-/** [size of the statistic, share of slots of that size that were read rightly]; between sizes the shares are interpolated. */
+/** Spread of a slot's statistic around what the mark makes of it. */
+export const NOISE = 10;
+
+/** [size of a weighed value, share of slots of that size that were read rightly]; between sizes the shares are interpolated. */
 export const CALIBRATION: readonly (readonly [size: number, right: number])[] = [
-  [1, 0.57],
-  [2, 0.64],
-  [3, 0.71],
-  [4, 0.77],
-  [6, 0.86],
-  [8, 0.91],
-  [11, 0.945],
-  [15, 0.96],
-  [20, 0.967],
-  [30, 0.97],
+  [0.25, 0.55],
+  [0.5, 0.6],
+  [0.75, 0.65],
+  [1, 0.7],
+  [1.5, 0.79],
+  [2, 0.845],
+  [2.5, 0.87],
+  [3, 0.92],
+  [4, 0.965],
+  [6, 0.975],
+  [9, 0.985],
 ];

@@ -59,15 +59,18 @@ export const observeMarks = async (options: {
   });
   if (stretches.length === 0) return { ok: false, reason: 'no-common-content', detail: 'nothing in the file matches the reference of this title', seconds };
   const readings: ObservedReading[] = [];
+  const likely = slotLikelihoods(segments.flatMap(({ statistics }) => statistics));
   let before: number | undefined;
+  let first = 0;
   for (const { number, statistics } of segments) {
     // Missing segments between others are told; long gaps are cuts of the pirate and only their ends are.
     if (before !== undefined && number > before + 1) readings.push({ position: position((before + 1) * slots), erased: 'lost' });
-    statistics.forEach((statistic, slot) => {
-      const likelihoods = slotLikelihoods(statistic);
+    statistics.forEach((_, slot) => {
+      const likelihoods = likely[first + slot];
       readings.push({ position: position(number * slots + slot), ...(likelihoods === undefined ? { erased: 'cut' } : { likelihoods }) });
     });
     before = number;
+    first += statistics.length;
   }
   if (!readings.some(({ likelihoods }) => likelihoods !== undefined)) {
     return segments.length > 0
