@@ -53,7 +53,7 @@ export type Fetch = (request: Request) => Promise<Response>;
  */
 export type ResponseFactory = (
   body: Uint8Array | ReadableStream<Uint8Array> | null,
-  init: { readonly status: number; readonly headers: [string, string][] },
+  init: { readonly status: number; readonly headers: [string, string][]; /** Told, where the runtime knows, that `body` was sent and is read by nobody any more. */ readonly done?: () => void },
 ) => Response;
 
 /** An answer whose body is whole and in memory. Fields in the order they go out; `Content-Length` is one of them. */

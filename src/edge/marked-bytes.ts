@@ -7,7 +7,7 @@
 import { applySwitches, type MarkSites, type Switches } from '#core/mark/index.ts';
 
 /** `bytes` [start, ...) of an object, as the viewer of `switches` gets them. */
-export const markedCopy = (bytes: Uint8Array, marks: readonly MarkSites[], switches: Switches, start: number = 0): Uint8Array => {
+const markedCopy = (bytes: Uint8Array, marks: readonly MarkSites[], switches: Switches, start: number = 0): Uint8Array => {
   const copy = bytes.slice();
   for (const sites of marks) applySwitches(copy, sites, switches, start);
   return copy;

@@ -9,8 +9,9 @@
 import { ERRORS, type ErrorCode, problemOf, SealcastError } from '#core/errors.ts';
 import type { Micros } from '#core/time.ts';
 import { forClients } from '#edge/freshness.ts';
-import type { Switches } from '#core/mark/index.ts';
-import { markedCopy, markedStream } from '#edge/marked-bytes.ts';
+import { applySwitches, type MarkSites, type Switches } from '#core/mark/index.ts';
+import { createCopyBuffers } from '#edge/copy-buffers.ts';
+import { markedStream } from '#edge/marked-bytes.ts';
 import type { StoredObject } from '#edge/memory-tier.ts';
 import type { OriginHead } from '#edge/origin.ts';
 import type { CacheAnswer } from '#edge/pull-through.ts';
@@ -18,6 +19,9 @@ import { isNotModified, isRangeCurrent, resolveRange } from '#edge/range.ts';
 import type { ResponseFactory } from '#ports';
 
 type HeaderList = [string, string][];
+
+/** Bytes of buffers kept for viewers' copies: a few hundred segments on their way out. */
+const KEPT_BUFFERS = 64 * 1024 * 1024;
 
 const COMMON: HeaderList = [
   ['access-control-allow-origin', '*'],
@@ -77,6 +81,7 @@ const hidden = (head: OriginHead, etag: string | null): OriginHead => ({
 
 /** `respond` makes the response objects; everything about their fields is decided here. */
 export const createResponder = (respond: ResponseFactory): Responder => {
+  const buffers = createCopyBuffers(KEPT_BUFFERS);
   let second = -1;
   let date = '';
   /** IMF-fixdate of `now`; formatting is done once a second. */
@@ -112,6 +117,13 @@ export const createResponder = (respond: ResponseFactory): Responder => {
   const hiddenHeaders = (object: StoredObject): HeaderList =>
     (object.hiddenHeaderList ??= [...objectHeaders(hidden(object.head, null)), ['accept-ranges', 'bytes'], ['content-length', String(object.body.length)]]);
 
+  /** A viewer's copy of `bytes` [start, ...) of an object. */
+  const respondMarked = (bytes: Uint8Array, marks: readonly MarkSites[], switches: Switches, start: number, status: number, headers: HeaderList): Response => {
+    const copy = buffers.copy(bytes);
+    for (const sites of marks) applySwitches(copy.bytes, sites, switches, start);
+    return respond(copy.bytes, { status, headers, done: copy.done });
+  };
+
   const stored = (object: StoredObject, wish: Wish, now: Micros, disguise?: Disguise): Response => {
     const { body, marks = [] } = object;
     const switches = disguise?.switches;
@@ -121,7 +133,7 @@ export const createResponder = (respond: ResponseFactory): Responder => {
     const whole = (): Response => {
       const list = stamp(disguise === undefined ? storedHeaders(object) : hiddenHeaders(object), bornAt, now);
       if (disguise !== undefined && etag !== null) list.push(['etag', etag]);
-      return respond(wish.head ? null : switches === undefined ? body : markedCopy(body, marks, switches), { status: 200, headers: list });
+      return wish.head || switches === undefined ? respond(wish.head ? null : body, { status: 200, headers: list }) : respondMarked(body, marks, switches, 0, 200, list);
     };
     if (wish.range === null && wish.ifNoneMatch === null) return whole();
     const head = disguise === undefined ? object.head : hidden(object.head, etag);
@@ -138,7 +150,7 @@ export const createResponder = (respond: ResponseFactory): Responder => {
         const list = stamp(objectHeaders(head), bornAt, now);
         list.push(['accept-ranges', 'bytes'], ['content-length', String(end - start)], ['content-range', `bytes ${start}-${end - 1}/${body.length}`]);
         const part = body.subarray(start, end);
-        return respond(wish.head ? null : switches === undefined ? part : markedCopy(part, marks, switches, start), { status: 206, headers: list });
+        return wish.head || switches === undefined ? respond(wish.head ? null : part, { status: 206, headers: list }) : respondMarked(part, marks, switches, start, 206, list);
       }
     }
     return whole();

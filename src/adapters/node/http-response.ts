@@ -34,7 +34,8 @@ class BufferedResponse {
   /** What to write as it is; undefined once somebody has used the standard members. */
   static raw(response: BufferedResponse): (Init & { readonly bytes: Uint8Array }) | undefined {
     if (response.#standard !== undefined) return undefined;
-    return { status: response.#init.status, headers: response.#headers === undefined ? response.#init.headers : [...response.#headers], bytes: response.#buffer };
+    const { status, headers, done } = response.#init;
+    return { status, headers: response.#headers === undefined ? headers : [...response.#headers], bytes: response.#buffer, ...(done && { done }) };
   }
 
   get status(): number {
