@@ -9,6 +9,7 @@
  */
 import { type FileHandle, mkdir, open, readFile, rename } from 'node:fs/promises';
 import { dirname } from 'node:path';
+import { setTimeout } from 'node:timers/promises';
 import { SealcastError } from '#core/errors.ts';
 import type { SessionId } from '#core/ids.ts';
 import type { Clock, Heartbeat, HeartbeatStore } from '#ports';
@@ -23,6 +24,9 @@ export type JournalledHeartbeatsOptions = {
 };
 
 type Line = Heartbeat | { readonly removed: SessionId };
+
+/** Under load lines gather for so long, ms: a write is a job of the thread pool, dearer than a hundred lines. */
+const GATHER = 5;
 
 /** JSON of a heartbeat. Every renewal writes one; ids hold nothing to escape, but for an account that a backend named oddly. */
 const lineOf = ({ session, account, device, asset, at, expiresAt, kind }: Heartbeat): string =>
@@ -85,16 +89,18 @@ export const openJournalledHeartbeats = async (options: JournalledHeartbeatsOpti
   const append = (line: Line): Promise<void> => {
     waiting.push('removed' in line ? `${JSON.stringify(line)}\n` : lineOf(line));
     if (waiting.length > 1 && writing !== undefined) return writing;
+    let busy = false;
     writing = inFlight.then(() =>
       guarded(async () => {
         const group = waiting;
         waiting = [];
+        busy = group.length > 1;
         await journal.appendFile(group.join(''));
         lines += group.length;
         if (lines > rewriteAfter) await rewrite();
       }),
     );
-    inFlight = writing.catch(() => undefined);
+    inFlight = writing.then(() => (busy ? setTimeout(GATHER) : undefined), () => undefined);
     return writing;
   };
 
