@@ -23,7 +23,7 @@ import { isSealcastError } from '#core/errors.ts';
 import type { AccountId, AssetId, DeviceId } from '#core/ids.ts';
 import type { CryptoPeriod, Micros } from '#core/time.ts';
 import { FIRST_VIEWER } from '#core/token/viewer-id.ts';
-import { createBook } from '#core/trace/index.ts';
+import { createCopies } from '#core/trace/index.ts';
 import { markKeys, type CodeBook } from '#core/watermark/index.ts';
 import { hmacSha256 } from '#crypto/hmac.ts';
 import { createKeyServer, createMarkKeys } from '#key-server/index.ts';
@@ -63,7 +63,7 @@ export type LocalTracing = {
   /** The reference of a title, undefined if it was never marked. */
   reference(asset: AssetId): Promise<Reference | undefined>;
   /** The code book of a reference, with its keys. */
-  book(reference: Reference): Promise<CodeBook>;
+  book(reference: Reference): Promise<Pick<CodeBook, 'symbol'>>;
   /** Keys of marks inside the bitstream. */
   readonly boxKeys: MarkBoxKeySource;
   /** Where originals of marked renditions go. */
@@ -116,7 +116,7 @@ export const openLocalTracing = async (config: Config): Promise<LocalTracing> =>
     },
     holder: (asset, viewer) => stores.viewerNumbers.whose(asset, viewer),
     reference: (asset) => references.read(asset),
-    book: async (reference) => createBook(reference.book, reference.alphabet, markKeys(hmacSha256, await markSecret(reference.asset))),
+    book: async (reference) => createCopies(reference.book, reference.delivery, reference.alphabet, markKeys(hmacSha256, await markSecret(reference.asset))),
     async keysOf({ asset, segment, segments }) {
       try {
         const { schedule } = await keyServer.keying(asset);

@@ -15,6 +15,7 @@ import { mostLikely, type Reading } from './likelihood.ts';
 import { logRatios, modelTables } from './models.ts';
 import { errorRates, patience, requirePopulation, segmentsUntil, type Counts, type TraceReport, type Tracer } from './report.ts';
 import { createScan, SCAN_VIEWERS } from './scan.ts';
+import { SCREENED_VIEWERS, screenViewers } from './screen-scan.ts';
 import { searchViewers, type EpochScores, type SearchResult } from './search.ts';
 
 /** What an aligned tracer has to know. */
@@ -33,6 +34,9 @@ export type AlignedTracerOptions = {
 const SEARCH_LIMIT = 40_000;
 /** Epoch starts tried as the moment of an account change: the latest ones. */
 const RESTARTS = 6;
+/** Viewers that a screening of everybody proposes, and how much the readings must grow between two of them. */
+const PROPOSED = 8;
+const SCREEN_GROWTH = 1.25;
 /** Least strings tried per search when many offsets or restarts share the limit. */
 const SHARE = 2000;
 
@@ -51,6 +55,7 @@ export const createAlignedTracer = (options: AlignedTracerOptions): Tracer => {
   const scan = viewers <= SCAN_VIEWERS ? createScan(book, viewers) : undefined;
   const intake = createIntake(alphabet);
   const readings: Observed[] = [];
+  let screened = { readings: 0, viewers: [] as readonly ViewerNumber[] };
 
   const observe = (reading: Reading): void => {
     const { at, probabilities } = intake.accept(reading);
@@ -124,6 +129,11 @@ export const createAlignedTracer = (options: AlignedTracerOptions): Tracer => {
       if (found.best !== null) judge(found.best.viewer);
       if (found.second !== null) judge(found.second.viewer);
       if (certified()) break;
+    }
+    // Too many errors in every epoch for the search, but enough readings for certainty: everybody is looked at.
+    if (!certified() && !exhaustive && scan === undefined && viewers <= SCREENED_VIEWERS && offsets.length === 1 && ceilingOf(epochs) >= bound) {
+      if (readings.length >= SCREEN_GROWTH * screened.readings) screened = { readings: readings.length, viewers: screenViewers(book, viewers, epochs, PROPOSED, exclude) };
+      for (const viewer of screened.viewers) if (exclude?.has(viewer) !== true) judge(viewer);
     }
     return { candidates: [...judged.values()].sort((a, b) => b.evidence.nats - a.evidence.nats), tied, exhaustive };
   };

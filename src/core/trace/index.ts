@@ -33,7 +33,7 @@ export {
   type ObservationHeader,
   type ObservedReading,
 } from './observation.ts';
-export { createBook, createTracer, replay, runTrace } from './replay.ts';
+export { createBook, createCopies, createTracer, replay, runTrace } from './replay.ts';
 export type { ReportOptions, TraceReport, Tracer } from './report.ts';
 export { createPrefixTracer, type PrefixTracerOptions } from './prefix.ts';
 export { createSwitchedTracer, type SwitchedTracerOptions } from './switched.ts';

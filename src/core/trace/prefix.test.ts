@@ -5,7 +5,7 @@ import { tracedDelivery } from '#core/edge-bundle/delivery-plan.ts';
 import { assetId } from '#core/ids.ts';
 import { createBiasedBook, createPrefixBook, planBlocks, position, prefixDelivery, startSchedule, twoPhaseDelivery, viewerNumber, type Switched } from '#core/watermark/index.ts';
 import { seeded, testKeys } from '../../../test/trace/pirate.ts';
-import { createPrefixTracer, createTracer, formatObservation, hardReading, parseObservation, replay, type Observation, type Reading } from './index.ts';
+import { createCopies, createPrefixTracer, createTracer, formatObservation, hardReading, parseObservation, replay, type Observation, type Reading } from './index.ts';
 
 const EDGES = Array.from({ length: 20 }, (_, edge) => ({ edge, viewers: edge < 3 ? 3000 : 100 }));
 const plan = planBlocks({ alphabet: 5, edges: EDGES });
@@ -102,6 +102,8 @@ describe('observation files of shared copies', () => {
     const read = parseObservation(formatObservation(observation));
     expect(read).toEqual(observation);
     expect(replay(read, testKeys(4))).toMatchObject({ verdict: 'accuse', viewer });
+    const copies = createCopies(header.book, DELIVERY, 5, testKeys(4));
+    expect(read.readings.every(({ position: at, likelihoods }) => likelihoods?.[copies.symbol(viewerNumber(viewer), at)] === Math.max(...(likelihoods ?? [])))).toBe(true);
     const { delivery: _delivery, ...plain } = header;
     expect(replay({ ...read, header: plain }, testKeys(4)).verdict).not.toBe('accuse');
   });

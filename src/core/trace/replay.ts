@@ -29,6 +29,13 @@ export const createBook = (description: BookDescription, alphabet: number, keys:
   }
 };
 
+/** The copies of viewers that an edge gives: the book's, or those of its prefix code. Two-phase copies depend on the edge; here they are the viewers' own. */
+export const createCopies = (description: BookDescription, delivery: TracedDelivery | undefined, alphabet: number, keys: EpochKeys): Pick<CodeBook, 'symbol'> => {
+  const step = description.kind === 'aligned' ? description.schedule[0] : undefined;
+  if (delivery?.kind !== 'prefix' || step === undefined) return createBook(description, alphabet, keys);
+  return createPrefixBook({ alphabet, length: step.length, from: step.from, blocks: delivery.blocks }, keys);
+};
+
 /** The tracer of an event whose edges shared copies (docs/guide/sequences.md, "Inner delivery"). */
 const createDeliveredTracer = ({ alphabet, viewers, eps, book }: ObservationHeader, delivery: TracedDelivery, keys: EpochKeys): Tracer => {
   if (delivery.kind === 'prefix' && book.kind === 'aligned' && book.schedule[0] !== undefined) {
