@@ -51,6 +51,14 @@ test('levels: a client that blocks renewals stops by its level', async () => {
   expect(Number(figures['level-3.decryptedMinutes'])).toBeLessThan(Number(figures['level-2.decryptedMinutes']));
 }, 150_000);
 
+test('leak: published, traced, accused, cut off; B194 B202 B203 its session, account and bytes', async () => {
+  const figures = await held('leak', ['on-air', 'leaked', 'traced', 'cut-off', 'denied', 'others']);
+  expect(figures).toMatchObject({ 'traced.verdict': 'accuse', 'traced.account': 'zoe', 'cut-off.sessionsEnded': 1, 'denied.reason': 'leak', 'others.othersWatching': 2, 'others.signOfSharedToken': false });
+  expect(Number(figures['traced.evidenceNats'])).toBeGreaterThanOrEqual(Number(figures['traced.boundNats']));
+  expect(Number(figures['traced.viewersSearched'])).toBeGreaterThanOrEqual(1_000_000);
+  expect(Number(figures['cut-off.denialsAnswered'])).toBeGreaterThan(0);
+}, 240_000);
+
 test('limit: a fourth stream on a limit of three, in each mode', async () => {
   const figures = await held('limit', ['on-air', 'deny-new', 'choose', 'terminate-oldest', 'detection-only']);
   expect(figures).toMatchObject({

@@ -11,8 +11,8 @@ import { systemClock } from '#adapters/node/clock.ts';
 import { assetId, type AssetId } from '#core/ids.ts';
 import { microsFromSeconds } from '#core/time.ts';
 import { WIDTH, HEIGHT } from '#core/picture/index.ts';
-import { type LocalTracing, openLocalTracing } from '../../tracing.ts';
-import type { Stage } from '../stage.ts';
+import { type LocalTracing, openLocalTracing } from '#entry/tracing.ts';
+import type { Stage } from '#entry/demo/stage.ts';
 import { operatorCall } from './operator-call.ts';
 
 /** The event while it is on air. */

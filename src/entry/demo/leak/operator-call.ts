@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /** An operator's request over HTTP. Invariant: the token is in the Authorization field and nowhere else. */
 import { SealcastError } from '#core/errors.ts';
-import type { Platform } from '../../node.ts';
+import type { Platform } from '#entry/node.ts';
 
 /** Calls an operator endpoint; throws `bad-request` with what the service answered. */
 export const operatorCall = async <T>({ localUrl }: Pick<Platform, 'localUrl'>, token: string, method: 'GET' | 'POST', path: string, body?: object): Promise<T> => {
