@@ -18,18 +18,19 @@ import { createSecretBox, loadKeyEncryptionKey } from '#adapters/node/secret-box
 import { createSqliteStores } from '#adapters/sqlite/index.ts';
 import { decodeBase64url } from '#core/bytes/base64url.ts';
 import { encodeHex } from '#core/bytes/hex.ts';
+import { decodeUtf8 } from '#core/bytes/utf8.ts';
 import type { KeyLookup } from '#core/cenc/decrypt-fragment.ts';
 import { isSealcastError } from '#core/errors.ts';
 import type { AccountId, AssetId, DeviceId } from '#core/ids.ts';
 import type { CryptoPeriod, Micros } from '#core/time.ts';
 import { FIRST_VIEWER } from '#core/token/viewer-id.ts';
-import { createCopies } from '#core/trace/index.ts';
+import { createBook, createCopies } from '#core/trace/index.ts';
 import { markKeys, type CodeBook } from '#core/watermark/index.ts';
 import { hmacSha256 } from '#crypto/hmac.ts';
 import { createKeyServer, createMarkKeys } from '#key-server/index.ts';
 import { createMarkReferences, type MarkReferences } from '#packager/index.ts';
 import { sealAuditEntry } from '#operations/index.ts';
-import { createLiveReferences, createMarkedReferences, createReferenceStore, createTracer, type Reference, type Scratch, type Tracer } from '#tracer/index.ts';
+import { createLiveReferences, createMarkedReferences, createReferenceStore, createTracer, type Reference, type Scratch, type Tracer, parseMarks, type MarkedDescription } from '#tracer/index.ts';
 import type { Log, MarkBoxKeySource } from '#ports';
 import type { Config } from './config/index.ts';
 import { tracedAs } from './marking-plans.ts';
@@ -64,12 +65,14 @@ export type LocalTracing = {
   reference(asset: AssetId): Promise<Reference | undefined>;
   /** The code book of a reference, with its keys. */
   book(reference: Reference): Promise<Pick<CodeBook, 'symbol'>>;
+  /** How an asset is marked inside its bitstream, and its code book; undefined if it is not. */
+  inBand(asset: AssetId): Promise<(MarkedDescription & { readonly codeBook: CodeBook }) | undefined>;
   /** Keys of marks inside the bitstream. */
   readonly boxKeys: MarkBoxKeySource;
   /** Where originals of marked renditions go. */
   references(asset: AssetId): MarkReferences;
   /** Content keys of a title that the key server in the data folder has; undefined if it has none. */
-  keysOf(reference: Reference): Promise<KeyLookup | undefined>;
+  keysOf(reference: Pick<Reference, 'asset' | 'segment' | 'segments'>): Promise<KeyLookup | undefined>;
   /** Writes to the audit log who used the mark keys for what. */
   audit(action: string, asset: AssetId, detail: Readonly<Record<string, string | number | boolean>>): Promise<void>;
   close(): void;
@@ -107,6 +110,12 @@ export const openLocalTracing = async (config: Config): Promise<LocalTracing> =>
   };
   const live = createLiveReferences({ objects: folder, frames, until, scratch: createScratch });
   return {
+    async inBand(asset) {
+      const text = await folder.get(`${asset}/marks/marks.json`);
+      if (text === undefined) return undefined;
+      const description = parseMarks(decodeUtf8(text).trim());
+      return { ...description, codeBook: createBook(description.book, 2, markKeys(hmacSha256, await markSecret(asset))) };
+    },
     boxKeys: createMarkKeys({ secret: markSecret }),
     references: (asset) => createMarkReferences(folder, asset),
     tracer: createTracer({ references, marks, live, marked, markSecret, tool: createFfmpegTool(), frames }),

@@ -9,3 +9,4 @@ export { geometryOf, type Geometry } from './registration/homography.ts';
 export { softValueOf, weighedValues } from './soft-values.ts';
 export type { Observed, Progress, Unreadable } from './observe.ts';
 export { createTracer, type TraceAnswer, type Tracer, type TraceRequest, type TracerOptions } from './tracer.ts';
+export { parseMarks, type MarkedDescription } from './marked-reference.ts';

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
- * `sealcast mark DIR --viewer ID -o FILE`: one viewer's copy of a folder packed with variants, as the edge would serve it.
+ * `sealcast mark DIR --viewer ID -o FILE`: one viewer's copy of a folder packed with marks or variants, as the edge would serve it.
  *
  * Takes the highest video rendition unless told, and decrypts it where the keys are at hand: `DIR/keys.json`, or the title's
  * keys in the data folder. Whoever can run this can frame a viewer, so every run stands in the audit log first.
@@ -14,11 +14,13 @@ import { concatBytes } from '#core/bytes/concat.ts';
 import { decodeHex, encodeHex } from '#core/bytes/hex.ts';
 import { decryptFragment, type KeyLookup } from '#core/cenc/decrypt-fragment.ts';
 import { unprotectInit } from '#core/cenc/protect-init.ts';
-import { assetId, isAssetId, type ContentKey } from '#core/ids.ts';
+import { assetId, type AssetId, isAssetId, type ContentKey } from '#core/ids.ts';
 import { createBoxSplitter } from '#core/isobmff/box-splitter.ts';
 import { parseInit, type Track } from '#core/isobmff/init.ts';
-import { position, viewerNumber } from '#core/watermark/index.ts';
-import { openLocalTracing } from '#entry/tracing.ts';
+import type { Micros } from '#core/time.ts';
+import { position, type ViewerNumber, viewerNumber } from '#core/watermark/index.ts';
+import { type LocalTracing, openLocalTracing } from '#entry/tracing.ts';
+import { hasMarkBox, viewerSegment } from '#entry/viewer-copy.ts';
 import { variantName } from '#packager/index.ts';
 import { CommandExit, EXIT, type ExitCode, jsonArg, numberOption, printJson, usageError } from '../command.ts';
 import { configOf } from '../tracing.ts';
@@ -45,21 +47,45 @@ const opened = (segment: Uint8Array, tracks: readonly Track[], keyOf: KeyLookup)
   return concatBytes(...parts);
 };
 
-/** Renditions of a folder that have variants, the tallest first. */
+/** Renditions of a folder that are marked, in variants or inside their bitstream, the tallest first. */
 const renditionsOf = async (folder: string): Promise<readonly string[]> => {
   const names = await readdir(folder).catch(() => {
     throw usageError(`${folder} is not a folder`);
   });
   const found: string[] = [];
-  for (const name of names) if ((await readdir(join(folder, name)).catch((): string[] => [])).includes(variantName(1))) found.push(name);
+  for (const name of names) {
+    const inside = await readdir(join(folder, name)).catch((): string[] => []);
+    if (inside.includes(variantName(1)) || (inside.includes('0.m4s') && hasMarkBox(new Uint8Array(await readFile(join(folder, name, '0.m4s')))))) found.push(name);
+  }
   const height = (name: string): number => Number(/\d+/.exec(name)?.[0] ?? 0);
   return found.sort((a, b) => height(b) - height(a));
 };
 
+type Copies = { readonly segment: Micros; readonly segments: number; copy(number: number): Promise<Uint8Array> };
+
+/** A viewer's segments, whichever way the folder is marked; undefined without a reference. */
+const markedCopies = async (options: { tracing: LocalTracing; asset: AssetId; viewer: ViewerNumber; rendition: string; at: string }): Promise<Copies | undefined> => {
+  const { tracing, asset, viewer, rendition, at } = options;
+  const files = (await readdir(at)).filter((name) => /^\d+\.m4s$/.test(name)).length;
+  if (files > 0) {
+    const inBand = await tracing.inBand(asset);
+    if (inBand === undefined) return undefined;
+    const { slots, codeBook, segmentLength } = inBand;
+    const copy = async (number: number): Promise<Uint8Array> =>
+      viewerSegment({ asset, representation: rendition, number, segment: new Uint8Array(await readFile(join(at, `${number}.m4s`))), slots, viewer, book: codeBook, keys: tracing.boxKeys });
+    return { segment: segmentLength, segments: files, copy };
+  }
+  const reference = await tracing.reference(asset);
+  if (reference === undefined) return undefined;
+  const book = await tracing.book(reference);
+  const copy = async (number: number): Promise<Uint8Array> => new Uint8Array(await readFile(join(at, variantName(book.symbol(viewer, position(number))), `${number}.m4s`)));
+  return { segment: reference.segment, segments: reference.segments, copy };
+};
+
 const command: CommandDef<any> = defineCommand({
-  meta: { name: 'mark', description: "write one viewer's copy of a title packed with --variants" },
+  meta: { name: 'mark', description: "write one viewer's copy of a title packed with --mark or --variants" },
   args: {
-    folder: { type: 'positional', required: true, description: 'folder that `sealcast pack --variants` made' },
+    folder: { type: 'positional', required: true, description: 'folder that `sealcast pack --mark` or `--variants` made' },
     viewer: { type: 'string', required: true, valueHint: 'ID', description: 'viewer number' },
     output: { type: 'string', alias: 'o', required: true, valueHint: 'FILE', description: 'mp4 file to write' },
     title: { type: 'string', valueHint: 'ID', description: 'title it was packed as (default: as its keys.json says, else the name of the folder)' },
@@ -76,23 +102,19 @@ const command: CommandDef<any> = defineCommand({
     const asset = assetId(title);
     const renditions = await renditionsOf(args.folder);
     const rendition: string | undefined = args.rendition ?? renditions[0];
-    if (rendition === undefined || !renditions.includes(rendition)) throw usageError(renditions.length === 0 ? `${args.folder} has no variants; pack it with --variants` : `--rendition must be one of ${renditions.join(', ')}`);
+    if (rendition === undefined || !renditions.includes(rendition)) throw usageError(renditions.length === 0 ? `${args.folder} is not marked; pack it with --mark` : `--rendition must be one of ${renditions.join(', ')}`);
     const tracing = await openLocalTracing(configOf(args));
     try {
-      const reference = await tracing.reference(asset);
-      if (reference === undefined) throw new CommandExit(EXIT.negative, `there is no tracing reference of ${asset} in the data folder`);
-      await tracing.audit('mark', asset, { viewer, rendition });
-      const book = await tracing.book(reference);
       const at = join(args.folder, rendition);
+      const marked = await markedCopies({ tracing, asset, viewer, rendition, at });
+      if (marked === undefined) throw new CommandExit(EXIT.negative, `there is no tracing reference of ${asset} in the data folder`);
+      await tracing.audit('mark', asset, { viewer, rendition });
       const init = new Uint8Array(await readFile(join(at, 'init.mp4')));
       const { tracks } = parseInit(init);
-      const keyOf = tracks.some(({ protection }) => protection !== undefined) ? (beside?.keyOf ?? (await tracing.keysOf(reference))) : undefined;
+      const keyOf = tracks.some(({ protection }) => protection !== undefined) ? (beside?.keyOf ?? (await tracing.keysOf({ asset, segment: marked.segment, segments: marked.segments }))) : undefined;
       const segments: Uint8Array[] = [];
       let clear = keyOf !== undefined;
-      for (let number = 0; number < reference.segments; number++) {
-        const symbol = book.symbol(viewer, position(number));
-        segments.push(new Uint8Array(await readFile(join(at, variantName(symbol), `${number}.m4s`))));
-      }
+      for (let number = 0; number < marked.segments; number++) segments.push(await marked.copy(number));
       const decrypted = keyOf === undefined ? undefined : segments.map((segment) => opened(segment, tracks, keyOf));
       if (decrypted?.includes(undefined) === true) clear = false;
       const unfinished = `${args.output}.part`;
