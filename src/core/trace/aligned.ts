@@ -34,6 +34,8 @@ export type AlignedTracerOptions = {
 const SEARCH_LIMIT = 40_000;
 /** Epoch starts tried as the moment of an account change: the latest ones. */
 const RESTARTS = 6;
+/** Epochs with more codewords than this have more strings than a search can go through once several places are misread. */
+const LONG_EPOCH = 2 ** 30;
 /** Viewers that a screening of everybody proposes, and how much the readings must grow between two of them. */
 const PROPOSED = 8;
 const SCREEN_GROWTH = 1.25;
@@ -131,7 +133,7 @@ export const createAlignedTracer = (options: AlignedTracerOptions): Tracer => {
       if (certified()) break;
     }
     // Too many errors in every epoch for the search, but enough readings for certainty: everybody is looked at.
-    if (!certified() && !exhaustive && scan === undefined && viewers <= SCREENED_VIEWERS && offsets.length === 1 && ceilingOf(epochs) >= bound) {
+    if (!certified() && !exhaustive && scan === undefined && viewers <= SCREENED_VIEWERS && epochs.some(({ at }) => alphabet ** at.length > LONG_EPOCH) && offsets.length === 1 && ceilingOf(epochs) >= bound) {
       if (readings.length >= SCREEN_GROWTH * screened.readings) screened = { readings: readings.length, viewers: screenViewers(book, viewers, epochs, PROPOSED, exclude) };
       for (const viewer of screened.viewers) if (exclude?.has(viewer) !== true) judge(viewer);
     }
