@@ -28,7 +28,7 @@ export type Handlers = {
 };
 
 /** Licence-server paths; `/v1/events/{id}/entry-key` is its only one below `/v1/events`. */
-const LICENSES = /^\/v1\/(?:sessions|licenses(?:\/batch|\/keys)?|devices|stop|clearkey|events\/[^/]+\/entry-key|edges\/[^/]+\/bundle)$/;
+const LICENSES = /^\/v1\/(?:sessions|licenses(?:\/batch|\/keys)?|devices|roots|leaves|usage|stop|clearkey|events\/[^/]+\/entry-key|edges\/[^/]+\/bundle)$/;
 
 const notFound = (): Response => {
   const problem = problemOf(new SealcastError('not-found', 'nothing answers this path here'));
