@@ -50,7 +50,7 @@ export const readPlaylist = (text: string): { readonly variants: readonly string
     if (sequence !== null) number = Number(sequence[1]);
     else if (line.startsWith('#EXT-X-STREAM-INF')) isVariant = true;
     else if (/^#EXT-X-KEY:.*METHOD=(?!NONE)/.test(line)) return refuse('the playlist is encrypted; capture what a player shows instead');
-    else if (/^#EXT-X-BYTERANGE/.test(line)) return refuse('the playlist names parts of files; capture it with a player instead');
+    else if (line.startsWith('#EXT-X-BYTERANGE')) return refuse('the playlist names parts of files; capture it with a player instead');
     else if (line.startsWith('#EXT-X-MAP:')) map = /URI="([^"]{1,2048})"/.exec(line)?.[1];
     else if (line !== '' && !line.startsWith('#')) {
       if (isVariant) variants.push(line);

@@ -54,7 +54,7 @@ export const addressPrefix = (address: string): string => {
   if (four !== null) return `${four[1]}.${four[2]}.${four[3]}.0/24`;
   const [bare = ''] = address.split('%');
   if (!bare.includes(':') || !/^[0-9a-f:.]{2,45}$/i.test(bare)) return 'unknown';
-  const [head = '', tail] = bare.split('::') as [string, string | undefined];
+  const [head, tail] = bare.split('::') as [string, string | undefined];
   const groups = head === '' ? [] : head.split(':');
   const missing = tail === undefined ? 0 : Math.max(0, 8 - groups.length - (tail === '' ? 0 : tail.split(':').length));
   const all = [...groups, ...Array.from({ length: missing }, () => '0'), ...(tail === undefined || tail === '' ? [] : tail.split(':'))];
