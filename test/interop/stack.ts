@@ -27,6 +27,8 @@ export type Stack = {
   readonly url: string;
   /** A running event of that scheme; the source is started at the first call. */
   event(scheme: ProtectionScheme): Promise<AssetId>;
+  /** A running event of that scheme whose video is marked inside the bitstream for every viewer. */
+  markedEvent(scheme: ProtectionScheme): Promise<AssetId>;
   /** A running timed event of that scheme: 100 ms periods, shown `TIMED_LATENCY` seconds behind the camera. */
   timedEvent(scheme: ProtectionScheme, mode?: 'standard' | 'strict'): Promise<AssetId>;
   /** A packed title of that scheme, `TITLE_SECONDS` long. */
@@ -125,6 +127,17 @@ export const startStack = async (): Promise<Stack> => {
       const { ingest } = await createEvent({ asset, name: `Live ${scheme}`, scheme, clearKey: 'off' });
       sources.push(startSource(ingest));
       await until(`event ${asset}`, async () => (await stores.catalogue.get(asset))?.state === 'live', 15);
+      return asset;
+    }),
+    markedEvent: once(async (scheme) => {
+      const asset = assetId(`marked-${scheme}`);
+      const { ingest } = await createEvent({ asset, name: `Marked ${scheme}`, scheme, clearKey: 'off', inBand: ['v180'] });
+      sources.push(startSource(ingest));
+      await until(`event ${asset}`, async () => (await stores.catalogue.get(asset))?.state === 'live', 15);
+      await until(`the edge's plan of ${asset}`, async () => {
+        await platform.roles.licenseServer?.refresh();
+        return platform.roles.edge?.keys()?.markSwitch(asset) !== undefined;
+      }, 30);
       return asset;
     }),
     timedEvent: (scheme, mode = 'standard') => timedEvents[mode](scheme),

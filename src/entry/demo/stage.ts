@@ -127,7 +127,8 @@ const openEvent = async (platform: Platform): Promise<AssetId> => {
     const asset = assetId(number === 1 ? 'live' : `live-${number}`);
     const entry = await platform.stores.catalogue.get(asset);
     if (entry === undefined) {
-      await platform.actions?.createEvent({ asset, name: 'Live match', scheme: 'cenc', clearKey: 'off' });
+      // The smaller rendition is marked for every viewer: two cores have to code, profile and serve all of it.
+      await platform.actions?.createEvent({ asset, name: 'Live match', scheme: 'cenc', clearKey: 'off', inBand: ['v360'] });
       return asset;
     }
     if (entry.state !== 'ended') return asset;
