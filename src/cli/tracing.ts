@@ -5,12 +5,13 @@
  * Invariant: `--json` prints the same members whether the file could be read or not; exit 0 only for `accuse`.
  */
 import { basename } from 'node:path';
-import { formatObservation, type ObservedReading } from '#core/trace/index.ts';
+import { createBook, createCorrelation, formatObservation, replayWithGrowth, type ObservedReading } from '#core/trace/index.ts';
+import { position, viewerNumber, type EpochKeys } from '#core/watermark/index.ts';
 import { type AssetId, assetId, isAssetId } from '#core/ids.ts';
 import { loadConfig, type Config } from '#entry/config/index.ts';
 import { openLocalTracing, type LocalTracing } from '#entry/tracing.ts';
 import type { ViewersView } from '#operations/index.ts';
-import type { Progress, TraceAnswer } from '#tracer/index.ts';
+import { geometryOf, reportPage, type Progress, type TraceAnswer } from '#tracer/index.ts';
 import { writeFile } from 'node:fs/promises';
 import { CommandExit, EXIT, jsonArg, numberOption, usageError } from './command.ts';
 import { callOperator } from './operator-api.ts';
@@ -29,6 +30,7 @@ export type SuspectArgs = {
   readonly url: Text;
   readonly 'token-file': Text;
   readonly output: Text & { readonly alias: 'o' };
+  readonly report: Text;
   readonly config: Text;
   readonly data: Text;
   readonly json: typeof jsonArg.json;
@@ -42,6 +44,7 @@ export const suspectArgs: SuspectArgs = {
   url: { type: 'string', valueHint: 'URL', description: 'running service that knows whose viewer numbers are whose (default: the data folder)' },
   'token-file': { type: 'string', valueHint: 'FILE', description: 'file with the operator token for --url (default: environment variable SEALCAST_OPERATOR_TOKEN)' },
   output: { type: 'string', alias: 'o', valueHint: 'FILE', description: 'save the observation (docs/wire/observation.md)' },
+  report: { type: 'string', valueHint: 'FILE', description: 'write a page that shows the evidence: place, slots, growth, comparison (marks inside the bitstream)' },
   config: { type: 'string', valueHint: 'FILE', description: 'configuration of the platform' },
   data: { type: 'string', valueHint: 'DIR', description: 'data folder (default ./sealcast-data)' },
   ...jsonArg,
@@ -55,6 +58,7 @@ export type GivenSuspect = {
   readonly url?: string | undefined;
   readonly 'token-file'?: string | undefined;
   readonly output?: string | undefined;
+  readonly report?: string | undefined;
   readonly config?: string | undefined;
   readonly data?: string | undefined;
   readonly json: boolean;
@@ -142,13 +146,58 @@ export const traceSuspect = async (given: GivenSuspect): Promise<Traced> => {
       if (!answer.readable) throw new CommandExit(EXIT.negative, `${answer.detail}; there is no observation to save`);
       await writeFile(given.output, formatObservation(answer.observation));
     }
+    if (given.report !== undefined) await writeFile(given.report, await pageOf(given, answer, holder, await tracing.keys(asset)));
     return { answer, holder, seconds: (performance.now() - began) / 1000 };
   } finally {
     tracing.close();
   }
 };
 
+/** The page of a verdict, with scores of viewers drawn at random beside the accused's. */
+const pageOf = async (given: GivenSuspect, answer: TraceAnswer, holder: Holder, keys: EpochKeys): Promise<string> => {
+  if (!answer.readable) throw new CommandExit(EXIT.negative, `${answer.detail}; there is nothing to show`);
+  if (answer.marks === undefined) throw new CommandExit(EXIT.usage, '--report shows marks inside the bitstream; this title was packed with variants');
+  const { observation, marks } = answer;
+  const { header, readings } = observation;
+  const { report, growth } = replayWithGrowth(observation, keys);
+  const book = createBook(header.book, header.alphabet, keys);
+  const scores = createCorrelation(book, readings, report.offset);
+  const random = seededNumbers(header.viewers);
+  const others = Array.from({ length: Math.min(OTHERS, header.viewers - 1) }, () => viewerNumber(random())).filter((viewer) => viewer !== report.viewer).map((viewer) => scores.score(viewer));
+  const { viewer } = report;
+  return reportPage({
+    title: given.title, source: basename(given.suspect), report, viewers: header.viewers, eps: header.eps, made: new Date().toISOString().slice(0, 16).replace('T', ' '),
+    ...(holder.account === null ? {} : { account: holder.account }),
+    suspect: { seconds: answer.seconds, ...marks.picture }, segments: marks.segments, slots: marks.slots, growth, others, hypotheses: marks.hypotheses,
+    ...(viewer === null ? {} : { symbols: marks.segments.flatMap(({ number, statistics }) => statistics.map((_, slot) => book.symbol(viewer, position(number * marks.slots + slot)))) }),
+  });
+};
+/** Viewers drawn for comparison. */
+const OTHERS = 20_000;
+/** Numbers below `limit`, the same ones on every run (a linear congruential sequence). */
+const seededNumbers = (limit: number): (() => number) => {
+  let state = 20_260_101;
+  return () => {
+    state = (Math.imul(state, 1_664_525) + 1_013_904_223) >>> 0;
+    return Math.floor((state / 2 ** 32) * limit);
+  };
+};
+
 const finite = (value: number): number | null => (Number.isFinite(value) ? Number(value.toFixed(3)) : null);
+
+/** Where and how the marks were read, in numbers. */
+const marksJson = ({ segments, hypotheses, picture, slots }: NonNullable<Extract<TraceAnswer, { readable: true }>['marks']>): Record<string, unknown> => {
+  const first = segments[0];
+  return {
+    slots,
+    hypotheses,
+    picture,
+    ...(first !== undefined && { geometry: geometryOf(first.map, picture.width / picture.height) }),
+    segments: segments.map(({ number, rendition, pictures, at, shift, correlation, standardError, noise }) => ({
+      number, rendition, pictures, at: finite(at), shift: finite(shift), correlation: finite(correlation), standardError: finite(standardError), noise: finite(noise),
+    })),
+  };
+};
 
 /** The object both commands print with `--json`. */
 export const answerJson = (title: string, { answer, holder, seconds }: Traced): Record<string, unknown> => {
@@ -174,6 +223,8 @@ export const answerJson = (title: string, { answer, holder, seconds }: Traced): 
     segmentsNeeded: report.segmentsNeeded,
     segmentsRange: report.segmentsRange,
     runnerUp: report.runnerUp === null ? null : { viewer: report.runnerUp.viewer, evidence: finite(report.runnerUp.evidence) },
+    ...(report.correlation !== undefined && { correlation: { ...report.correlation, score: finite(report.correlation.score), needed: finite(report.correlation.needed) } }),
+    ...(answer.marks !== undefined && { marks: marksJson(answer.marks) }),
     errorRates: report.errorRates,
     coalition: report.coalition,
     since: report.since,

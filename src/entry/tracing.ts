@@ -25,7 +25,7 @@ import type { AccountId, AssetId, DeviceId } from '#core/ids.ts';
 import type { CryptoPeriod, Micros } from '#core/time.ts';
 import { FIRST_VIEWER } from '#core/token/viewer-id.ts';
 import { createBook, createCopies } from '#core/trace/index.ts';
-import { markKeys, type CodeBook } from '#core/watermark/index.ts';
+import { markKeys, type CodeBook, type EpochKeys } from '#core/watermark/index.ts';
 import { hmacSha256 } from '#crypto/hmac.ts';
 import { createKeyServer, createMarkKeys } from '#key-server/index.ts';
 import { createMarkReferences, type MarkReferences } from '#packager/index.ts';
@@ -67,6 +67,8 @@ export type LocalTracing = {
   book(reference: Reference): Promise<Pick<CodeBook, 'symbol'>>;
   /** How an asset is marked inside its bitstream, and its code book; undefined if it is not. */
   inBand(asset: AssetId): Promise<(MarkedDescription & { readonly codeBook: CodeBook }) | undefined>;
+  /** Epoch keys of an asset's code book. */
+  keys(asset: AssetId): Promise<EpochKeys>;
   /** Keys of marks inside the bitstream. */
   readonly boxKeys: MarkBoxKeySource;
   /** Where originals of marked renditions go. */
@@ -124,6 +126,7 @@ export const openLocalTracing = async (config: Config): Promise<LocalTracing> =>
       return given === 0 ? undefined : FIRST_VIEWER + given;
     },
     holder: (asset, viewer) => stores.viewerNumbers.whose(asset, viewer),
+    keys: async (asset) => markKeys(hmacSha256, await markSecret(asset)),
     reference: (asset) => references.read(asset),
     book: async (reference) => createCopies(reference.book, reference.delivery, reference.alphabet, markKeys(hmacSha256, await markSecret(reference.asset))),
     async keysOf({ asset, segment, segments }) {

@@ -6,6 +6,7 @@ export { createLiveReferences, parseLiveDescription, type LiveReferences, type S
 export { createMarkedReferences, MARKS_FORMAT, type MarkedReference, type MarkedReferences } from './marked-reference.ts';
 export type { SegmentReading } from './detector.ts';
 export { geometryOf, type Geometry } from './registration/homography.ts';
+export { reportPage, type ReportPage } from './report-page.ts';
 export { softValueOf, weighedValues } from './soft-values.ts';
 export type { Observed, Progress, Unreadable } from './observe.ts';
 export { createTracer, type TraceAnswer, type Tracer, type TraceRequest, type TracerOptions } from './tracer.ts';

@@ -57,6 +57,7 @@ const command: CommandDef<TraceArgs> = defineCommand({
     const { suspect, follow: address } = given;
     if ((suspect === undefined) === (address === undefined)) throw usageError('give a file, or --follow with an address, and not both');
     const limit = numberOption('limit', given.limit, { min: 0.1, max: 240 });
+    if (given.report !== undefined && address !== undefined) throw usageError('--report belongs to a file: save the stream and trace it');
     if (limit !== undefined && address === undefined) throw usageError('--limit belongs to --follow');
     const traced = address === undefined ? await traceSuspect({ ...given, suspect: suspect ?? '' }) : await follow({ ...given, address, limit: (limit ?? 15) * 60 });
     const report = answerJson(given.title, traced);
