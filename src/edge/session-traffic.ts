@@ -58,6 +58,8 @@ const digest = (userAgent: string): string => (userAgent === '' ? '' : encodeHex
 export const createSessionTraffic = (): SessionTraffic => {
   // Insertion order is order of last use, roughly: a session moves to the end when it is a minute older.
   const sessions = new Map<SessionId, Traffic>();
+  /** Sessions with answers that may still be written: finished ones are let go of soon, a server's answer is not small. */
+  const writing = new Set<SessionId>();
   const MINUTE = 60_000_000;
 
   const rowFor = (traffic: Traffic, address: string, userAgent: string, now: Micros): Row => {
@@ -90,6 +92,12 @@ export const createSessionTraffic = (): SessionTraffic => {
       row.to = now;
       traffic.last = row;
       if (answer === undefined) return;
+      writing.add(session);
+      // Nearly every client has one connection, whose last answer is written by now.
+      if (traffic.open.length === 1 && traffic.open[0]?.done === true) {
+        traffic.open[0] = answer;
+        return;
+      }
       if (traffic.open.length > 0) traffic.open = traffic.open.filter(({ done }) => !done);
       // A client with so many unread answers at once is not playing.
       if (traffic.open.length >= MAX_OPEN) traffic.open.shift()?.cut();
@@ -110,6 +118,11 @@ export const createSessionTraffic = (): SessionTraffic => {
     has: (session) => sessions.has(session),
     rowsOf: (session) => (sessions.get(session)?.rows ?? []).map(({ prefix, agent, bytes, from, to }) => ({ session, prefix, agent, bytes, from, to })),
     sweep(now) {
+      for (const session of writing) {
+        const traffic = sessions.get(session);
+        if (traffic !== undefined) traffic.open = traffic.open.filter(({ done }) => !done);
+        if (traffic === undefined || traffic.open.length === 0) writing.delete(session);
+      }
       let looked = 0;
       for (const [session, { seen }] of sessions) {
         if (looked++ >= SWEEP || now - seen < KEPT) return;
