@@ -226,7 +226,7 @@ const bundleSource = async (parts: Parts, licenseServer: LicenseServer | undefin
 
 const buildEdge = async (parts: Parts, source: BundleSource, packager: Packager | undefined): Promise<Edge> => {
   const { config, clock, random, log, metrics, events } = parts;
-  const { originUrl, cacheMemoryMegabytes, cacheDiskMegabytes } = config.edge;
+  const { originUrl, cacheMemoryMegabytes, cacheDiskMegabytes, withoutMarkPlaces, unmarkable } = config.edge;
   if (packager === undefined && originUrl === undefined) throw missing('edge', 'edge.originUrl');
   const local = packager !== undefined && originUrl === undefined;
   return createEdge({
@@ -238,6 +238,7 @@ const buildEdge = async (parts: Parts, source: BundleSource, packager: Packager 
       memoryBytes: cacheMemoryMegabytes * 2 ** 20,
       ...(cacheDiskMegabytes > 0 ? { disk: { store: createFileObjectStore({ root: join(config.data, 'edge-cache') }), bytes: cacheDiskMegabytes * 2 ** 20 } } : {}),
     },
+    marking: { noSites: withoutMarkPlaces, unmarkable },
     clock, random, log, metrics, events,
     respond: bufferedResponse,
   });

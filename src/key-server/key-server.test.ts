@@ -185,6 +185,28 @@ describe('over HTTP', () => {
     await expect(client('license-token').markKeys({ asset: assetId('cup'), from: 0, to: 9999 })).rejects.toMatchObject({ code: 'bad-request' });
     await expect(createHttpKeys({ baseUrl: 'https://keys.example', credential: 'license-token', fetch }).markKeys({ asset: live, from: 0, to: 1 })).rejects.toMatchObject({ code: 'key-unavailable' });
   });
+  it('box keys reach packagers and licence servers that run apart, of known assets only', async () => {
+    const marks = createMarkKeys({ secret: async (asset) => new Uint8Array(32).fill(asset.length) });
+    const marked = createKeyServer(options({ marks }));
+    await marked.createAsset({ asset: assetId('cup'), kind: 'event', scheme: 'cenc', mode: 'untimed', schedule });
+    const client = (credential: string) => createHttpKeys({ baseUrl: 'https://keys.example', credential, fetch: (request) => marked.handler(request) });
+    const own = await marks.boxKeys({ asset: assetId('cup'), from: 3, to: 5 });
+    for (const credential of ['packager-token', 'license-token']) expect(await client(credential).boxKeys({ asset: assetId('cup'), from: 3, to: 5 })).toEqual(own);
+    expect((await client('packager-token').boxKeys({ asset: assetId('cup'), from: 0, to: 0 })).keys).toEqual([]);
+    await expect(client('packager-token').boxKeys({ asset: assetId('nobody'), from: 0, to: 1 })).rejects.toMatchObject({ code: 'not-found' });
+    await expect(client('packager-token').boxKeys({ asset: assetId('cup'), from: 0, to: 9999 })).rejects.toMatchObject({ code: 'bad-request' });
+    await expect(client('nobody-token').boxKeys({ asset: assetId('cup'), from: 0, to: 1 })).rejects.toMatchObject({ code: 'credential-invalid' });
+    // Keys of epochs, of the choice of places and of marks have nothing in common.
+    const { viewerKey, keys } = await marks.markKeys({ asset: assetId('cup'), from: 3, to: 5 });
+    expect(new Set([viewerKey, own.choiceKey, ...keys.map(({ key }) => key), ...own.keys.map(({ key }) => key)].map((key) => encodeBase64url(key))).size).toBe(6);
+  });
+  it('clients refuse box keys of other epochs than asked for', async () => {
+    const key = encodeBase64url(new Uint8Array(32));
+    for (const answer of [{ choiceKey: key, keys: [] }, { choiceKey: key, keys: [{ epoch: 1, key }, { epoch: 0, key }] }, { choiceKey: key.slice(4), keys: [{ epoch: 0, key }, { epoch: 1, key }] }]) {
+      const client = createHttpKeys({ baseUrl: 'https://keys.example', credential: 'x', fetch: async () => new Response(JSON.stringify(answer)) });
+      await expect(client.boxKeys({ asset: live, from: 0, to: 2 })).rejects.toMatchObject({ code: 'key-unavailable' });
+    }
+  });
   it('clients refuse mark keys of other epochs than asked for', async () => {
     const key = encodeBase64url(new Uint8Array(32));
     for (const answer of [{ version: 1, viewerKey: key, keys: [] }, { version: 1, viewerKey: key, keys: [{ epoch: 1, key }, { epoch: 0, key }] }, { version: 1, viewerKey: key.slice(4), keys: [{ epoch: 0, key }, { epoch: 1, key }] }]) {

@@ -96,6 +96,24 @@ describe('marks', () => {
     expect(isSealcastError(error)).toBe(true);
     expect(String(error)).not.toContain('qqqq');
   });
+  const inBand: MarkPlan = { ...plan, alphabet: 2, schedule: [{ from: 0 as never, length: 48 }], inBand: { slots: 16, boxKeys: [{ epoch: 3, key: new Uint8Array(32).fill(0xbb) }] } };
+  it('inside the bitstream round-trip', () => {
+    expect(parseEdgeBundle(encodeEdgeBundle({ ...bundle, marks: [inBand] }))).toEqual({ ...bundle, marks: [inBand] });
+  });
+  it.each<[string, Record<string, unknown>]>([
+    ['with three symbols', { alphabet: 3, schedule: [{ from: 0, length: 9 }] }],
+    ['at the pace of an origin', { pace: 'origin' }],
+    ['without slots', { inBand: { slots: 0, boxKeys: [] } }],
+    ['with more slots than a profile names', { inBand: { slots: 129, boxKeys: [] } }],
+    ['without box keys', { inBand: { slots: 16 } }],
+    ['with a short box key', { inBand: { slots: 16, boxKeys: [{ epoch: 0, key: 'qqqq' }] } }],
+    ['with an epoch that is no u32', { inBand: { slots: 16, boxKeys: [{ epoch: 2 ** 32, key: 'q'.repeat(42) + 'o' }] } }],
+  ])('inside the bitstream refuse %s', (_name, change) => {
+    const written = JSON.parse(encodeEdgeBundle({ ...bundle, marks: [inBand] })) as { marks: object[] };
+    const error = failure(JSON.stringify({ ...written, marks: [{ ...written.marks[0], ...change }] }));
+    expect(isSealcastError(error)).toBe(true);
+    expect(String(error)).not.toContain('qqqq');
+  });
   it('refuse an asset twice', () => {
     expect(isSealcastError(failure(encodeEdgeBundle({ ...bundle, marks: [plan, plan] })), 'key-unavailable')).toBe(true);
   });

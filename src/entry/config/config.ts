@@ -93,6 +93,8 @@ export type Config = {
     readonly id: string;
     readonly cacheMemoryMegabytes: number;
     readonly cacheDiskMegabytes: number;
+    readonly withoutMarkPlaces: 'serve' | 'refuse';
+    readonly unmarkable: 'serve' | 'refuse';
     readonly originUrl?: string;
     readonly bundleUrl?: string;
   };

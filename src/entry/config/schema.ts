@@ -456,6 +456,16 @@ export const SCHEMA: Section<Config> = {
           max: 1_073_741_824,
           default: 2048,
         }),
+        withoutMarkPlaces: oneOf(['serve', 'refuse'], {
+          doc: 'Segments of marked renditions whose coding has no places for marks (interlaced, all intra).',
+          tradeOff: '`serve` keeps such material watchable, as erasures that no trace can use. `refuse` lets nothing out that carries no mark.',
+          default: 'serve',
+        }),
+        unmarkable: oneOf(['serve', 'refuse'], {
+          doc: 'Segments of marked renditions without a mark box, with one that does not open, or altered after they were packaged.',
+          tradeOff: '`refuse` answers 502 and raises an alert. `serve` keeps a broken packager on air, with copies that nobody can trace.',
+          default: 'refuse',
+        }),
         originUrl: url({ doc: 'Where segments and manifests are fetched from; absent means the packager in this process.', example: 'https://origin.example.com' }),
         bundleUrl: url({ doc: 'Where keys and revocations come from; absent means the licence server in this process.', example: 'https://license.example.com' }),
       },
