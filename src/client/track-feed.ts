@@ -31,6 +31,8 @@ export type FeedOptions = {
   readonly follow: 'chunks' | 'segments';
   /** Titles: first segment. */
   readonly startNumber: number;
+  /** Events: how far behind the camera the viewer is; the first segment is that far back. Default 0. */
+  readonly distance?: Micros;
   readonly onSegment: () => void;
   readonly onError: (detail: string) => void;
 };
@@ -98,12 +100,13 @@ export const createTrackFeed = (options: FeedOptions): TrackFeed => {
       return signal.aborted ? STOPPED : { kind: 'refused', status: fetched.status, detail: fetched.detail };
     },
     async run(take) {
-      let number = session.kind === 'event' ? liveNumber() : options.startNumber;
+      const behind = Math.ceil((options.distance ?? 0) / track.segmentDuration);
+      let number = session.kind === 'event' ? Math.min(liveNumber(), Math.floor((session.now() - (options.distance ?? 0)) / track.segmentDuration)) : options.startNumber;
       let misses = 0;
       while (!signal.aborted) {
         if (track.endNumber !== undefined && number >= track.endNumber) return { kind: 'finished' };
         if (session.kind === 'event') {
-          if (liveNumber() - number > MAX_BEHIND) number = liveNumber();
+          if (liveNumber() - number > MAX_BEHIND + behind) number = liveNumber();
           // A finished segment is there a little after its end; the one being made may be asked for at once.
           const early = options.follow === 'segments' ? (number + 1) * track.segmentDuration + 100_000 - session.now() : 0;
           if (early > 0) await sleep(clock, (early / 1000) as Millis, signal);
@@ -126,7 +129,7 @@ export const createTrackFeed = (options: FeedOptions): TrackFeed => {
           if (misses > MAX_MISSES) return { kind: 'finished' };
           await sleep(clock, RETRY_PAUSE, signal);
           // Of an event, what was missed is gone; a title's segment is asked for again.
-          if (session.kind === 'event') number = Math.max(number + 1, liveNumber());
+          if (session.kind === 'event') number = Math.max(number + 1, liveNumber() - behind);
         }
       }
       return STOPPED;

@@ -274,6 +274,7 @@ export const createViewer = (options: ViewerOptions): Viewer => {
       signal: stopping.signal,
       follow: options.follow ?? 'chunks',
       startNumber: track.startNumber + Math.floor(startAt / track.segmentDuration),
+      distance: releases?.plan === undefined ? (0 as Micros) : ((releases.plan.firstRelease + releases.plan.delta) as Micros),
       onSegment: () => void (count.segments += 1),
       onError,
     });

@@ -8,6 +8,7 @@
 import type { PresentationPlan } from '#client/release/playout.ts';
 import type { Session } from '#client/session-types.ts';
 import { type Micros, type Millis, microsFromMillis, microsFromSeconds } from '#core/time.ts';
+import { startDecrypting } from './decrypting-player.ts';
 import { type Pace, latencyPace, releasePace } from './in-step.ts';
 import { mediaAddress } from './media-address.ts';
 import { type PlayoutControl, controlPlayout } from './playout-control.ts';
@@ -43,7 +44,7 @@ export type PlayOptions = {
   readonly keepInStep?: boolean;
   /** Correction for a screen that shows late, ms. */
   readonly screenDelay?: Millis;
-} & ({ readonly player: 'shaka'; readonly library: ShakaLibrary } | { readonly player: 'hls'; readonly library: HlsLibrary } | { readonly player: 'dash'; readonly library: DashLibrary });
+} & ({ readonly player: 'shaka'; readonly library: ShakaLibrary } | { readonly player: 'hls'; readonly library: HlsLibrary } | { readonly player: 'dash'; readonly library: DashLibrary } | { /** Without EME: our own, which decrypts and appends. */ readonly player: 'decrypting'; readonly library?: undefined });
 
 /** A running playback. */
 export type Playback = {
@@ -167,4 +168,10 @@ const startDash = async ({ library, video }: OptionsOf<'dash'>, settings: Settin
   return { player, destroy: async () => player.destroy() };
 };
 
-const START = { shaka: startShaka, hls: startHls, dash: startDash } as const;
+const startDecryptingPlayer = async ({ video, session, startAt }: OptionsOf<'decrypting'>, settings: SettingsOptions): Promise<Started> => {
+  const distance = microsFromSeconds(settings.targetLatency ?? DEFAULT_IN_STEP);
+  const player = startDecrypting({ video, session, address: settings.address, distance, ...(startAt === undefined ? {} : { startAt }) });
+  return { player, loaded: player.loaded, destroy: player.destroy };
+};
+
+const START = { decrypting: startDecryptingPlayer, shaka: startShaka, hls: startHls, dash: startDash } as const;

@@ -29,6 +29,8 @@ export type PlayoutReading = {
   readonly error: Millis | undefined;
   readonly rate: number;
   readonly seeks: number;
+  /** What a seek is taken to need on this device. */
+  readonly seekTakes: Millis;
   /** `elsewhere`: the viewer paused or went back. */
   readonly state: 'joining' | 'in-step' | 'elsewhere';
 };
@@ -45,6 +47,8 @@ export type PlayoutControl = {
 const ELSEWHERE = 3_000_000;
 /** Gap between frames from which on the picture counts as having stood, ms. */
 const STOOD = 140;
+/** A seek that shows nothing for so long is made anew, ms. */
+const SEEK_PATIENCE = 1500;
 /** Where the browser tells nothing about frames the position is looked at so often, ms. */
 const LOOK = 100;
 /** Errors below this count as in step, ms. */
@@ -127,8 +131,9 @@ export const controlPlayout = (video: HTMLVideoElement, options: PlayoutOptions)
     const now = performance.now() as Millis;
     const hasFrames = typeof video.requestVideoFrameCallback === 'function';
     if (!hasFrames) look(video.currentTime, now);
-    else if (!elsewhere && !video.paused && !video.seeking && now - lastFrame > 1000 && video.readyState > 0) {
-      // A seek that shows no frame within a second is over: its place was not there.
+    else if (!elsewhere && !video.paused && now - lastFrame > 1000 && video.readyState > 0) {
+      // A seek that shows no frame for so long is over: its place is not here, and the due one has moved on.
+      if (video.seeking && now - state.lastSeek < SEEK_PATIENCE) return;
       state = seekLanded(state, now);
       measureOffset();
       const wanted = due(now);
@@ -173,7 +178,7 @@ export const controlPlayout = (video: HTMLVideoElement, options: PlayoutOptions)
   if (typeof video.requestVideoFrameCallback === 'function') handle = video.requestVideoFrameCallback(onFrame);
 
   return {
-    read: () => ({ error: elsewhere ? undefined : error, rate: video.playbackRate, seeks, state: elsewhere ? 'elsewhere' : joined ? 'in-step' : 'joining' }),
+    read: () => ({ error: elsewhere ? undefined : error, rate: video.playbackRate, seeks, seekTakes: state.seekTakes as Millis, state: elsewhere ? 'elsewhere' : joined ? 'in-step' : 'joining' }),
     rejoin() {
       elsewhere = false;
       joined = false;

@@ -32,7 +32,7 @@ export const findChromium = (path: string = process.env['PATH'] ?? ''): string =
 
 /** Chromium as viewers' browsers are, but allowed to play without a click; sandboxing needs rights that containers lack. */
 export const launchChromium = (): Promise<Browser> =>
-  chromium.launch({ executablePath: findChromium(), args: ['--no-sandbox', '--autoplay-policy=no-user-gesture-required', '--disable-dev-shm-usage', '--mute-audio'] });
+  chromium.launch({ executablePath: findChromium(), args: ['--no-sandbox', '--autoplay-policy=no-user-gesture-required', '--disable-dev-shm-usage', '--mute-audio', '--disable-features=LocalNetworkAccessChecks'] });
 
 const here = dirname(fileURLToPath(import.meta.url));
 const packages = createRequire(import.meta.url);

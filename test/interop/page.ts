@@ -9,7 +9,7 @@ import { micros } from '#core/time.ts';
 import { indexedDbDeviceStorage } from '#player/device-storage.ts';
 import { type Playback, type PlayOptions, playProtected } from '#player/play.ts';
 
-export type PlayerChoice = 'shaka' | 'hls' | 'dash';
+export type PlayerChoice = 'shaka' | 'hls' | 'dash' | 'decrypting';
 
 /** What a test sees of the page. */
 export type Report = {
@@ -50,7 +50,7 @@ let frameTime: number | undefined;
 let failure: string | undefined;
 let shown: (readonly [number, number])[] = [];
 
-const library = (player: PlayerChoice): unknown => (globalThis as unknown as Record<string, unknown>)[{ shaka: 'shaka', hls: 'Hls', dash: 'dashjs' }[player]];
+const library = (player: PlayerChoice): unknown => (globalThis as unknown as Record<string, unknown>)[{ shaka: 'shaka', hls: 'Hls', dash: 'dashjs', decrypting: '' }[player]];
 
 const onFrame = (_now: number, frame: VideoFrameCallbackMetadata): void => {
   lastFrameAt = performance.now();

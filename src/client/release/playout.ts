@@ -13,15 +13,21 @@ import type { Micros, Millis } from '#core/time.ts';
 export const TOLERANCE = 8;
 /** Off by more than this is not made up for by speed, ms. */
 export const SEEK_BEYOND = 150;
+/** After standing for want of a key, a picture that is later than this jumps; a smaller lag is over sooner by speed than by a jump, ms. */
+export const LATE_AFTER_STANDING = 100;
 /** Largest change of speed. */
 export const MAX_RATE_CHANGE = 0.05;
 /** A picture that lands this little ahead after a seek waits at speed 0, ms: shorter than making up for it at 5 % less. */
 const HOLD_UP_TO = 400;
 /** Least and greatest time a seek is taken to need before one was seen, ms. */
 const FIRST_SEEK = 80;
-const MAX_SEEK = 600;
+const MAX_SEEK = 250;
 /** Share of a new measurement in the expected length of a seek. */
 const SEEK_SMOOTHING = 0.4;
+/** A seek must promise to gain so much over where the last one landed, ms: a decoder that wants more keys than are released lands behind however often it is asked. */
+const SEEK_GAIN = 100;
+/** So long the last landing is taken for what a seek can do, ms. */
+const LANDING_VALID = 10_000;
 /** Least pause between seeks, ms: decoders that are asked again before they landed never land. */
 const SEEK_PAUSE = 700;
 /** After so many seeks in a row that did not help the picture keeps what it has for a while. */
@@ -62,10 +68,12 @@ export type PlayoutState = {
   readonly lastSeek: number;
   readonly landed: boolean;
   readonly vain: number;
+  /** Where the last seek landed, ms off, and when. */
+  readonly landing: { readonly error: number; readonly at: number } | undefined;
 };
 
 /** Nothing was shown yet. */
-export const startPlayout = (): PlayoutState => ({ seekTakes: FIRST_SEEK, seekStarted: undefined, lastSeek: Number.NEGATIVE_INFINITY, landed: false, vain: 0 });
+export const startPlayout = (): PlayoutState => ({ seekTakes: FIRST_SEEK, seekStarted: undefined, lastSeek: Number.NEGATIVE_INFINITY, landed: false, vain: 0, landing: undefined });
 
 /** The speed that makes up for an error of up to `SEEK_BEYOND`: media ahead of its instant (positive `error`) runs slower. */
 export const rateFor = (error: Millis): number => {
@@ -75,14 +83,17 @@ export const rateFor = (error: Millis): number => {
 
 /**
  * One look at a displayed frame. `error` = media time shown minus media time due, ms; `now` is monotonic; `stood` says that the picture stood for want
- * of a key since the last look: then being behind by more than the tolerance is late, and late is skipped.
+ * of a key since the last look: then being behind by more than `LATE_AFTER_STANDING` is late, and late is skipped.
  */
 export const steer = (state: PlayoutState, error: Millis, now: Millis, stood: boolean): { readonly state: PlayoutState; readonly steering: Steering } => {
   if (state.seekStarted !== undefined) return { state, steering: { act: 'wait' } };
-  const late = stood && error < -TOLERANCE;
+  if (state.landed && error < -TOLERANCE) return steer({ ...state, landed: false, landing: { error, at: now } }, error, now, false);
+  const late = stood && error < -LATE_AFTER_STANDING;
   const off = Math.abs(error) > SEEK_BEYOND || late;
   if (state.landed && error > TOLERANCE && error <= HOLD_UP_TO) return { state: { ...state, landed: false, vain: 0 }, steering: { act: 'hold', wait: error } };
   if (!off) return { state: { ...state, landed: false, vain: 0 }, steering: { act: 'rate', rate: rateFor(error) } };
+  const { landing } = state;
+  if (!late && error < 0 && landing !== undefined && now - landing.at < LANDING_VALID && error > landing.error - SEEK_GAIN) return { state, steering: { act: 'rate', rate: rateFor(error) } };
   const pause = state.vain >= MAX_VAIN_SEEKS ? VAIN_PAUSE : SEEK_PAUSE;
   // Between seeks the speed does what it can.
   if (now - state.lastSeek < pause) return { state, steering: { act: 'rate', rate: rateFor(error) } };
