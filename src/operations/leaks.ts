@@ -149,13 +149,15 @@ export const createLeakDesk = (options: {
   return {
     population,
     async accuse(operator, { report, observation }) {
+      // The clock of the cut-off runs from here: judging is part of it.
+      const at = clock.now();
       const accusation = parseAccusation(report);
       const { viewers } = await population(accusation.asset);
       const { asset, viewer, source, ...figures } = await examine(accusation, observation, viewers);
       const leak = idOf(JSON.stringify([asset, viewer, accusation, observation ?? '']));
       const holder = await viewerNumbers.whose(asset, viewer);
       const { replayed, ...evidence } = figures;
-      const record: LeakRecord = { leak, asset, at: clock.now(), reportedBy: operator.name, ...(source !== undefined && { source }), viewer, ...holder, ...evidence, replayed, sessions: [], carriers: [], actions: [] };
+      const record: LeakRecord = { leak, asset, at, reportedBy: operator.name, ...(source !== undefined && { source }), viewer, ...holder, ...evidence, replayed, sessions: [], carriers: [], actions: [] };
       const detail = { asset, viewer, evidence: Number(record.evidence.toFixed(3)), bound: Number(record.bound.toFixed(3)), replayed, ...(holder !== undefined && { account: holder.account }) };
       const made = await audited(operator, 'leak.accuse', leak, detail, () => leaks.create(record));
       if (!made) return { record: (await leaks.get(leak)) ?? record, known: true };
