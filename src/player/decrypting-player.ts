@@ -50,6 +50,8 @@ const AHEAD = 30;
 const BEHIND = 120;
 const TICK_MILLIS = 250;
 const EVERY_TRIM = 40;
+/** End of what an event may be seeked in, s: no event is so late. */
+const FAR = 1e11;
 /** A live chunk so far behind its turn is given up, µs. */
 const TOO_OLD = 3_000_000;
 
@@ -112,9 +114,12 @@ export const startDecrypting = (options: DecryptingOptions): DecryptingPlayer =>
     return undefined;
   };
 
+  /** Whether the playhead is on the timeline already: an event's is far from zero. */
+  const placed = (): boolean => begun && (session.kind === 'title' || video.currentTime > 1);
+
   const roomAhead = async (at: Micros): Promise<void> => {
     // Before the first seek to the event's own time the playhead stands at zero.
-    while (!signal.aborted && begun && at / 1e6 - video.currentTime > AHEAD) await new Promise((resolve) => setTimeout(resolve, TICK_MILLIS));
+    while (!signal.aborted && placed() && at / 1e6 - video.currentTime > AHEAD) await new Promise((resolve) => setTimeout(resolve, TICK_MILLIS));
   };
 
   const prepare = async (track: MpdTrack): Promise<Prepared> => {
@@ -184,6 +189,8 @@ export const startDecrypting = (options: DecryptingOptions): DecryptingPlayer =>
     const mpd = parseMpd(await answer.text());
     await open;
     source.duration = mpd.duration === undefined ? Number.POSITIVE_INFINITY : mpd.duration / 1e6;
+    // Without it a seek is cut to what is buffered at that moment: to zero, if that is nothing.
+    if (mpd.duration === undefined) source.setLiveSeekableRange(0, FAR);
     const tracks = choose(mpd.tracks.filter(({ init }) => init !== undefined));
     if (tracks.length === 0) throw new Error('there is nothing to play');
     const start = session.kind === 'event' ? dueNow() : options.startAt;
@@ -201,7 +208,9 @@ export const startDecrypting = (options: DecryptingOptions): DecryptingPlayer =>
 
   let ticks = 0;
   const tick = setInterval(() => {
-    if (begun && !video.ended) session.playhead(Math.round(video.currentTime * 1e6) as Micros);
+    const due = dueNow();
+    if (begun && !placed() && due !== undefined) video.currentTime = due / 1e6;
+    if (placed() && !video.ended) session.playhead(Math.round(video.currentTime * 1e6) as Micros);
     ticks += 1;
     if (ticks % EVERY_TRIM === 0) for (const queue of queues) void queue.remove(0, video.currentTime - BEHIND).catch(() => undefined);
   }, TICK_MILLIS);
