@@ -28,8 +28,8 @@ const SEGMENT_MILLIS = 2000;
 const CHUNKS = 20;
 const CHUNK = Buffer.alloc(4096, 7);
 /** Accusations are this far apart, so that each is a push of its own. */
-const APART = 40;
-const STUBBORN = 2500;
+const APART = 60;
+const STUBBORN = 2000;
 const ASSET = assetId('match');
 const quiet: Log = { debug: () => undefined, info: () => undefined, warn: () => undefined, error: () => undefined };
 
@@ -150,7 +150,7 @@ const accuseAll = async ({ core, issuer, token }: Installation, base: string, na
   };
   const viewers: Viewer[] = [];
   while (viewers.length < count) viewers.push(...(await Promise.all(Array.from({ length: Math.min(8, count - viewers.length) }, (_, n) => start(viewers.length + n)))));
-  await pause(2500);
+  await pause(2200);
   const idle = viewers.filter(({ lastByte }) => lastByte === 0).length;
   if (idle > 0) throw new Error(`${idle} viewers got no media: ${JSON.stringify([...(viewers.find(({ lastByte }) => lastByte === 0)?.statuses ?? [])])}`);
   const population = VIEWERS * 4;

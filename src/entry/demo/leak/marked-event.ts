@@ -6,7 +6,7 @@
  * whose viewers get copies of their own, and a tracer that can read them.
  * Invariant: every interface used is one an operator has.
  */
-import { startMarkedScene } from '#adapters/ffmpeg/index.ts';
+import { type LiveSource, startMarkedScene } from '#adapters/ffmpeg/index.ts';
 import { systemClock } from '#adapters/node/clock.ts';
 import { assetId, type AssetId } from '#core/ids.ts';
 import { microsFromSeconds } from '#core/time.ts';
@@ -36,11 +36,18 @@ export const startMarkedEvent = async (stage: Stage, token: string): Promise<Mar
   const patterns = await tracing.tracer.patterns(asset, ALPHABET);
   const every = microsFromSeconds(config.packager.segmentSeconds);
   const ingestHandler = platform.roles.packager?.ingestHandler;
-  const source = startMarkedScene({
+  const start = (): LiveSource => startMarkedScene({
     asset, ingestUrl: ingest.url, credential: ingest.credential, clock: systemClock, log: platform.log, events: platform.operations?.events ?? (() => undefined),
     ...(ingestHandler !== undefined && { send: ingestHandler }),
     marks: { alphabet: ALPHABET, width: WIDTH, height: HEIGHT, every, picture: (segment) => patterns.picture(segment) },
   });
+  let source: LiveSource;
+  try {
+    source = start();
+  } catch (error) {
+    tracing.close();
+    throw error;
+  }
   return {
     asset,
     representation: REPRESENTATION,
