@@ -59,6 +59,7 @@ export type WorkerReports = {
   released(event: AssetId, released: Released, size: number): void;
   stat(event: AssetId, stat: StatMessage): void;
   count(what: string): void;
+  unsure(): void;
 };
 
 /** Running workers. */
@@ -101,6 +102,7 @@ export const startReleaseWorkers = async (options: { count: number; data: Omit<R
           case 'held':
             return log.warn('a release worker holds', { worker: index + 1, event: message.event, reason: message.reason ?? 'resumed' });
           case 'fault':
+            options.reports()?.unsure();
             return log.warn('a release worker is not sure of the time', { worker: index + 1, cause: message.cause });
           case 'log':
             return log[message.level](message.message, { worker: index + 1, ...message.fields });

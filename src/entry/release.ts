@@ -133,6 +133,7 @@ export const openRelease = async (deps: ReleaseDeps): Promise<Release> => {
   const hostId = release.host ?? hostname();
   const time = createPreciseTime();
   const reach: Fetch = deps.fetch ?? ((request) => fetch(request));
+  let stopping: Promise<void> | undefined;
   let workers: ReleaseWorkers | undefined;
   let workerUrl: string | undefined;
   let cancelKeys: (() => void) | undefined;
@@ -275,7 +276,7 @@ export const openRelease = async (deps: ReleaseDeps): Promise<Release> => {
     const sure = bound !== undefined && (bound.status === 'sync' || bound.status === 'single-host');
     return {
       time: t3, ...(t1 !== null && /^[0-9]{1,17}$/.test(t1) && { t1: Number(t1) }), t2: received, t3,
-      earliest: sure ? bound.earliest : t3 - KEY_SERVER_ERROR, latest: sure ? bound.latest : t3 + KEY_SERVER_ERROR, status: bound === undefined ? 'host' : bound.status, host: hostId,
+      earliest: sure ? bound.earliest : t3 - KEY_SERVER_ERROR, latest: sure ? bound.latest : t3 + KEY_SERVER_ERROR, status: sure || !hasKeys ? (bound?.status ?? 'host') : 'host', host: hostId,
     };
   };
   const timeAnswer = createTimeEndpoint(clock, exchange);
@@ -323,12 +324,13 @@ export const openRelease = async (deps: ReleaseDeps): Promise<Release> => {
     timeHandler: timeAnswer,
     upgrade: sockets.upgrade,
     stream: sockets.stream,
-    async stop() {
-      server?.close();
-      replicaOf?.stop();
-      cancelKeys?.();
-      await edgePart?.stop();
-      await workers?.stop();
-    },
+    stop: () =>
+      (stopping ??= (async () => {
+        server?.close();
+        replicaOf?.stop();
+        cancelKeys?.();
+        await edgePart?.stop();
+        await workers?.stop();
+      })()),
   };
 };

@@ -64,7 +64,7 @@ export type TimedSamples = (samples: readonly SampleToWrite[]) => readonly Sampl
 /** `strict` refuses tracks with reordered pictures (`media-unsupported`): a picture shown early would need a later key. */
 export const createTimedSamples = (track: Track, options: { readonly strict: boolean; readonly pad: boolean }): TimedSamples => {
   // avcC: version, profile, compatibility, level, then the length size (ISO/IEC 14496-15, 5.3.3.1).
-  const lengthSize = track.avcC === undefined ? undefined : ((track.avcC[4] ?? 3) & 3) + 1;
+  const lengthSize = track.kind !== 'video' || track.avcC === undefined ? undefined : ((track.avcC[4] ?? 3) & 3) + 1;
   const pad = !options.pad ? undefined : lengthSize !== undefined ? (data: Uint8Array) => padPicture(data, lengthSize) : track.codec.startsWith('mp4a') ? padSound : undefined;
   let offset: number | undefined;
   return (samples) => {

@@ -11,8 +11,8 @@ import type { Micros, Millis } from '#core/time.ts';
 export interface PreciseTime {
   /** Milliseconds with fractions, never stepping; the same in every thread of this host. */
   monotonic(): Millis;
-  /** The system clock, and the monotonic time of reading it, close enough together to tell a step from a delay. */
-  system(): { readonly at: Millis; readonly utc: Micros };
+  /** The system clock, and the monotonic time of reading it, give or take `within`: on a crowded core the two reads lie apart. */
+  system(): { readonly at: Millis; readonly utc: Micros; readonly within: Millis };
   /** Blocks this thread until the monotonic clock says `at`. For the last milliseconds before a release only. */
   waitUntil(at: Millis): void;
 }

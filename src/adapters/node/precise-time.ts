@@ -28,7 +28,7 @@ export const createPreciseTime = (): PreciseTime => {
   return {
     monotonic,
     system() {
-      let best = { at: 0 as Millis, utc: 0 as Micros };
+      let best = { at: 0 as Millis, utc: 0 as Micros, within: 0 as Millis };
       let apart = Number.POSITIVE_INFINITY;
       for (let attempt = 0; attempt < TRIES && apart > TOGETHER; attempt++) {
         const before = monotonic();
@@ -36,7 +36,7 @@ export const createPreciseTime = (): PreciseTime => {
         const after = monotonic();
         if (after - before < apart) {
           apart = after - before;
-          best = { at: ((before + after) / 2) as Millis, utc };
+          best = { at: ((before + after) / 2) as Millis, utc, within: ((after - before) / 2) as Millis };
         }
       }
       return best;

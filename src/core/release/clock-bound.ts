@@ -42,7 +42,7 @@ export type ClockState = {
   readonly status: ClockStatus;
   /** Why the status is `fault`; empty otherwise. */
   readonly cause: string;
-  /** Newest sample per source. */
+  /** Per source the sample that bounds time closest. */
   readonly samples: readonly ClockSample[];
   /** The estimate of UTC minus monotonic time at `anchoredAt`, and the half width that holds the truth then. */
   readonly offset: number;
@@ -92,12 +92,22 @@ const fault = (state: ClockState, at: Millis, cause: string): ClockState => ({
 const insane = (sample: ClockSample): boolean =>
   !Number.isFinite(sample.offset) || !Number.isFinite(sample.error) || sample.error < 0 || !Number.isFinite(sample.at);
 
+/**
+ * Of a source's two samples the one that bounds time closer now: a slow answer says nothing against a quick one of a moment
+ * ago. If they contradict each other the source itself has moved, and the new one counts.
+ */
+const better = (old: ClockSample | undefined, fresh: ClockSample, now: Millis): ClockSample => {
+  if (old === undefined || now - old.at > SAMPLE_LIFETIME) return fresh;
+  const error = aged(old.error, now - old.at);
+  return error <= fresh.error && Math.abs(old.offset - fresh.offset) <= error + fresh.error ? old : fresh;
+};
+
 /** Takes one sample in. A sample without a finite, non-negative error is ignored: it bounds nothing. */
 export const observe = (state: ClockState, sample: ClockSample): ClockState => {
   if (insane(sample)) return state;
   const now = sample.at;
   const others = state.samples.filter((old) => old.source !== sample.source && now - old.at <= SAMPLE_LIFETIME);
-  const samples = [...others, sample];
+  const samples = [...others, better(state.samples.find((old) => old.source === sample.source), sample, now)];
   const intervals = samples.map((each) => {
     const error = aged(each.error, now - each.at);
     return { low: each.offset - error, high: each.offset + error };

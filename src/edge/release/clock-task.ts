@@ -47,8 +47,10 @@ export const createEdgeClock = (options: { time: PreciseTime; floor: Micros; max
     utc: () => Math.round(time.monotonic() * 1000 + state.offset) as Micros,
     sample: (sample) => replace(observe(state, sample)),
     look() {
-      const { at, utc } = time.system();
-      replace(tick(state, at, utc, maxGap));
+      const { at, utc, within } = time.system();
+      // Reads that lie too far apart cannot tell a step; the next look will.
+      const unclear = within > CLEAR && state.lastSystemOffset !== undefined;
+      replace(tick(state, at, unclear ? ((at * 1000 + (state.lastSystemOffset ?? 0)) as Micros) : utc, maxGap));
     },
     trust() {
       const { at, utc } = time.system();
@@ -69,10 +71,15 @@ export const createEdgeClock = (options: { time: PreciseTime; floor: Micros; max
   };
 };
 
+/** Reads of the two clocks further apart than twice this, in milliseconds, are not compared. */
+const CLEAR = 0.5;
+
 /** What keeps an edge's clock. */
 export type ClockTask = {
   start(): void;
   stop(): void;
+  /** Asks fast for a while: a release worker lost its trust. */
+  hurry(): void;
   /** Hosts that have an edge, as a key server lists them. */
   hosts(names: readonly string[]): void;
   /** Whether the host's clock alone is relied on. */
@@ -83,6 +90,7 @@ const LOOK_EVERY = 50;
 const ASK_EVERY = 2000;
 /** After a start or a fault, so that trust is back within about a second. */
 const ASK_FAST = 100;
+const HURRY = 3000;
 /** In single-host mode: looks without a fault before the host's clock is trusted (again). */
 const STEADY_LOOKS = 8;
 
@@ -104,6 +112,7 @@ export const createClockTask = (options: {
   let foreign = false;
   let running = false;
   let steady = 0;
+  let hurryUntil = 0;
   const cancels = new Set<() => void>();
   const single = (): boolean => alone && !foreign;
 
@@ -165,7 +174,7 @@ export const createClockTask = (options: {
       running = true;
       if (single()) clock.trust();
       repeat(() => LOOK_EVERY, look);
-      const settled = (): boolean => clock.state.status === 'sync' || clock.state.status === 'single-host';
+      const settled = (): boolean => (clock.state.status === 'sync' || clock.state.status === 'single-host') && time.monotonic() > hurryUntil;
       for (const source of sources) repeat(() => (settled() ? ASK_EVERY : ASK_FAST), () => void askOnce(source));
       const { local } = options;
       if (local !== undefined) repeat(() => (settled() ? ASK_EVERY : 500), () => void local().then((sample) => sample && take(sample), () => undefined));
@@ -174,6 +183,9 @@ export const createClockTask = (options: {
       running = false;
       for (const cancel of cancels) cancel();
       cancels.clear();
+    },
+    hurry() {
+      hurryUntil = time.monotonic() + HURRY;
     },
     hosts(names) {
       const second = names.some((name) => name !== host);

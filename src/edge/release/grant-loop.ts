@@ -27,7 +27,8 @@ export type GrantLoop = {
 const WAIT_SECONDS = 20;
 const LIST_EVERY = 2000;
 const FIRST_PAUSE = 200;
-const LONGEST_PAUSE = 5000;
+/** Viewers wait for it: back within two seconds of a key server's return. */
+const LONGEST_PAUSE = 1500;
 const MAX_ANSWER = 1_048_576;
 
 /** `serves`: whether this edge wants an event it is authorised for. `onEvents` hears when the list changes. */

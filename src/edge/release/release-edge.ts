@@ -106,7 +106,7 @@ export type ReleaseEdge = {
   /** False while an event cannot be released. */
   readiness(): { readonly ready: boolean; readonly detail: string };
   /** What workers report. */
-  readonly reports: Pick<HostEvents, 'released' | 'stat' | 'count'>;
+  readonly reports: Pick<HostEvents, 'released' | 'stat' | 'count'> & { /** A worker is not sure of the time: sources are asked fast. */ unsure(): void };
   start(): void;
   drain(spreadMs: number): void;
   stop(): Promise<void>;
@@ -300,7 +300,7 @@ export const createReleaseEdge = (options: ReleaseEdgeOptions): ReleaseEdge => {
       const { status } = clock.bound();
       return intake.books.size > 0 && status !== 'sync' && status !== 'single-host' ? { ready: false, detail: `clock: ${status}` } : { ready: true, detail: `clock: ${status}` };
     },
-    reports,
+    reports: { ...reports, unsure: () => clockTask.hurry() },
     start() {
       clockTask.start();
       grants.start();
