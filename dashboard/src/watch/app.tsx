@@ -11,7 +11,8 @@ import { Conflicts } from './conflicts.tsx';
 import { type Programme, type Source, openSource } from './catalogue.ts';
 import { InsecureContext, Message } from './message.tsx';
 import { PLAYERS, type PlayerName } from './players.ts';
-import { RenewalCard, SessionCard } from './readouts.tsx';
+import { ReleaseCard } from './release-card.tsx';
+import { InStepSwitch, RenewalCard, SessionCard } from './readouts.tsx';
 import { Timeline } from './timeline.tsx';
 import { NO_READING, type Reading, type ViewingState, startViewing } from './viewing.ts';
 
@@ -59,7 +60,8 @@ const Stage = (props: { video: { current: HTMLVideoElement | null }; viewing: Vi
       {viewing.phase === 'watching' && live && viewing.reading.frames > 0 && !standsSealed(viewing.reading) ? (
         <div class="overlay">
           <span class="live">Live</span>
-          {viewing.reading.latency !== undefined && viewing.reading.latency > LATE && !viewing.reading.stalled ? <button class="button small" type="button" onClick={() => catchUp(viewing.reading.latency ?? 0)}>Jump to live</button> : null}
+          {viewing.reading.latency !== undefined && viewing.reading.latency > LATE && viewing.reading.inStep === undefined && !viewing.reading.stalled ? <button class="button small" type="button" onClick={() => catchUp(viewing.reading.latency ?? 0)}>Jump to live</button> : null}
+          {viewing.reading.inStep?.playout.state === 'elsewhere' ? <button class="button small" type="button" onClick={viewing.reading.inStep.rejoin}>Jump to live</button> : null}
           {viewing.reading.latency === undefined ? null : <span class="latency">{Math.max(0, viewing.reading.latency).toFixed(2)} s behind the camera</span>}
         </div>
       ) : null}
@@ -103,7 +105,10 @@ const Room = (props: { source: Exclude<Source, { from: 'nowhere' }> }) => {
   const last = useRef<Programme | undefined>(undefined);
   const programme = programmes.find(({ asset }) => asset === (wanted ?? last.current?.asset)) ?? last.current ?? programmes[0];
   last.current = programme;
-  const [player, setPlayer] = useState<PlayerName>('shaka');
+  const [chosen, setPlayer] = useState<PlayerName | undefined>(undefined);
+  // A browser that decrypts by itself wants half a second of sound ahead; a timed event has less.
+  const player = chosen ?? (programme?.timed === undefined ? 'shaka' : 'decrypting');
+  const [keepInStep, setKeepInStep] = useState(false);
   const [round, setRound] = useState(0);
   const [viewing, setViewing] = useState<ViewingState>({ phase: 'starting', step: 'Preparing' });
   const begun = programme?.state !== 'created';
@@ -134,7 +139,7 @@ const Room = (props: { source: Exclude<Source, { from: 'nowhere' }> }) => {
       // One start only: the next one is a wish of its own.
       const end = ending.current;
       ending.current = [];
-      stop = startViewing({ video: element, programme, player, entitlement: () => source.entitlement(programme.asset), end, blocked: () => blocked.current, onState: setViewing });
+      stop = startViewing({ video: element, programme, player, keepInStep, entitlement: () => source.entitlement(programme.asset), end, blocked: () => blocked.current, onState: setViewing });
     });
     const leave = (): void => {
       left = true;
@@ -145,7 +150,7 @@ const Room = (props: { source: Exclude<Source, { from: 'nowhere' }> }) => {
       removeEventListener('pagehide', leave);
       leave();
     };
-  }, [source, programme?.asset, begun, player, round]);
+  }, [source, programme?.asset, begun, player, keepInStep, round]);
 
   const live = programme?.kind === 'event';
   useEffect(() => {
@@ -188,6 +193,8 @@ const Room = (props: { source: Exclude<Source, { from: 'nowhere' }> }) => {
         </div>
         <aside class={viewing.phase === 'watching' ? '' : 'idle'}>
           <SessionCard reading={reading} phase={viewing.phase} live={live} account={source.from === 'demo' ? source.account : undefined} />
+          {reading.inStep === undefined ? null : <ReleaseCard inStep={reading.inStep} />}
+          {live && programme.timed === undefined ? <InStepSwitch on={keepInStep} onChange={setKeepInStep} /> : null}
           <RenewalCard reading={reading} running={viewing.phase === 'watching'} blocked={isBlocked} onBlock={block} />
         </aside>
       </div>

@@ -5,7 +5,7 @@
  * A provider's own site links here with `#asset=...&entitlement=...`; a fragment is never sent to a server.
  * Invariant: an entitlement is taken out of the address bar before anything else happens, so that it is not copied or bookmarked.
  */
-export type Programme = { readonly asset: string; readonly kind: 'event' | 'title'; readonly name: string; /** `created`: an event whose media has not begun. */ readonly state?: string };
+export type Programme = { readonly asset: string; readonly kind: 'event' | 'title'; readonly name: string; /** `created`: an event whose media has not begun. */ readonly state?: string; /** Released period by period: everybody holds it, nobody opens it before its instant. */ readonly timed?: 'standard' | 'strict' };
 export type Source =
   | { readonly from: 'demo'; readonly programmes: readonly Programme[]; readonly account: string; readonly entitlement: (asset: string) => Promise<string>; /** What there is now. */ readonly refresh: () => Promise<readonly Programme[]> }
   | { readonly from: 'link'; readonly programmes: readonly Programme[]; readonly entitlement: (asset: string) => Promise<string> }

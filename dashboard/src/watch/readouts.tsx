@@ -35,6 +35,16 @@ export const SessionCard = (props: { reading: Reading; phase: ViewingState['phas
   );
 };
 
+export const InStepSwitch = (props: { on: boolean; onChange: (on: boolean) => void }) => (
+  <section class="card panel" aria-label="Other screens">
+    <label class="switch">
+      <input type="checkbox" role="switch" checked={props.on} onChange={(event) => props.onChange(event.currentTarget.checked)} />
+      <span class="track" aria-hidden="true" />
+      <span><strong>Keep in step</strong><small>Shows each frame at the same moment as every other screen that does.</small></span>
+    </label>
+  </section>
+);
+
 export const RenewalCard = (props: { reading: Reading; running: boolean; blocked: boolean; onBlock: (blocked: boolean) => void }) => {
   const { reading, running, blocked, onBlock } = props;
   const { next, step } = reading;

@@ -10,6 +10,7 @@ import { startSession } from '../../../src/client/start-session.ts';
 import { indexedDbDeviceStorage } from '../../../src/player/device-storage.ts';
 import { type Playback, playProtected } from '../../../src/player/play.ts';
 import type { Programme } from './catalogue.ts';
+import { type InStep, createInStepReader } from './in-step.ts';
 import { type PlayerChoice, type PlayerName, loadPlayer } from './players.ts';
 
 /** Media time one renewal (or the licence itself) opened; seconds. */
@@ -40,11 +41,13 @@ export type Reading = {
   /** The picture stands although it should run. */
   readonly stalled: boolean;
   readonly notice: string | undefined;
+  /** Timed events, and others that are kept in step with other screens. */
+  readonly inStep: InStep | undefined;
 };
 /** What the figures show while there is no session. */
 export const NO_READING: Reading = {
   state: 'ended', session: '–', left: 0, renewedAgo: Number.NaN, renewals: 0, next: undefined, step: 0, playhead: undefined, latency: undefined,
-  grants: [], opened: { from: 0, to: 0 }, bufferedTo: undefined, frames: 0, dropped: 0, height: 0, stalled: false, notice: undefined,
+  grants: [], opened: { from: 0, to: 0 }, bufferedTo: undefined, frames: 0, dropped: 0, height: 0, stalled: false, notice: undefined, inStep: undefined,
 };
 export type ViewingState =
   | { readonly phase: 'starting'; readonly step: string }
@@ -55,6 +58,8 @@ export type ViewingOptions = {
   readonly video: HTMLVideoElement;
   readonly programme: Programme;
   readonly player: PlayerName;
+  /** Events that are not timed: the same frame at the same moment on every screen. */
+  readonly keepInStep: boolean;
   readonly entitlement: () => Promise<string>;
   /** Termination codes of sessions that end in favour of this one. */
   readonly end: readonly string[];
@@ -81,6 +86,7 @@ const createReader = (video: HTMLVideoElement, session: Session, playback: Playb
   let renewals = 0;
   let renewedAt = performance.now();
   let grants: Grant[] = [{ from: session.openedRange.from / 1e6, to: session.openedRange.to / 1e6 }];
+  const readInStep = createInStepReader(session, playback);
   let moved = { position: -1, at: performance.now() };
   session.on('renewed', () => {
     renewals++;
@@ -116,6 +122,7 @@ const createReader = (video: HTMLVideoElement, session: Session, playback: Playb
       height: video.videoHeight,
       stalled: !video.paused && !video.ended && now - moved.at > STANDING_MILLIS,
       notice: session.notice,
+      inStep: readInStep(),
     };
   };
 };
@@ -155,7 +162,7 @@ export const startViewing = (options: ViewingOptions): (() => Promise<void>) => 
     });
     tell({ phase: 'starting', step: 'Loading the picture' });
     patience = setTimeout(() => tell({ phase: 'starting', step: 'Still waiting for the first picture' }), PATIENCE);
-    playback = await playProtected({ ...chosen.loaded, video, session: running, baseUrl: location.origin });
+    playback = await playProtected({ ...chosen.loaded, video, session: running, baseUrl: location.origin, keepInStep: options.keepInStep });
     clearTimeout(patience);
     if (stopped) return playback.stop();
     // Browsers refuse sound before a click; a muted picture is better than none.

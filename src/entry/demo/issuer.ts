@@ -69,7 +69,7 @@ export const createDemoIssuer = (options: { kid: string; pair: { privateJwk: JWK
         if (request.method === 'OPTIONS') return json({});
         if (pathname === '/v1/demo/catalogue' && request.method === 'GET') {
           const entries = await catalogue.list();
-          return json(entries.filter((entry) => entry.state === 'live' || entry.state === 'ready' || entry.state === 'created').map(({ asset, kind, name, state }) => ({ asset, kind, name, state })));
+          return json(entries.filter((entry) => entry.state === 'live' || entry.state === 'ready' || entry.state === 'created').map(({ asset, kind, name, state, timed }) => ({ asset, kind, name, state, ...(timed !== undefined && { timed: timed.mode }) })));
         }
         if (pathname === '/v1/demo/entitlement' && request.method === 'POST') return await entitle(request);
         throw new SealcastError('not-found', 'no such demo endpoint');
