@@ -7,20 +7,22 @@
  * Adapters throw SealcastError('store-unavailable') when their engine cannot be reached, and nothing else on purpose.
  * Counting streams and media have files of their own (`ports/counting.ts`, `ports/media.ts`), re-exported here.
  */
-import type { AssetDelivery } from '#core/edge-bundle/delivery-plan.ts';
-import type { MarkPlan } from '#core/edge-bundle/mark-plan.ts';
 import type { AccountId, AssetId, ContentKey, DeviceId, GrantKey, KeyGroup, KeyId, ProtectionScheme, ReleaseMode, SessionId } from '#core/ids.ts';
 import type { PolicyOverride } from '#core/policy/decide-terms.ts';
 import type { ReleaseInfo } from '#core/release/schedule.ts';
+import type { RootMonth } from '#core/subscription/root-keys.ts';
 import type { CryptoPeriod, GrantGroup, KeySchedule, Micros, Millis } from '#core/time.ts';
 import type { AccountStore, HeartbeatStore } from './ports/counting.ts';
+import type { AssetMarking, ViewerNumberStore } from './ports/marking.ts';
 import type { ObjectStore } from './ports/media.ts';
 import type { CollectionStore, RootStore, UsageStore } from './ports/subscription.ts';
 import type { LeakStore } from './ports/tracing.ts';
 import type { OutboxStore } from './ports/outbox.ts';
 
 export type * from './ports/counting.ts';
+export type * from './ports/marking.ts';
 export type * from './ports/media.ts';
+export type * from './ports/offline.ts';
 export type * from './ports/subscription.ts';
 export type * from './ports/tracing.ts';
 export type * from './ports/outbox.ts';
@@ -112,13 +114,23 @@ export type AssetKeying = {
 };
 
 /** The content key of one crypto period, with the group whose grant opens it. */
-export type PeriodKey = { readonly period: CryptoPeriod; readonly group: GrantGroup; readonly kid: KeyId; readonly key: ContentKey };
+export type PeriodKey = {
+  readonly period: CryptoPeriod;
+  readonly group: GrantGroup;
+  readonly kid: KeyId;
+  readonly key: ContentKey;
+  /** In-band leaf of the group, where one was asked for: the month of its root key, and the grant key under it, 40 bytes. */
+  readonly leaf?: { readonly month: RootMonth; readonly wrap: Uint8Array };
+};
 
 /** Key server → packager. In process or over HTTP (docs/wire/keys.md). */
 export interface ContentKeySource {
   keying(asset: AssetId): Promise<AssetKeying>;
-  /** Keys of periods [from, to). Refuses (`key-unavailable`) live periods more than 60 s ahead of the key server's clock. */
-  contentKeys(request: { asset: AssetId; keyGroup: KeyGroup; from: CryptoPeriod; to: CryptoPeriod }): Promise<readonly PeriodKey[]>;
+  /**
+   * Keys of periods [from, to). Refuses (`key-unavailable`) live periods more than 60 s ahead of the key server's clock. `bundle`: the
+   * collection whose subscribers open an untimed event with in-band leaves.
+   */
+  contentKeys(request: { asset: AssetId; keyGroup: KeyGroup; from: CryptoPeriod; to: CryptoPeriod; bundle?: string }): Promise<readonly PeriodKey[]>;
 }
 
 /** Key server → licence server. In process or over HTTP (docs/wire/keys.md). */
@@ -198,6 +210,10 @@ export type CatalogueEntry = {
   readonly marking?: AssetMarking;
   /** Events whose keys are released at their instants; absent: untimed. */
   readonly timed?: EventTiming;
+  /** Untimed events: the collection whose subscribers open it live, without a request at key changes. All of its media is kept. */
+  readonly bundle?: string;
+  /** Ended events that were kept: their media time, [from, to) Unix. They are licensed as titles are. */
+  readonly archive?: { readonly from: Micros; readonly to: Micros };
 };
 
 /** How a timed event is released. Never changed once it exists: clients and edges pin it. */
@@ -206,44 +222,6 @@ export type EventTiming = Omit<ReleaseInfo, 'event'> & {
   readonly edges: 'all' | readonly string[];
 };
 
-/** Variants of an asset's segments, and the code book that chooses among them (docs/wire/edge-bundle.md, `marks`). */
-export type AssetMarking = Pick<MarkPlan, 'sequencing' | 'representations' | 'names' | 'pace' | 'alphabet' | 'book' | 'schedule'> & {
-  /** Length of a segment. */
-  readonly segment: Micros;
-  /** Titles: how many segments there are. */
-  readonly segments?: number;
-  /** Which viewers of an edge share variants; absent: none. */
-  readonly delivery?: AssetDelivery;
-  /** Marks lie in the one copy there is and are switched on by edges: slots of a segment. Absent: variants. */
-  readonly inBand?: { readonly slots: number };
-};
-
-/** Key server → packager: what marks inside the bitstream are chosen and sealed with. Throws `not-found` as below. */
-export interface MarkBoxKeySource {
-  /** MEK of box key epochs [from, to), at most 4,096, and the key that chooses places; 32 bytes each. */
-  boxKeys(request: { asset: AssetId; from: number; to: number }): Promise<{ readonly choiceKey: Uint8Array; readonly keys: readonly { readonly epoch: number; readonly key: Uint8Array }[] }>;
-}
-
-/** Key server → licence server: what edges choose variants with. Throws `not-found` for assets without a mark secret. */
-export interface MarkKeySource extends MarkBoxKeySource {
-  /** Mark keys of epochs [from, to), at most 4,096, and the key that closes viewer numbers into `wmid`. */
-  markKeys(request: { asset: AssetId; from: number; to: number }): Promise<{ readonly version: number; readonly viewerKey: Uint8Array; readonly keys: readonly { readonly epoch: number; readonly key: Uint8Array }[] }>;
-}
-
-/** Viewer numbers of marked assets: given once per asset, account and device, dense from 16 on. Durable. */
-export interface ViewerNumberStore {
-  /** The number of a viewer, given now if it has none yet. Atomic: no two viewers of an asset share one. */
-  give(viewer: { readonly asset: AssetId; readonly account: AccountId; readonly device: DeviceId }): Promise<number>;
-  /**
-   * The number of a viewer, given now from `first`..`first`+`count`-1 if it has none yet: the lowest after those given
-   * there. Undefined where the range is full. An asset's numbers come from ranges or from `give`, never from both.
-   */
-  giveWithin(viewer: { readonly asset: AssetId; readonly account: AccountId; readonly device: DeviceId }, range: { readonly first: number; readonly count: number }): Promise<number | undefined>;
-  /** Whose number it is. */
-  whose(asset: AssetId, number: number): Promise<{ readonly account: AccountId; readonly device: DeviceId } | undefined>;
-  /** How many numbers of an asset were given: the population a tracer searches. */
-  count(asset: AssetId): Promise<number>;
-}
 /** Events and titles by asset. Durable; `list` is in the order of creation. */
 export interface CatalogueStore {
   create(entry: CatalogueEntry): Promise<boolean>;

@@ -23,8 +23,8 @@ const PARTS: readonly (readonly [string, number, number])[] = [
   ['Dynamic periods', 70, 77],
   ['Stateless renewal servers', 80, 86],
   ['Failures', 90, 105],
-  ['One copy, marked on the way', 190, 197],
-  ['Delivery and tracing of marked copies', 199, 203],
+  ['One copy, marked on the way', 190, 198],
+  ['Delivery and tracing of marked copies', 199, 204],
 ];
 const named = (number: number): string => `B${String(number).padStart(3, '0')}`;
 

@@ -1,13 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 /** Weights of luma coefficients in inter macroblocks, by the fall-back rules of ITU-T H.264 table 7-2. */
 import { describe, expect, it } from 'vitest';
-import type { PictureParameters } from './pps.ts';
 import { interLumaWeight, readScalingLists, type ScalingLists } from './scaling-lists.ts';
-import type { SequenceParameters } from './sps.ts';
 import { BitReader } from '#core/bytes/bit-reader.ts';
 
 const of = (sps: ScalingLists | undefined, pps: ScalingLists | undefined, by8x8: boolean, index: number): number =>
-  interLumaWeight({ sps: (sps && { scalingLists: sps }) as SequenceParameters, pps: (pps && { scalingLists: pps }) as PictureParameters, ...{ ...(sps === undefined && { sps: {} as SequenceParameters }), ...(pps === undefined && { pps: {} as PictureParameters }) } }, by8x8, index);
+  interLumaWeight({ sps: sps === undefined ? {} : { scalingLists: sps }, pps: pps === undefined ? {} : { scalingLists: pps } }, by8x8, index);
 const lists = (at: number, list: ScalingLists[number]): ScalingLists => Array.from({ length: 8 }, (_, i) => (i === at ? list : undefined));
 const flat = (value: number, length: number): Uint8Array => new Uint8Array(length).fill(value);
 

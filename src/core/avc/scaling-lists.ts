@@ -6,8 +6,6 @@
  * Invariant: weights are 1-255; 16 is flat.
  */
 import type { BitReader } from '#core/bytes/bit-reader.ts';
-import type { PictureParameters } from './pps.ts';
-import type { SequenceParameters } from './sps.ts';
 
 /** Lists as sent, in zigzag order: `default` names the tables of the standard, undefined a list that was not sent. */
 export type ScalingLists = readonly (Uint8Array | 'default' | undefined)[];
@@ -40,7 +38,7 @@ export const readScalingLists = (r: BitReader, count: number): ScalingLists =>
   });
 
 /** Weight of luma coefficient `index` (0-15, zigzag) of an inter macroblock, in 16ths. */
-export const interLumaWeight = ({ sps, pps }: { readonly sps: SequenceParameters; readonly pps: PictureParameters }, by8x8: boolean, index: number): number => {
+export const interLumaWeight = ({ sps, pps }: { readonly sps: { readonly scalingLists?: ScalingLists }; readonly pps: { readonly scalingLists?: ScalingLists } }, by8x8: boolean, index: number): number => {
   const which = by8x8 ? INTER_8X8 : INTER_4X4;
   const standard = (by8x8 ? DEFAULT_INTER_8X8 : DEFAULT_INTER_4X4)[index] ?? FLAT;
   const resolve = (lists: ScalingLists | undefined, fallBack: number): number => {
