@@ -74,7 +74,7 @@ const command: CommandDef<any> = defineCommand({
       { ...args, ...(scratch !== undefined && { data: scratch }), ...(chapters !== undefined && args.port === undefined && { port: '0' }) },
       DEMO_OVERRIDES,
     );
-    const stage = await openStage({ config, clock: systemClock, say, exposeDevelopmentKey: true, ...(chapters?.every(({ film }) => film === 'none') === true && { film: false }), ...(chapters?.every(({ scene }) => scene === 'none') === true && { scene: false }), ...(args.input !== undefined && { input: args.input }), ...('path' in font && { font: font.path }) });
+    const stage = await openStage({ config, clock: systemClock, say, exposeDevelopmentKey: true, timed: chapters === undefined || chapters.some(({ timed }) => timed === true), ...(chapters?.every(({ film }) => film === 'none') === true && { film: false }), ...(chapters?.every(({ scene }) => scene === 'none') === true && { scene: false }), ...(args.input !== undefined && { input: args.input }), ...('path' in font && { font: font.path }) });
     try {
       if (chapters !== undefined) return await play(stage, chapters, args.json);
       const audience = keepWatching(stage, viewers);

@@ -19,6 +19,8 @@ export type Chapter = {
   readonly film?: 'none';
   /** `none`: it brings its own live event; the scene need not be on air. */
   readonly scene?: 'none';
+  /** True: it needs the timed event beside the live one. */
+  readonly timed?: true;
   /** Takes at most 120 s in real time. */
   run(stage: Stage): Promise<readonly Step[]>;
 };

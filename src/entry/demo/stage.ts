@@ -23,11 +23,13 @@ import { credentialHash } from '../operator-actions.ts';
 import type { OpenStores } from '../stores.ts';
 import { createClipTool } from './clip-tool.ts';
 import { createDemoIssuer, type DemoIssuer } from './issuer.ts';
+import { alsoTo } from './timed-twin.ts';
 
 /** Terms of the demo; options given by the user win over them. */
 export const DEMO_OVERRIDES: ConfigOverrides = {
   licensing: { levels: 'strict', intervalSeconds: 8, durationSeconds: 20, horizonSeconds: 1800 },
   packager: { periodSeconds: 2, titlePeriodSeconds: 2, groupPeriods: 3, windowSeconds: 60, latencySeconds: 1.5, maxBehindSeconds: 8 },
+  release: { groupSeconds: 6, latencySeconds: 5 },
   log: { level: 'warn' },
 };
 
@@ -77,6 +79,8 @@ export type Stage = {
   readonly config: Config;
   readonly issuer: DemoIssuer;
   readonly event: AssetId;
+  /** The timed event beside it, where the stage has one. */
+  readonly timed: AssetId | undefined;
   readonly film: AssetId;
   readonly source: { readonly kind: 'scene' | 'file' | 'relay' | 'bundled-clip' | 'none'; readonly live: LiveSource };
   /** The concurrency record, which chapters cut off: every call fails until it is restored. */
@@ -122,13 +126,14 @@ const makeFilm = async (folder: string, font: string | undefined): Promise<strin
 };
 
 /** An event that can still be sent to: the demo's own, or the next one if an operator ended it. */
-const openEvent = async (platform: Platform): Promise<AssetId> => {
+const openEvent = async (platform: Platform, timed: boolean = false): Promise<AssetId> => {
+  const stem = timed ? 'timed' : 'live';
   for (let number = 1; ; number++) {
-    const asset = assetId(number === 1 ? 'live' : `live-${number}`);
+    const asset = assetId(number === 1 ? stem : `${stem}-${number}`);
     const entry = await platform.stores.catalogue.get(asset);
     if (entry === undefined) {
       // The smaller rendition is marked for every viewer: two cores have to code, profile and serve all of it.
-      await platform.actions?.createEvent({ asset, name: 'Live match', scheme: 'cenc', clearKey: 'off', inBand: ['v360'] });
+      await platform.actions?.createEvent(timed ? { asset, name: 'Live match, timed', scheme: 'cenc', clearKey: 'off', timed: 'standard' } : { asset, name: 'Live match', scheme: 'cenc', clearKey: 'off', inBand: ['v360'] });
       return asset;
     }
     if (entry.state !== 'ended') return asset;
@@ -178,6 +183,8 @@ export const openStage = async (options: {
   film?: boolean;
   /** False leaves the scene out: the event has no source. */
   scene?: boolean;
+  /** A timed event beside the live one, with the same picture. */
+  timed?: boolean;
   /** For measurements: sees what the source sends to ingest. */
   wrapIngest?: (ingest: Fetch) => Fetch;
   say: (line: string) => void;
@@ -198,7 +205,13 @@ export const openStage = async (options: {
   try {
     const event = await openEvent(platform);
     await giveCredential(platform, event, credential);
-    const source: Stage['source'] = options.scene === false ? { kind: 'none', live: { restarts: 0, stop: () => Promise.resolve() } } : await startSource(platform, { asset: event, credential, clock, segmentDuration: microsFromSeconds(config.packager.segmentSeconds), ...(options.input !== undefined && { input: options.input }), ...(options.wrapIngest && { wrapIngest: options.wrapIngest }) });
+    const timed = options.timed === true ? await openEvent(platform, true) : undefined;
+    if (timed !== undefined) await giveCredential(platform, timed, credential);
+    const wrapIngest = (ingest: Fetch): Fetch => {
+      const seen = options.wrapIngest?.(ingest) ?? ingest;
+      return timed === undefined ? seen : alsoTo(seen, { from: event, to: timed, credential });
+    };
+    const source: Stage['source'] = options.scene === false ? { kind: 'none', live: { restarts: 0, stop: () => Promise.resolve() } } : await startSource(platform, { asset: event, credential, clock, segmentDuration: microsFromSeconds(config.packager.segmentSeconds), ...(options.input !== undefined && { input: options.input }), wrapIngest });
     const filming = options.film === false ? Promise.resolve() : addFilm(platform, config, options.font).catch((error: unknown) => options.say(`the film is not available: ${error instanceof Error ? error.message : String(error)}`));
     const { licensing, packager } = config;
     return {
@@ -206,6 +219,7 @@ export const openStage = async (options: {
       config,
       issuer: issuer as DemoIssuer,
       event,
+      timed,
       film: FILM,
       source,
       record: { cut: record.cut, restore: record.restore },
