@@ -24,6 +24,7 @@ import type { EntitlementKey } from '#license-server/index.ts';
 import { createOperations, createPages, type Operations, type OperationsActions } from '#operations/index.ts';
 import type { Clock, ConcurrencyStore, EventSink, Log, OperationalEvent, Random, VideoTool } from '#ports';
 import { openAlerts } from './alerts.ts';
+import { createCollections } from './collections.ts';
 import type { Config } from './config/index.ts';
 import { createDashboardReader, dashboardFolder } from './dashboard-files.ts';
 import { loadEntitlementKeys } from './entitlement-keys.ts';
@@ -162,11 +163,13 @@ export const startPlatform = async (options: PlatformOptions): Promise<Platform>
     let sentBytes = (): number => 0;
     const { keyServer, licenseServer, packager } = roles;
     const tool = options.videoTool ?? createFfmpegTool();
-    const titles = packager && keyServer ? createTitles({ config, catalogue: stores.catalogue, store: stores.media, keyServer, tool, tracer: createPlatformTracer({ data: config.data, secrets, tool }), clock, random, log, events }) : undefined;
+    const collections = keyServer && licenseServer ? createCollections({ catalogue: stores.catalogue, collections: stores.collections, keys: keyServer, ...(packager && { media: stores.media }) }) : undefined;
+    const titles = packager && keyServer ? createTitles({ config, ...(collections && { collections }), catalogue: stores.catalogue, store: stores.media, keyServer, tool, tracer: createPlatformTracer({ data: config.data, secrets, tool }), clock, random, log, events }) : undefined;
     await titles?.recover();
     closers.push(() => titles?.stop());
+    const resources = keyServer && release.openResources({ keys: keyServer, store: stores.media });
     const actions = keyServer && licenseServer
-      ? createOperatorActions({ catalogue: stores.catalogue, sessions: stores.sessions, devices: stores.devices, keyServer, licenseServer, ...(packager && { packager }), ...(titles && { addTitle: titles.add }), edges: [config.edge.id, ...config.edges.map(({ id }) => id)], timing: release.timing, schedules: schedulesOf(config.packager), ingestBase: () => url, clock, random })
+      ? createOperatorActions({ catalogue: stores.catalogue, sessions: stores.sessions, devices: stores.devices, keyServer, licenseServer, ...(packager && { packager }), ...(collections && { collections }), ...(titles && { addTitle: titles.add }), edges: [config.edge.id, ...config.edges.map(({ id }) => id)], timing: release.timing, ...(resources && { timedResources: resources }), schedules: schedulesOf(config.packager), ingestBase: () => url, clock, random })
       : undefined;
     const hosts = [...config.hosts, 'localhost', '127.0.0.1', '[::1]', ...(config.publicUrl === undefined ? [] : [new URL(config.publicUrl).hostname])];
     const operations = config.roles.includes('operations') && actions

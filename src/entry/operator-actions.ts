@@ -12,11 +12,12 @@ import type { AssetId } from '#core/ids.ts';
 import { type KeySchedule, type Micros, microsFromSeconds } from '#core/time.ts';
 import { sha256 } from '#crypto/hmac.ts';
 import type { TimedMode } from '#core/release/schedule.ts';
-import type { KeyServer } from '#key-server/index.ts';
+import type { KeyServer, TimedResources } from '#key-server/index.ts';
 import type { LicenseServer } from '#license-server/index.ts';
 import type { OperationsActions } from '#operations/index.ts';
 import type { Packager } from '#packager/index.ts';
 import type { CatalogueEntry, CatalogueStore, Clock, DeviceStore, Random, SessionStore, EventTiming } from '#ports';
+import type { Collections } from './collections.ts';
 import { inBandMarking } from './in-band-marking.ts';
 import { markingFor, withCopies } from './marking-plans.ts';
 
@@ -27,8 +28,12 @@ export type ActionParts = {
   readonly devices: Pick<DeviceStore, 'setPolicy'>;
   readonly keyServer: Pick<KeyServer, 'createAsset' | 'keying'>;
   readonly licenseServer: Pick<LicenseServer, 'endSession' | 'endAccount' | 'revokeDevice' | 'accounts'>;
-  readonly packager?: Pick<Packager, 'endEvent'>;
+  readonly packager?: Pick<Packager, 'endEvent' | 'range'>;
+  /** Absent: nothing is sold by subscription here. */
+  readonly collections?: Collections;
   readonly addTitle?: OperationsActions['addTitle'];
+  /** Seals things that open at an instant. */
+  readonly timedResources?: Pick<TimedResources, 'put'>;
   /** Periods and offsets of timed events; absent where no key server releases secrets. */
   readonly timing?: (mode: TimedMode) => { readonly timing: EventTiming; readonly periodsPerGroup: number };
   readonly schedules: { readonly event: KeySchedule; readonly title: KeySchedule; /** Length of an event's segments. */ readonly segment: Micros };
@@ -52,7 +57,7 @@ export const schedulesOf = (packager: { readonly periodSeconds: number; readonly
 
 /** The actions of this process; `addTitle` is absent where nothing packs. */
 export const createOperatorActions = (parts: ActionParts): OperationsActions => {
-  const { catalogue, sessions, devices, keyServer, licenseServer, packager, clock, random } = parts;
+  const { catalogue, sessions, devices, keyServer, licenseServer, packager, collections, clock, random } = parts;
   /** Keys without a catalogue entry are what a crash between the two leaves behind; the same request then goes on from there. */
   const createKeys = async (asset: AssetId, scheme: 'cenc' | 'cbcs', timed: { timing: EventTiming; periodsPerGroup: number } | undefined): Promise<void> => {
     const mode = timed === undefined ? 'untimed' : 'timed';
@@ -74,7 +79,7 @@ export const createOperatorActions = (parts: ActionParts): OperationsActions => 
     }
   };
   return {
-    async createEvent({ asset, name, scheme, clearKey, marked, inBand, timed: mode }) {
+    async createEvent({ asset, name, scheme, clearKey, marked, inBand, timed: mode, bundle, owner }) {
       if ((await catalogue.get(asset)) !== undefined) throw new SealcastError('already-exists', `${asset} exists already; choose another id`);
       // Positions are segment numbers, which are Unix time. What cannot be planned is refused before keys are made.
       const marking = inBand !== undefined ? inBandMarking({ representations: inBand, segment: parts.schedules.segment }) : marked && markingFor(marked, { kind: 'event', representations: marked.representations, segment: parts.schedules.segment }, parts.edges ?? []);
@@ -83,8 +88,9 @@ export const createOperatorActions = (parts: ActionParts): OperationsActions => 
       if (mode !== undefined && timed === undefined) throw new SealcastError('bad-request', 'timed events need a key server in this process');
       await createKeys(asset, scheme, timed);
       const credential = encodeBase64url(random.bytes(24));
-      const entry = { asset, kind: 'event', name, state: 'created', createdAt: clock.now(), ingestCredentialHash: credentialHash(credential), clearKey, ...(marking !== undefined && { marking }), ...(timed !== undefined && { timed: timed.timing }) } as const;
+      const entry = { asset, kind: 'event', name, state: 'created', createdAt: clock.now(), ingestCredentialHash: credentialHash(credential), clearKey, ...(marking !== undefined && { marking }), ...(timed !== undefined && { timed: timed.timing }), ...(bundle !== undefined && { bundle }) } as const;
       if (!(await catalogue.create(entry))) throw new SealcastError('already-exists', `${asset} exists already; choose another id`);
+      if (bundle !== undefined) await collections?.setMembership({ collection: bundle, asset, published: entry.createdAt, scope: 'shared', actions: ['play'], ...(owner !== undefined && { owner }) });
       return { entry, ingest: { url: `${parts.ingestBase()}/ingest/${asset}`, credential } };
     },
     ...(parts.addTitle === undefined ? {} : { addTitle: parts.addTitle }),
@@ -93,8 +99,10 @@ export const createOperatorActions = (parts: ActionParts): OperationsActions => 
       if (entry === undefined || entry.kind !== 'event') throw new SealcastError('not-found', `there is no event ${asset}`);
       if (entry.state === 'ended') return false;
       await packager?.endEvent(asset);
-      await catalogue.update({ ...entry, state: 'ended', endedAt: clock.now() });
+      const archive = entry.bundle === undefined ? undefined : await packager?.range(asset);
+      await catalogue.update({ ...entry, state: 'ended', endedAt: clock.now(), ...(archive !== undefined && { archive }) });
       await endSessionsOf(asset);
+      await collections?.refreshLeaf(asset);
       return true;
     },
     async switchCopies(asset, edge, copies) {
@@ -104,6 +112,7 @@ export const createOperatorActions = (parts: ActionParts): OperationsActions => 
       await catalogue.update({ ...known, marking });
       return { from };
     },
+    ...(parts.timedResources && { putTimedResource: parts.timedResources.put }),
     async setReleaseEdges(asset, edges) {
       const entry = await catalogue.get(asset);
       if (entry?.timed === undefined) throw new SealcastError('not-found', `there is no timed event ${asset}`);
@@ -136,6 +145,7 @@ export const createOperatorActions = (parts: ActionParts): OperationsActions => 
       await catalogue.update(entry);
       return entry;
     },
+    ...(collections && { setMembership: collections.setMembership, removeMembership: collections.removeMembership }),
     setDevicePolicy: (device, policy) => devices.setPolicy(device, policy),
     revokeDevice: (device) => licenseServer.revokeDevice(device),
   };

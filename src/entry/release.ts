@@ -20,15 +20,16 @@ import { encodeBase64url } from '#core/bytes/base64url.ts';
 import { encodeUtf8 } from '#core/bytes/utf8.ts';
 import { equalBytes } from '#core/bytes/equal.ts';
 import { problemOf, SealcastError } from '#core/errors.ts';
-import type { AssetId } from '#core/ids.ts';
+import { assetId, type AssetId } from '#core/ids.ts';
+import { resourceName } from '#core/release/resource.ts';
 import { periodsPerBlock, type TimedMode } from '#core/release/schedule.ts';
 import { type CryptoPeriod, type Micros, microsFromMillis, microsFromSeconds, type Millis } from '#core/time.ts';
 import { sha256 } from '#crypto/hmac.ts';
 import { importJwsKey, signJws } from '#crypto/jose.ts';
 import type { Edge } from '#edge/index.ts';
 import { createReleaseEdge, ownsReleasePath, type ReleaseEdge, releaseEvent, type TrustedKeyServer } from '#edge/release/index.ts';
-import { createReleaseFeed, createReleaseFollower, createReleaseServer, isReleaseFeed, type ReleaseEdge as EnrolledReleaseEdge, type ReleaseServer, type ServiceCredential, type TimedEvent, type TimedEvents } from '#key-server/index.ts';
-import type { CatalogueEntry, CatalogueStore, Clock, EventSink, EventTiming, Fetch, Log, Metrics, PreciseTime, Random } from '#ports';
+import { createReleaseFeed, createReleaseFollower, createReleaseServer, createTimedResources, isReleaseFeed, type ReleaseEdge as EnrolledReleaseEdge, type ReleaseServer, type ServiceCredential, type TimedEvent, type TimedEvents, type TimedResources } from '#key-server/index.ts';
+import type { CatalogueEntry, CatalogueStore, Clock, EventSink, EventTiming, Fetch, GrantKeySource, Log, Metrics, ObjectStore, PreciseTime, Random } from '#ports';
 import type { Config } from './config/index.ts';
 import { type EnrolledPeer, releaseKeysOf, type ReleasePublicKeys } from './release-peers.ts';
 import type { PeerHandler } from './routes.ts';
@@ -71,6 +72,8 @@ export type Release = {
   readonly packaged: (event: AssetId, segment: number) => void;
   /** A media request came; notes when a segment's sending began. */
   readonly mediaAsked: (url: string) => void;
+  /** Timed resources of this key server; also answers `/v1/events/{id}/resources/{name}` from now on. */
+  openResources(from: { keys: Pick<GrantKeySource, 'keying' | 'grantKeys'>; store: ObjectStore }): TimedResources | undefined;
   readonly server?: ReleaseServer;
   readonly time: PreciseTime;
   /** Public keys of the key server of this process, for edges elsewhere. */
@@ -93,6 +96,7 @@ export type Release = {
 /** What an operator's NTP is assumed to keep a key server's clock within, where nothing states it. */
 const KEY_SERVER_ERROR: Micros = 1_000 as Micros;
 const INTERNAL = 'http://keys.internal';
+const RESOURCE = /^\/v1\/events\/([^/]+)\/resources\/([^/]+)$/;
 /** Event and number of a segment's address. */
 const SEGMENT = /\/([a-z0-9][a-z0-9-]{0,39})\/[^/]+\/([0-9]{1,15})(?:\.[0-9]+)?\.m4s(?:\?|$)/;
 
@@ -134,6 +138,7 @@ export const openRelease = async (deps: ReleaseDeps): Promise<Release> => {
   const time = createPreciseTime();
   const reach: Fetch = deps.fetch ?? ((request) => fetch(request));
   let stopping: Promise<void> | undefined;
+  let resources: TimedResources | undefined;
   let workers: ReleaseWorkers | undefined;
   let workerUrl: string | undefined;
   let cancelKeys: (() => void) | undefined;
@@ -281,7 +286,16 @@ export const openRelease = async (deps: ReleaseDeps): Promise<Release> => {
   };
   const timeAnswer = createTimeEndpoint(clock, exchange);
 
+  const resource = async (request: Request, event: string, name: string): Promise<Response> => {
+    if (request.method !== 'GET' && request.method !== 'HEAD') throw new SealcastError('method-not-allowed', 'timed resources take GET');
+    const bytes = await resources?.get(assetId(event), resourceName(name));
+    if (bytes === undefined) throw new SealcastError('not-found', 'no such timed resource');
+    return new Response(bytes as Uint8Array<ArrayBuffer>, { headers: { 'Content-Type': 'application/octet-stream', 'Cache-Control': 'public, max-age=5', 'Access-Control-Allow-Origin': '*' } });
+  };
+
   const route = (path: string): PeerHandler | undefined => {
+    const asked = RESOURCE.exec(path);
+    if (asked !== null && resources !== undefined) return problems((request) => resource(request, asked[1] ?? '', asked[2] ?? ''), log);
     if (feed !== undefined && isReleaseFeed(path)) return problems(feed, log);
     if (server !== undefined && (path.endsWith('/grants') || path.endsWith('/releases')) && /^\/v1\/(?:events|edges)\/[^/]+\/(?:grants|releases)$/.test(path)) return problems(server.handler, log);
     if (!ownsReleasePath(path)) return undefined;
@@ -307,6 +321,11 @@ export const openRelease = async (deps: ReleaseDeps): Promise<Release> => {
         timing: { mode, version: 1, firstRelease: (microsFromSeconds(release.latencySeconds) - delta) as Micros, period, delta, fallbackDelta: microsFromMillis(fallbackDeltaMillis), perBlock: periodsPerBlock(period), edges: 'all' },
         periodsPerGroup: perGroup,
       };
+    },
+    openResources({ keys, store }) {
+      if (server === undefined || replicaOf !== undefined) return undefined;
+      resources = createTimedResources({ events: first, secrets: server.secrets, keys, store, random: deps.random, clock });
+      return resources;
     },
     packaged: (event, segment) => edgePart?.timeline.packaged(event, segment, edgePart.clock.utc()),
     mediaAsked(address) {

@@ -11,6 +11,7 @@ import { encodeUtf8 } from '#core/bytes/utf8.ts';
 import { problemOf, SealcastError } from '#core/errors.ts';
 import { assetId, type AssetId } from '#core/ids.ts';
 import { jsonObject, membersOf } from '#core/license/shape.ts';
+import { COLLECTION } from '#core/subscription/root-keys.ts';
 import type { CryptoPeriod, GrantGroup } from '#core/time.ts';
 import { sha256 } from '#crypto/hmac.ts';
 import type { AssetKeying, ContentKeySource, GrantKeySource, LeafKeySource, Log, MarkKeySource } from '#ports';
@@ -111,10 +112,10 @@ const answer = async (sources: Sources, asset: AssetId, what: What, request: Req
     case 'keying':
       return encodeKeying(await sources.keying(asset));
     case 'content': {
-      const body = membersOf(jsonObject(await readBody(request), 'body', 'bad-request'), 'body', 'bad-request', ['keyGroup', 'from', 'to']);
+      const body = membersOf(jsonObject(await readBody(request), 'body', 'bad-request'), 'body', 'bad-request', ['keyGroup', 'from', 'to'], ['bundle']);
       const [from, to] = [body.integer('from', 0, Number.MAX_SAFE_INTEGER), body.integer('to', 0, Number.MAX_SAFE_INTEGER)];
-      const keys = await sources.contentKeys({ asset, keyGroup: body.oneOf('keyGroup', ['video', 'audio']), from: from as CryptoPeriod, to: to as CryptoPeriod });
-      return { keys: keys.map(({ period, group, kid, key }) => ({ period, group, kid: encodeBase64url(kid), key: encodeBase64url(key) })) };
+      const keys = await sources.contentKeys({ asset, keyGroup: body.oneOf('keyGroup', ['video', 'audio']), from: from as CryptoPeriod, to: to as CryptoPeriod, ...(body.value('bundle') !== undefined && { bundle: body.text('bundle', { most: 64, pattern: COLLECTION }) }) });
+      return { keys: keys.map(({ period, group, kid, key, leaf }) => ({ period, group, kid: encodeBase64url(kid), key: encodeBase64url(key), ...(leaf !== undefined && { leafMonth: leaf.month, leafWrap: encodeBase64url(leaf.wrap) }) })) };
     }
     case 'grants': {
       const body = membersOf(jsonObject(await readBody(request), 'body', 'bad-request'), 'body', 'bad-request', ['from', 'to']);

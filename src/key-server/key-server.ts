@@ -10,12 +10,12 @@ import type { ErrorCode } from '#core/errors.ts';
 import { SealcastError } from '#core/errors.ts';
 import type { AssetId, ContentKey, GrantKey, KeyGroup } from '#core/ids.ts';
 import { contentKey, grantKey, keyIdOf, type LadderHash } from '#core/keys/ladder.ts';
-import { type CryptoPeriod, type GrantGroup, groupOf, type Micros } from '#core/time.ts';
+import { type CryptoPeriod, type GrantGroup, groupLength, groupOf, type Micros } from '#core/time.ts';
 import { ladderHash } from '#crypto/ladder-hash.ts';
 import type { AssetKeying, AssetKeyRecord, AssetKeyStore, Clock, ContentKeySource, EventSink, GrantKeySource, KeyWrapper, LeafKeySource, Log, MarkKeySource, Metrics, PeriodKey, Random, SecretBox } from '#ports';
 import { createAssetKeys, keyingOf, type KeyToImport, type NewAsset } from './asset-keys.ts';
 import { createKeyServerHandler, type ServiceCredential } from './handler.ts';
-import { createLeafKeys } from './leaves.ts';
+import { createLeafKeys, type LeafKeys } from './leaves.ts';
 import { checkGroups, checkLead, checkRange } from './schedule-bounds.ts';
 
 /** What a key server is built from. */
@@ -78,15 +78,17 @@ export const createKeyServer = (options: KeyServerOptions): KeyServer => {
     return key;
   };
 
-  const derive = async (record: AssetKeyRecord, keyGroup: KeyGroup, from: CryptoPeriod, to: CryptoPeriod): Promise<readonly PeriodKey[]> => {
+  const derive = async (record: AssetKeyRecord, keyGroup: KeyGroup, from: CryptoPeriod, to: CryptoPeriod, bundle: ReturnType<LeafKeys['bundle']> | undefined): Promise<readonly PeriodKey[]> => {
     const keying = keyingOf(record);
     const titleKey = await assets.titleKey(record);
     const cache = grantCache(record);
     const keys: PeriodKey[] = [];
+    let leaf: { readonly of: GrantGroup; readonly made: NonNullable<PeriodKey['leaf']> } | undefined;
     for (let p = from; p < to; p = (p + 1) as CryptoPeriod) {
       const group = groupOf(p, keying.schedule);
+      if (bundle !== undefined && leaf?.of !== group) leaf = { of: group, made: await bundle.leaf({ asset: keying.asset, gen: keying.gen, group, starts: (group * groupLength(keying.schedule)) as Micros, key: grantOf(record, titleKey, cache, group) }) };
       const secret = keying.mode === 'timed' ? await timedSecret(keying.asset, p, keying.schedule.period) : undefined;
-      keys.push({ period: p, group, kid: keyIdOf(hash, keying.salt, keying, p, keyGroup), key: contentKey(hash, grantOf(record, titleKey, cache, group), keying, p, keyGroup, secret) });
+      keys.push({ period: p, group, kid: keyIdOf(hash, keying.salt, keying, p, keyGroup), key: contentKey(hash, grantOf(record, titleKey, cache, group), keying, p, keyGroup, secret), ...(leaf !== undefined && { leaf: leaf.made }) });
     }
     return keys;
   };
@@ -123,13 +125,16 @@ export const createKeyServer = (options: KeyServerOptions): KeyServer => {
   const sources: ContentKeySource & GrantKeySource = {
     keying: async (asset) => keyingOf(await assets.record(asset)),
 
-    contentKeys: ({ asset, keyGroup, from, to }) =>
+    contentKeys: ({ asset, keyGroup, from, to, bundle }) =>
       counted('content', async () => {
         checkRange('periods', from, to);
         const record = await assets.record(asset);
         checkGroups(keyingOf(record), to);
         checkLead(keyingOf(record), to, clock.now());
-        return record.importedKeys.some((item) => item.keyGroup === keyGroup) ? fixed(record, keyGroup, from, to) : derive(record, keyGroup, from, to);
+        const imported = record.importedKeys.some((item) => item.keyGroup === keyGroup);
+        // A leaf opens its group for good: what is released in time, or keyed by somebody else, can have none.
+        if (bundle !== undefined && (imported || keyingOf(record).mode === 'timed')) throw new SealcastError('bad-request', 'only untimed events with derived keys can be part of a bundle');
+        return imported ? fixed(record, keyGroup, from, to) : derive(record, keyGroup, from, to, bundle === undefined ? undefined : (made ?? unsold()).bundle(bundle));
       }),
 
     grantKeys: ({ asset, from, to }) =>

@@ -6,12 +6,13 @@
  * what leaves is a node of asked months, or a title key under a root key.
  */
 import { SealcastError } from '#core/errors.ts';
-import type { KeyGroup } from '#core/ids.ts';
+import type { AssetId, GrantKey, KeyGroup } from '#core/ids.ts';
 import { type LadderHash, leafWrapKey } from '#core/keys/ladder.ts';
 import { encodeLeaf, type LeafClaims, leafTag, type LeafWrap } from '#core/subscription/leaf.ts';
-import { COLLECTION, END_OF_MONTHS, FIRST_MONTH, rootKey, rootNodes, scopedRootSecret } from '#core/subscription/root-keys.ts';
+import { COLLECTION, END_OF_MONTHS, FIRST_MONTH, groupLeafWrapKey, monthAt, rootKey, rootNodes, scopedRootSecret } from '#core/subscription/root-keys.ts';
 import { MAX_PLAN_MONTHS } from '#core/subscription/root.ts';
-import type { KeyWrapper, LeafKeySource, LeafOrder } from '#ports';
+import type { GrantGroup, Micros } from '#core/time.ts';
+import type { KeyWrapper, LeafKeySource, LeafOrder, PeriodKey } from '#ports';
 import { type AssetKeys, keyingOf } from './asset-keys.ts';
 
 /** Leaves of one request at most. */
@@ -19,9 +20,17 @@ export const MAX_LEAVES = 10_000;
 const MAX_WRAPS = 8;
 const KEY_GROUPS: readonly KeyGroup[] = ['video', 'audio'];
 const MONTH_KEY_CACHE = 4096;
+/** Stands for the account in the shared scope, which has none. */
+const NOBODY = new Uint8Array(32);
+
+/** Leaves for licence servers, and in-band leaves for packagers. */
+export type LeafKeys = LeafKeySource & {
+  /** Root keys of a bundle by month: one call serves a whole batch of groups. */
+  bundle(collection: string): { leaf(of: { readonly asset: AssetId; readonly gen: number; readonly group: GrantGroup; readonly starts: Micros; readonly key: GrantKey }): Promise<NonNullable<PeriodKey['leaf']>> };
+};
 
 /** `rootSecret` answers the 32 bytes of a collection, made at the first question. */
-export const createLeafKeys = (options: { assets: AssetKeys; rootSecret: (collection: string) => Promise<Uint8Array>; wrapper: KeyWrapper; hash: LadderHash }): LeafKeySource => {
+export const createLeafKeys = (options: { assets: AssetKeys; rootSecret: (collection: string) => Promise<Uint8Array>; wrapper: KeyWrapper; hash: LadderHash }): LeafKeys => {
   const { assets, wrapper, hash } = options;
 
   const secretOf = async (collection: string): Promise<Uint8Array> => {
@@ -66,6 +75,15 @@ export const createLeafKeys = (options: { assets: AssetKeys; rootSecret: (collec
   };
 
   return {
+    bundle(collection) {
+      const keyOf = monthKeys(NOBODY);
+      return {
+        async leaf({ asset, gen, group, starts, key }) {
+          const month = monthAt(starts);
+          return { month, wrap: wrapper.wrap(groupLeafWrapKey(hash, await keyOf({ collection, scope: 'shared', month }), asset, gen, group), key) };
+        },
+      };
+    },
     async rootNodes({ collection, scope, account, from, to }) {
       if (!Number.isInteger(from) || !Number.isInteger(to) || from < FIRST_MONTH || to > END_OF_MONTHS || to <= from || to - from > MAX_PLAN_MONTHS) throw new SealcastError('bad-request', `root months must be [from, to), 1-${MAX_PLAN_MONTHS} of them`);
       return rootNodes(hash, scopedRootSecret(hash, await secretOf(collection), scope, account), from, to);

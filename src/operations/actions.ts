@@ -10,7 +10,8 @@ import type { AccountId, AssetId, DeviceId, SessionId } from '#core/ids.ts';
 import type { EnforcementLevel } from '#core/license/renewal-state.ts';
 import type { PolicyOverride } from '#core/policy/decide-terms.ts';
 import type { TimedMode } from '#core/release/schedule.ts';
-import type { AuditStore, CatalogueEntry, Clock, EventSink } from '#ports';
+import type { Micros } from '#core/time.ts';
+import type { AuditStore, CatalogueEntry, Clock, EventSink, Membership } from '#ports';
 import { sealAuditEntry } from '#operations/audit.ts';
 import type { MarkingRequest } from '#operations/marking-request.ts';
 import type { Operator } from '#operations/operator-gate.ts';
@@ -25,9 +26,15 @@ export type NewEvent = NewAsset & {
   readonly inBand?: readonly string[];
   /** Content is delivered early and opened by keys at their instants. */
   readonly timed?: TimedMode;
+  /** The collection whose subscribers open it live without sessions; excludes `timed`. Its media is kept. */
+  readonly bundle?: string;
+  /** Who is paid for its plays. */
+  readonly owner?: string;
 };
+/** A title's place in a collection, given when it is added; `published` defaults to now. */
+export type NewMembership = Omit<Membership, 'asset' | 'published'> & { readonly published?: Membership['published'] };
 /** A title, and whether and how the packager makes variants of its video. */
-export type NewTitle = NewAsset & { readonly source: string; readonly marked?: MarkingRequest & { /** Pads the variants of a segment to one length. */ readonly equalSize: boolean } };
+export type NewTitle = NewAsset & { readonly source: string; readonly marked?: MarkingRequest & { /** Pads the variants of a segment to one length. */ readonly equalSize: boolean }; readonly membership?: NewMembership };
 
 /** Wired by the entry. Each may throw a SealcastError, which becomes the operator's answer. */
 export type OperationsActions = {
@@ -56,8 +63,14 @@ export type OperationsActions = {
   readonly setDevicePolicy?: (device: DeviceId, policy: PolicyOverride | undefined) => Promise<boolean>;
   /** Gives an edge's viewers copies of their own, or the common one again; answers the first position that is so. */
   readonly switchCopies?: (asset: AssetId, edge: string, copies: 'own' | 'common') => Promise<{ readonly from: number }>;
+  /** Publishes something that opens at an instant; answers when. Absent where no key server runs. */
+  readonly putTimedResource?: (asset: AssetId, resource: { readonly name: string; readonly type: string; readonly at: Micros; readonly content: Uint8Array }) => Promise<{ readonly period: number; readonly releaseAt: number }>;
   /** Which edges may have an event's release secrets from now on; what they hold ends within a horizon. Absent where no key server runs. */
   readonly setReleaseEdges?: (asset: AssetId, edges: 'all' | readonly string[]) => Promise<CatalogueEntry>;
+  /** Puts a title into a collection, or changes how it is in it. Absent where no licence server runs. */
+  readonly setMembership?: (membership: Membership) => Promise<void>;
+  /** False if it was not in it. Leaves that devices hold stay good. */
+  readonly removeMembership?: (collection: string, asset: AssetId) => Promise<boolean>;
   /** False if unknown or revoked before. */
   readonly revokeDevice: (device: DeviceId) => Promise<boolean>;
 };

@@ -25,6 +25,7 @@ import { releaseRoutes } from '#operations/release-routes.ts';
 import { type Route, findRoute } from '#operations/route.ts';
 import { operatorRoutes } from '#operations/routes.ts';
 import { createFeedStreams } from '#operations/stream.ts';
+import { subscriptionRoutes } from '#operations/subscription-routes.ts';
 import { recordedMoves } from '#operations/standing.ts';
 import { liveHeartbeats } from '#operations/views.ts';
 
@@ -73,7 +74,7 @@ export const createOperations = (options: OperationsOptions): Operations => {
   const context = { ...options, feed, streams, audited, startedAt };
   const { leaks, viewerNumbers } = options;
   const desk = createLeakDesk({ leaks, viewerNumbers, actions: options.actions, judge: options.judge, automatic: options.onAccusation ?? 'end-sessions', audited, clock, log, events: feed.events });
-  const routes = [...operatorRoutes(context), ...policyRoutes(context, createConditions(feed, startedAt, recordedMoves(options.accounts, (startedAt - DAY) as Micros))), ...licensingRoutes(context), ...leakRoutes({ desk, leaks, viewerNumbers }), ...deliveryRoutes(context), ...releaseRoutes(options)];
+  const routes = [...operatorRoutes(context), ...policyRoutes(context, createConditions(feed, startedAt, recordedMoves(options.accounts, (startedAt - DAY) as Micros))), ...licensingRoutes(context), ...leakRoutes({ desk, leaks, viewerNumbers }), ...deliveryRoutes(context), ...subscriptionRoutes(context), ...releaseRoutes(context)];
 
   const admit = async (request: Request, role: OperatorRole, address: string): ReturnType<typeof gate.admit> => {
     const answer = await gate.admit(request, role, address);

@@ -323,6 +323,27 @@ describe('a timed event', () => {
     }
   });
 
+  test('B174: an operator publishes odds that open at an instant; anybody may fetch them before', async () => {
+    const at = Date.now() * 1000 + 60_000_000;
+    const put = (query: string, headers: Record<string, string> = { authorization: `Bearer ${operator}` }): Promise<Response> => fetch(`${platform.url}/v1/events/${EVENT}/resources?${query}`, { method: 'POST', headers: { 'content-type': 'application/json', ...headers }, body: '{"home":1.8}' });
+    expect((await put(`name=odds.json&at=${at}`, {})).status).toBe(401);
+    expect((await put(`name=odds.json&at=1`)).status).toBe(400);
+    const made = await put(`name=odds.json&at=${at}`);
+    expect(made.status).toBe(201);
+    const { url, releaseAt } = (await made.json()) as { url: string; releaseAt: number };
+    expect(releaseAt).toBeGreaterThanOrEqual(at);
+    const sealed = await fetch(`${platform.url}${url}`);
+    expect(sealed.status).toBe(200);
+    expect(new TextDecoder().decode(await sealed.arrayBuffer())).not.toContain('home');
+    expect((await fetch(`${platform.url}/v1/events/${EVENT}/resources/nothing`)).status).toBe(404);
+  });
+
+  test('the control room sees every timed event: lateness, horizon, clock, and the instants of each segment (B167)', async () => {
+    const { body } = await call('GET', '/v1/operations/releases');
+    expect(body).toMatchObject({ releases: { edge: 'edge-1', clock: { status: 'single-host' }, events: [{ event: EVENT, mode: 'standard', figures: { early: 0 } }, { event: OTHER }] } });
+    expect((await fetch(`${platform.url}/v1/operations/releases`)).status).toBe(401);
+  });
+
   test('metrics count what happened, and no release was early', async () => {
     const text = await (await fetch(`${platform.url}/metrics`, { headers: { authorization: `Bearer ${operator}` } })).text();
     for (const name of ['sealcast_release_released_total', 'sealcast_release_sent_total', 'sealcast_release_lateness_seconds', 'sealcast_release_horizon_seconds', 'sealcast_release_clients_refused_total', 'sealcast_release_pulls_total']) expect(text).toContain(name);

@@ -60,7 +60,8 @@ export const contentKey = (
   grant: Uint8Array,
   binding: ContentBinding,
   period: number,
-  keyGroup: KeyGroup,
+  /** Timed resources have a key group of their own. */
+  keyGroup: KeyGroup | 'resource',
   secret?: Uint8Array,
 ): ContentKey => {
   const { mode, scheme, asset, gen } = binding;
