@@ -22,6 +22,8 @@ const COMMANDS: Readonly<Record<string, () => Promise<AnyCommand>>> = {
   up: () => load(import('./commands/up.ts')),
   event: () => load(import('./commands/event.ts')),
   title: () => load(import('./commands/title.ts')),
+  collection: () => load(import('./commands/collection.ts')),
+  usage: () => load(import('./commands/usage.ts')),
   pack: () => load(import('./commands/pack.ts')),
   sequence: () => load(import('./commands/sequence.ts')),
   token: () => load(import('./commands/token.ts')),

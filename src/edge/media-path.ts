@@ -40,7 +40,7 @@ const kindOf = (rest: readonly string[]): MediaKind | undefined => {
   const [first = '', second = ''] = rest;
   if (rest.length === 1) {
     if (first === 'manifest.mpd' || first === 'master.m3u8') return 'manifest';
-    return first === 'imported-keys.json' ? 'keys' : undefined;
+    return first === 'imported-keys.json' || first === 'leaf.json' ? 'keys' : undefined;
   }
   if (rest.length !== 2 || !isRepresentationId(first)) return undefined;
   if (second === 'playlist.m3u8') return 'manifest';

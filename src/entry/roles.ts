@@ -176,6 +176,7 @@ const buildPackager = (parts: Parts, keys: ContentKeySource, marks: MarkBoxKeySo
       const marking = (await stores.catalogue.get(asset))?.marking;
       return marking && liveMarks({ asset, marking, keys: marks, config });
     },
+    bundle: async (asset) => (await stores.catalogue.get(asset))?.bundle,
     async originals(asset) {
       const { referenceMinutes } = config.tracing;
       const marking = (await stores.catalogue.get(asset))?.marking;

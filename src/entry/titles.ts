@@ -13,6 +13,7 @@ import type { NewTitle, OperationsActions } from '#operations/index.ts';
 import { type PackedTitle, packTitle, titleFolder } from '#packager/index.ts';
 import type { Tracer } from '#tracer/index.ts';
 import type { AssetMarking, CatalogueEntry, CatalogueStore, Clock, EventSink, Log, ObjectStore, Random, VideoTool } from '#ports';
+import type { Collections } from './collections.ts';
 import type { Config } from './config/index.ts';
 import { markingFor, tracedAs } from './marking-plans.ts';
 import { schedulesOf } from './operator-actions.ts';
@@ -42,12 +43,14 @@ export const createTitles = (options: {
   tool: VideoTool;
   /** Patterns and references of titles with variants. */
   tracer: Pick<Tracer, 'patterns' | 'record'>;
+  /** Absent: nothing is sold by subscription here. */
+  collections?: Pick<Collections, 'setMembership' | 'refreshLeaf'>;
   clock: Clock;
   random: Random;
   log: Log;
   events: EventSink;
 }): Titles => {
-  const { config, catalogue, store, keyServer, tool, tracer, clock, random, log, events } = options;
+  const { config, catalogue, store, keyServer, tool, tracer, collections, clock, random, log, events } = options;
   const stopping = new AbortController();
   let queue: Promise<void> = Promise.resolve();
 
@@ -72,6 +75,7 @@ export const createTitles = (options: {
       const marking = marked && titleMarking(marked, packed, segment);
       if (marking !== undefined) await tracer.record({ marking: { asset, alphabet: marking.alphabet, ...tracedAs(marking), segment, segments: marking.segments ?? 0 }, file, signal: stopping.signal });
       await catalogue.update({ ...entry, state: 'ready', duration: packed.duration, ...(marking !== undefined && { marking }) });
+      await collections?.refreshLeaf(asset);
       events({ at: clock.now(), kind: 'title.ready', severity: 'info', message: `${entry.name} is ready to watch.`, asset, data: { seconds: Math.round(packed.duration / 1_000_000) } });
     } catch (error) {
       if (stopping.signal.aborted) return;
@@ -83,7 +87,7 @@ export const createTitles = (options: {
   };
 
   return {
-    async add({ asset, name, scheme, clearKey, source, marked }) {
+    async add({ asset, name, scheme, clearKey, source, marked, membership }) {
       if (!source.startsWith('/')) throw new SealcastError('bad-request', 'source must be an absolute path on the machine that packs');
       if ((await catalogue.get(asset)) !== undefined) throw new SealcastError('already-exists', `${asset} exists already; choose another id`);
       // What cannot be planned is refused before hours of packing.
@@ -92,6 +96,7 @@ export const createTitles = (options: {
       await keyServer.createAsset({ asset, kind: 'title', scheme, mode: 'untimed', schedule: schedulesOf(config.packager).title });
       const entry: CatalogueEntry = { asset, kind: 'title', name, state: 'created', createdAt: clock.now(), clearKey };
       if (!(await catalogue.create(entry))) throw new SealcastError('already-exists', `${asset} exists already; choose another id`);
+      if (membership !== undefined) await collections?.setMembership({ published: entry.createdAt, ...membership, asset });
       queue = queue.then(() => pack(entry, source, marked));
       return entry;
     },

@@ -27,7 +27,7 @@ export type Coverage = {
 /** What the coverage depends on; times in µs. */
 export type CoverageInput = {
   readonly keying: AssetKeying;
-  readonly title: Pick<CatalogueEntry, 'duration' | 'state'>;
+  readonly title: Pick<CatalogueEntry, 'duration' | 'state' | 'archive'>;
   /** Media time where the viewer starts; events: now. */
   readonly position: Micros | undefined;
   readonly decision: Pick<Decision, 'grant'>;
@@ -41,11 +41,18 @@ export type CoverageInput = {
 export const coverageOf = (input: CoverageInput): Coverage => {
   const { keying, decision, now } = input;
   const length = groupLength(keying.schedule);
-  const { from, end, g0 } = keying.kind === 'event' ? liveRange(input, length) : titleRange(input, length);
+  const { from, end, g0 } = input.title.state === 'ended' && input.title.archive !== undefined ? archiveRange(input, input.title.archive, length) : keying.kind === 'event' ? liveRange(input, length) : titleRange(input, length);
   const to = Math.min(end, from + MAX_HORIZON_GROUPS) as GrantGroup;
   const term = (decision.grant * 1000) as Micros;
   const opened = openedRange({ opened: from, end: to, position: g0, g0, t0: now, groupLength: length, term, now });
   return { horizon: { from, to }, g0, t0: now, opened };
+};
+
+/** An ended event that was kept is licensed like a title; its media time stays Unix time. A position before it, such as none, is its beginning. */
+const archiveRange = ({ keying, position = 0 as Micros }: CoverageInput, archive: NonNullable<CatalogueEntry['archive']>, length: Micros): Range => {
+  if (position >= archive.to) throw new SealcastError('bad-request', 'position must lie within the event');
+  const g0 = groupAt(Math.max(position, archive.from) as Micros, keying.schedule);
+  return { from: g0, g0, end: Math.ceil(archive.to / length) };
 };
 
 type Range = { readonly from: GrantGroup; readonly end: number; readonly g0: GrantGroup };

@@ -3,4 +3,5 @@
 export { createLicenseServer } from './license-server.ts';
 export type { EntitlementCallbackOptions } from './entitlement-callback.ts';
 export type { EnrolledEdge, EntitlementKey, LicenseServer, LicenseServerOptions, Zone } from './options.ts';
+export { ordersOf } from './leaves.ts';
 export type { Accounts, Standing } from './accounts.ts';

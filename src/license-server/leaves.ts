@@ -9,6 +9,7 @@ import { SealcastError } from '#core/errors.ts';
 import { type AssetId, assetId, isAssetId } from '#core/ids.ts';
 import { membersOf } from '#core/license/shape.ts';
 import { monthAt } from '#core/subscription/root-keys.ts';
+import type { Micros } from '#core/time.ts';
 import { parseRootClaims, ROOT_TYPE, type RootClaims } from '#core/subscription/root.ts';
 import { importVerifyKey, verifyJws } from '#crypto/jose.ts';
 import type { CatalogueStore, Clock, CollectionStore, DeviceStore, LeafKeySource, LeafOrder, Membership } from '#ports';
@@ -31,7 +32,7 @@ export const ordersOf = async (catalogue: Pick<CatalogueStore, 'get'>, titles: r
       const ready = entry !== undefined && ((entry.kind === 'title' && entry.state === 'ready') || (entry.kind === 'event' && entry.state === 'ended'));
       if (!ready || memberships.length === 0) return undefined;
       const actions = (['play', 'download'] as const).filter((action) => memberships.some((each) => each.actions.includes(action)));
-      return { asset, duration: entry.duration ?? (0 as NonNullable<typeof entry.duration>), actions, under: memberships.slice(0, MAX_WRAPS).map(({ collection, scope, published }) => ({ collection, scope, month: monthAt(published) })) };
+      return { asset, duration: (entry.archive === undefined ? (entry.duration ?? 0) : entry.archive.to - entry.archive.from) as Micros, actions, under: memberships.slice(0, MAX_WRAPS).map(({ collection, scope, published }) => ({ collection, scope, month: monthAt(published) })) };
     }),
   );
 

@@ -21,6 +21,10 @@ export type AssetView = {
   readonly clearKey: 'off' | 'detect';
   /** What it is part of, for limits and counts. */
   readonly collection?: string;
+  /** Events: the collection whose subscribers open it with in-band leaves. */
+  readonly bundle?: string;
+  /** Ended events that were kept: media time, microseconds. */
+  readonly archive?: { readonly from: number; readonly to: number };
   /** Its licensing in place of the service's. */
   readonly policy?: OverrideView;
   /** Timed events: how they are released; microseconds. `edges`: who may have the secrets. */
@@ -38,11 +42,11 @@ type MarkingMembers = {
   readonly edges?: string;
 };
 /** POST /v1/events. `variants` and `marked` (track names, separated by commas) belong together: the source sends that many variants of these tracks. */
-export type CreateEventRequest = NewAssetRequest & MarkingMembers & { readonly marked?: string; /** Tracks to mark inside the bitstream, separated by commas; excludes `variants`. */ readonly mark?: string };
+export type CreateEventRequest = NewAssetRequest & MarkingMembers & { /** Collection whose subscribers open it live with in-band leaves. */ readonly bundle?: string; readonly owner?: string;  readonly marked?: string; /** Tracks to mark inside the bitstream, separated by commas; excludes `variants`. */ readonly mark?: string };
 /** The ingest credential is shown here once and stored as a hash. */
 export type CreateEventAnswer = { readonly event: AssetView; readonly ingest: { readonly url: string; readonly credential: string } };
 /** POST /v1/titles. `source` is a path or address the packager can read. */
-export type AddTitleRequest = NewAssetRequest & MarkingMembers & { readonly source: string; readonly equalSize?: 'yes' | 'no' };
+export type AddTitleRequest = NewAssetRequest & MarkingMembers & { readonly source: string; readonly equalSize?: 'yes' | 'no'; readonly collection?: string } & Partial<Pick<MembershipView, 'published' | 'scope' | 'owner'>> & { readonly actions?: 'play' | 'play,download' };
 /** POST /v1/events/{id}/copies: two-phase delivery. Answers `{from}`, the first position that is so. */
 export type SwitchCopiesRequest = { readonly edge: string; readonly copies: 'own' | 'common'; readonly note?: string };
 /** GET /v1/operations/delivery: marked assets and what each edge fetched of them since it started. */
@@ -244,6 +248,37 @@ export type Summary = {
   readonly can: { readonly addTitle: boolean };
   readonly figures: Figures;
 };
+
+// ---- subscriptions ------------------------------------------------------------------------------------------------
+
+/** A title's place in a collection; `published` decides the month whose root key opens it. */
+export type MembershipView = { readonly collection: string; readonly asset: string; readonly published: number; readonly scope: 'account' | 'shared'; readonly actions: readonly ('play' | 'download')[]; readonly owner?: string };
+/** GET /v1/collections. */
+export type CollectionsView = { readonly collections: readonly { readonly collection: string; readonly titles: number }[] };
+/** GET /v1/collections/{id}?after=ASSET: at most 500 titles by id. */
+export type CollectionPage = { readonly collection: string; readonly titles: readonly MembershipView[]; readonly next?: string };
+/** POST /v1/collections/{id}/titles; `published` in microseconds (default now), `scope` account, actions play and download unless told. */
+export type AddToCollectionRequest = { readonly asset: string; readonly published?: number; readonly scope?: 'account' | 'shared'; readonly actions?: 'play' | 'play,download'; readonly owner?: string; readonly note?: string };
+/** The newest root that a device was given for a plan. */
+export type RootView = { readonly account: string; readonly device: string; readonly plan: string; readonly collection: string; readonly issuedAt: number; readonly begin: number; /** Absent: for ever. */ readonly end?: number; readonly renewals: number; readonly state: 'good' | 'coming' | 'ended' | 'revoked' };
+/** GET /v1/subscriptions?account=&device=: newest first, at most 500. `plans`: devices with a good root. */
+export type SubscriptionsView = { readonly at: number; readonly plans: readonly { readonly plan: string; readonly collection: string; readonly devices: number }[]; readonly roots: readonly RootView[] };
+/** A device of a subscriber. `lost`: how often it lost its usage records and began again. */
+export type AccountDeviceView = { readonly device: string; readonly name: string; readonly registeredAt: number; readonly revokedAt?: number; readonly roots: readonly RootView[]; readonly usage?: { readonly records: number; readonly reportedAt: number; readonly lost: number } };
+/** What was done with a title, as its device reported it. */
+export type UsageRecordView = { readonly account: string; readonly device: string; readonly title: string; readonly owner: string; readonly action: 'play' | 'download' | 'delete'; readonly plan: string; readonly started: number; readonly played: number; readonly offline: boolean; readonly counted: boolean; readonly uncertain: boolean; readonly receivedAt: number };
+/** GET /v1/usage/records?account=&device=&title=: newest received first, at most 200. */
+export type UsageRecordsView = { readonly records: readonly UsageRecordView[] };
+/** GET /v1/subscriptions/{account}. */
+export type SubscriberView = { readonly account: string; readonly at: number; readonly devices: readonly AccountDeviceView[]; readonly usage: readonly UsageRecordView[] };
+/** Sums; `uncertain` plays are among `plays`. `played` in microseconds of media. */
+export type UsageTotalView = { readonly key: string; readonly plays: number; readonly offlinePlays: number; readonly uncertain: number; readonly downloads: number; readonly played: number };
+/** GET /v1/usage/report?by=title|account|owner&from=&to=&format=json|csv: most plays first. An owner of '' is none. */
+export type UsageReportView = { readonly by: 'title' | 'account' | 'owner'; readonly from: number; readonly to: number; readonly rows: readonly UsageTotalView[] };
+/** A session that ended with a signed stop of its device. */
+export type StopView = { readonly session: string; readonly account: string; readonly device: string; readonly deviceName: string; readonly asset: string; readonly startedAt: number; readonly endedAt: number };
+/** GET /v1/operations/stops: newest first, of the newest 1,000 sessions. */
+export type StopsView = { readonly stops: readonly StopView[] };
 
 // ---- timed release ------------------------------------------------------------------------------------------------
 

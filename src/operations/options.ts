@@ -5,7 +5,7 @@
  * Invariant: types only; whatever has a default says so.
  */
 import type { PolicyVersion } from '#core/license/decide.ts';
-import type { AccountStore, AuditStore, CatalogueStore, Clock, ConcurrencyRecord, ConcurrencyStore, DeviceStore, HeartbeatStore, LeakStore, Log, Metrics, OperatorStore, Random, SessionStore, ViewerNumberStore } from '#ports';
+import type { AccountStore, AuditStore, CatalogueStore, Clock, CollectionStore, ConcurrencyRecord, ConcurrencyStore, DeviceStore, HeartbeatStore, LeakStore, Log, Metrics, OperatorStore, Random, RootStore, SessionStore, UsageStore, ViewerNumberStore } from '#ports';
 import type { AutomaticAction, Judge } from '#operations/leaks.ts';
 import type { OperationsActions } from '#operations/actions.ts';
 import type { DeliverySource } from '#operations/delivery.ts';
@@ -32,6 +32,10 @@ export type OperationsOptions = {
   readonly load?: () => { readonly factor: number; readonly sheds: boolean };
   /** The terms in force; default: the service's defaults. */
   readonly policy?: PolicyVersion;
+  /** Subscriptions; collections are changed by `actions`. */
+  readonly collections: Pick<CollectionStore, 'list' | 'collections'>;
+  readonly roots: Pick<RootStore, 'list' | 'plans'>;
+  readonly usage: Pick<UsageStore, 'totals' | 'list' | 'chain'>;
   /** Accusations, and whose viewer numbers they name. */
   readonly leaks: LeakStore;
   readonly viewerNumbers: Pick<ViewerNumberStore, 'whose' | 'count'>;

@@ -11,6 +11,7 @@ import { type Body, json, oneOf, readBody, text } from '#operations/answers.ts';
 import type { AccountView, AuditPage, Summary } from '#operations/api.ts';
 import { surveyAudit } from '#operations/audit.ts';
 import { MARKING_RULES, markingRequest } from '#operations/marking-request.ts';
+import { collectionOf, MEMBERSHIP_RULES, membershipRequest } from '#operations/membership-request.ts';
 import { operate, type Route, route, type RouteContext, view } from '#operations/route.ts';
 import { accountNames, hashOf, standingView } from '#operations/standing.ts';
 import { accountSummaries, assetView, deviceView, liveHeartbeats, sessionView } from '#operations/views.ts';
@@ -27,9 +28,9 @@ const MADE_VARIANTS = 5;
 const HASH = /^[A-Za-z0-9_-]{43}$/;
 const NOTE = { note: text(0, 200, false) };
 const ASSET_RULES = { asset: text(1, 40), name: text(1, 120), scheme: oneOf(['cenc', 'cbcs']), clearKey: oneOf(['off', 'detect']) };
-const EVENT_RULES = { ...ASSET_RULES, ...MARKING_RULES, marked: text(1, 300, false), mark: text(1, 300, false), timed: oneOf(['standard', 'strict']) };
+const EVENT_RULES = { ...ASSET_RULES, ...MARKING_RULES, marked: text(1, 300, false), mark: text(1, 300, false), timed: oneOf(['standard', 'strict']), bundle: text(1, 64, false), owner: text(1, 128, false) };
 const EDGES_RULES = { edges: text(1, 4000) };
-const TITLE_RULES = { ...ASSET_RULES, ...MARKING_RULES, source: text(1, 2000), equalSize: oneOf(['yes', 'no']) };
+const TITLE_RULES = { ...ASSET_RULES, ...MARKING_RULES, source: text(1, 2000), equalSize: oneOf(['yes', 'no']), ...MEMBERSHIP_RULES, collection: text(1, 64, false) };
 
 const newAsset = (body: { asset?: string; name?: string; scheme?: string; clearKey?: string }): NewAsset => ({
   asset: assetId(body.asset),
@@ -61,6 +62,21 @@ const inBandTracks = ({ mark, variants, marked }: Body<typeof EVENT_RULES>): Pic
   if (mark === undefined) return {};
   if (variants !== undefined || marked !== undefined) throw new SealcastError('bad-request', 'mark excludes variants: marks are in one copy, or in several');
   return { inBand: mark.split(',').map((name) => representationId(name.trim())) };
+};
+
+/** The bundle that opens an event. Throws `bad-request`. */
+const bundleOf = ({ bundle, timed, owner }: Body<typeof EVENT_RULES>): Pick<NewEvent, 'bundle' | 'owner'> => {
+  if (bundle === undefined && owner !== undefined) throw new SealcastError('bad-request', 'owner needs bundle');
+  if (bundle !== undefined && timed !== undefined) throw new SealcastError('bad-request', 'bundle excludes timed: an in-band leaf opens its group at once');
+  return bundle === undefined ? {} : { bundle: collectionOf(bundle), ...(owner !== undefined && { owner }) };
+};
+
+/** The collection that a title joins when it is added. Throws `bad-request`. */
+const membershipOf = (body: Body<typeof TITLE_RULES>): Pick<NewTitle, 'membership'> => {
+  const { collection, published, scope, actions, owner } = body;
+  if (collection !== undefined) return { membership: membershipRequest(collection, body) };
+  if ([published, scope, actions, owner].some((value) => value !== undefined)) throw new SealcastError('bad-request', 'published, scope, actions and owner need collection');
+  return {};
 };
 
 const wholeNumber = (query: URLSearchParams, name: string, fallback: number, most: number): number => {
@@ -100,7 +116,7 @@ export const operatorRoutes = (context: RouteContext): readonly Route[] => {
       GET: view(() => listAssets('event')),
       POST: operate(async ({ request, operator }) => {
         const body = await readBody(request, EVENT_RULES);
-        const event: NewEvent = { ...newAsset(body), ...markedTracks(body), ...inBandTracks(body), ...(body.timed !== undefined && { timed: body.timed === 'strict' ? 'strict' : 'standard' }) };
+        const event: NewEvent = { ...newAsset(body), ...markedTracks(body), ...inBandTracks(body), ...(body.timed !== undefined && { timed: body.timed === 'strict' ? 'strict' : 'standard' }), ...bundleOf(body) };
         const made = await audited(operator, 'event.create', event.asset, { name: event.name, scheme: event.scheme }, () => actions.createEvent(event));
         return json({ event: assetView(made.entry, 0), ingest: made.ingest }, 201);
       }),
@@ -133,7 +149,7 @@ export const operatorRoutes = (context: RouteContext): readonly Route[] => {
         const { addTitle } = actions;
         if (addTitle === undefined) throw unavailable('adding titles', 'the packager');
         const body = await readBody(request, TITLE_RULES);
-        const title = { ...newAsset(body), source: body.source ?? '', ...madeVariants(body) };
+        const title = { ...newAsset(body), source: body.source ?? '', ...madeVariants(body), ...membershipOf(body) };
         const entry = await audited(operator, 'title.add', title.asset, { name: title.name, scheme: title.scheme }, () => addTitle(title));
         return json({ title: assetView(entry, 0) }, 201);
       }),

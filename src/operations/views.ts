@@ -22,6 +22,8 @@ export const assetView = (entry: CatalogueEntry, liveSessions: number): AssetVie
   ...(entry.duration === undefined ? {} : { duration: entry.duration }),
   clearKey: entry.clearKey,
   ...(entry.collection === undefined ? {} : { collection: entry.collection }),
+  ...(entry.bundle === undefined ? {} : { bundle: entry.bundle }),
+  ...(entry.archive === undefined ? {} : { archive: entry.archive }),
   ...(entry.policy === undefined ? {} : { policy: entry.policy }),
   ...(entry.timed === undefined ? {} : { timed: entry.timed }),
   liveSessions,

@@ -7,6 +7,7 @@ export type { LiveTimes } from './live-event.ts';
 export { packTitle } from './title.ts';
 export type { PackedTitle, PackTitleOptions, TitleKeys } from './title.ts';
 export { titleFolder } from './origin.ts';
+export { eventFolder } from './live-event.ts';
 export { createClipLoop } from './loop.ts';
 export type { ClipLoop, LoopTrack } from './loop.ts';
 export { createLiveOriginals, LIVE_FORMAT, liveReferenceFolder, referenceRepresentation, type LiveOriginals } from './live-originals.ts';

@@ -31,12 +31,14 @@ export const createKeyRing = (options: {
   asset: AssetId;
   keyGroup: KeyGroup;
   kind: 'event' | 'title';
+  /** Asks for the in-band leaves of this collection too. */
+  bundle?: string | undefined;
   schedule: KeySchedule;
   clock: Clock;
   log: Log;
   patience: Millis;
 }): KeyRing => {
-  const { keys, asset, keyGroup, schedule, clock, log } = options;
+  const { keys, asset, keyGroup, bundle, schedule, clock, log } = options;
   const cached = new Map<number, PeriodKey>();
   let fetching: Promise<void> | undefined;
 
@@ -49,7 +51,7 @@ export const createKeyRing = (options: {
   const fetchFrom = (period: CryptoPeriod): Promise<void> => {
     fetching ??= (async () => {
       try {
-        for (const key of await keys.contentKeys({ asset, keyGroup, from: period, to: horizon(period) })) cached.set(key.period, key);
+        for (const key of await keys.contentKeys({ asset, keyGroup, from: period, to: horizon(period), ...(bundle !== undefined && { bundle }) })) cached.set(key.period, key);
         for (const old of cached.keys()) if (old < period - KEPT_BEHIND) cached.delete(old);
       } finally {
         fetching = undefined;

@@ -87,6 +87,8 @@ export const createLiveEvent = async (options: {
   mark?(id: RepresentationId, source: SourceTrack): Promise<TrackMarker | undefined>;
   /** What is kept for tracing; absent: nothing. */
   originals?: LiveOriginals | undefined;
+  /** Keeps all media: once the event has ended it can be watched from its beginning. */
+  keepAll?: boolean;
   onFault(error: unknown): void;
 }): Promise<LiveEvent> => {
   const { asset, store, clock, times, keying } = options;
@@ -139,6 +141,7 @@ export const createLiveEvent = async (options: {
       segmentDuration: times.segmentDuration,
       chunkDuration: times.chunkDuration,
       depth: Math.max(3, Math.ceil(times.window / times.segmentDuration)),
+      keepAll: options.keepAll === true,
       onFault: options.onFault,
     });
     if (served === undefined) {
@@ -176,6 +179,7 @@ export const createLiveEvent = async (options: {
       const [source, init] = await Promise.all([store.get(`${folder}/${id}/source.mp4`), store.get(`${folder}/${id}/init.mp4`)]);
       if (source !== undefined && init !== undefined) tracks.set(id, await make(id, sourceTrack(source), init));
     }
+    if (endedAt !== undefined) for (const track of tracks.values()) track.window.openAll();
   };
   await restore();
 
@@ -195,7 +199,7 @@ export const createLiveEvent = async (options: {
       protection,
       segmentDuration: times.segmentDuration,
       chunkDuration: times.chunkDuration,
-      window: Math.max(times.segmentDuration, Math.min(times.window, Math.ceil((clock.now() - first) / 1_000_000) * 1_000_000)) as Micros,
+      window: Math.max(times.segmentDuration, Math.min(endedAt !== undefined && options.keepAll === true ? Number.MAX_SAFE_INTEGER : times.window, Math.ceil((clock.now() - first) / 1_000_000) * 1_000_000)) as Micros,
       // ffmpeg finds the live edge by MPD@publishTime where availabilityStartTime is 1970, so it has to be recent.
       publishedAt: Math.max(publishedAt, Math.floor(clock.now() / times.segmentDuration) * times.segmentDuration) as Micros,
       targetLatency: times.targetLatency,
@@ -281,7 +285,10 @@ export const createLiveEvent = async (options: {
       await Promise.all([...tracks.values()].map((track) => track.close()));
       endedAt = (Math.max(-1, ...listed().map((track) => track.window.latest ?? -1)) + 1) as SegmentNumber;
       await save();
-      for (const track of tracks.values()) track.window.close();
+      for (const track of tracks.values()) {
+        track.window.openAll();
+        track.window.close();
+      }
       await options.originals?.flush();
     },
     async suspend() {

@@ -108,7 +108,7 @@ export const createLiveTrack = (options: LiveTrackOptions): LiveTrack => {
     );
   };
 
-  const protectPiece = async (fragment: Fragment, run: TrackFragment, piece: Piece, shift: Micros): Promise<{ bytes: Uint8Array; boxBytes: number; start: Micros }> => {
+  const protectPiece = async (fragment: Fragment, run: TrackFragment, piece: Piece, shift: Micros, opens: boolean): Promise<{ bytes: Uint8Array; boxBytes: number; start: Micros }> => {
     const start = microsFromTicks(piece.decodeTime, media.timescale);
     sequence += 1;
     const clear = writeFragment({
@@ -123,7 +123,7 @@ export const createLiveTrack = (options: LiveTrackOptions): LiveTrack => {
     const nominal = (segmentDuration * media.timescale) / 1_000_000;
     const into = Number(piece.decodeTime - segmentStart) / nominal;
     const profiled = options.marker?.profile(clear, { segment: piece.segment, from: into, to: into + piece.duration / nominal });
-    const body = await options.protection.chunk(clear, piece.to - piece.from, piece.period);
+    const body = await options.protection.chunk(clear, piece.to - piece.from, piece.period, opens);
     // The source's clock where it sent one; else media time, which is Unix time.
     const captured = fragment.prft === undefined ? start : ((fragment.prft.wallClock + (start - shift - microsFromTicks(fragment.prft.mediaTime, media.timescale))) as Micros);
     const prft = writePrft({ trackId: media.id, wallClock: captured, mediaTime: piece.decodeTime, ...(fragment.prft === undefined ? {} : { flags: fragment.prft.flags }) });
@@ -154,7 +154,7 @@ export const createLiveTrack = (options: LiveTrackOptions): LiveTrack => {
     const pieces = cutPoints(run, { timescale: media.timescale, shift: shiftTicks, segmentOf: clockSegments(segmentDuration), period: options.period, longest }, first);
     let unaligned = false;
     for (const piece of pieces) {
-      const { bytes: chunk, boxBytes, start: at } = await protectPiece(fragment, run, piece, shift);
+      const { bytes: chunk, boxBytes, start: at } = await protectPiece(fragment, run, piece, shift, piece.segment !== lastSegment);
       unaligned ||= media.kind === 'video' && piece.segment !== lastSegment && !piece.independent;
       lastSegment = piece.segment;
       const end = (piece.decodeTime + BigInt(piece.duration)) as MediaTicks;

@@ -17,7 +17,7 @@ import type { Millis } from '#core/time.ts';
 import { encodePaceInfo } from '#crypto/pace-cbor.ts';
 import type { Clock, ObjectStore } from '#ports';
 import { bodyResponse, IMMUTABLE, LIVE_MANIFEST, mediaType, NO_STORE, problemResponse, TITLE_MANIFEST } from './http.ts';
-import type { LiveEvent } from './live-event.ts';
+import { eventFolder, type LiveEvent } from './live-event.ts';
 import type { LiveTrack } from './live-track.ts';
 import { variantOf, variantTrack } from './track-name.ts';
 
@@ -37,7 +37,7 @@ const REP_FILE = /^([a-z0-9-]+)\/(init\.mp4|playlist\.m3u8|(?:([a-h0-7])\/)?(\d{
 /** Pace information of a segment or part (ETSI TS 104 002 clause 5.7). */
 const PACE_FILE = /^([a-z0-9-]{1,32})\/WMPaceInfo\/(\d{1,15})(?:\.\d{1,6})?\.m4s$/;
 const TITLE_VARIANT = /^([a-z0-9-]{1,32})\/([a-h0-7])\/(\d{1,15})\.m4s$/;
-const TITLE_FILE = /^(?:manifest\.mpd|master\.m3u8|imported-keys\.json|[a-z0-9-]{1,32}\/(?:init\.mp4|playlist\.m3u8|\d{1,15}\.(?:m4s|vtt)))$/;
+const TITLE_FILE = /^(?:manifest\.mpd|master\.m3u8|imported-keys\.json|leaf\.json|[a-z0-9-]{1,32}\/(?:init\.mp4|playlist\.m3u8|\d{1,15}\.(?:m4s|vtt)))$/;
 /** How long before its start a segment may be asked for, and how long a source may be late with it. */
 const AHEAD = 4_000_000;
 const MANIFEST_WAIT = 4_000 as Millis;
@@ -89,6 +89,11 @@ export const createOrigin = (options: OriginOptions): ((request: Request) => Pro
     if (path === 'manifest.mpd' || path === 'master.m3u8') {
       if (!(await event.ready(MANIFEST_WAIT, request.signal))) throw absent('the event has no media yet');
       return bodyResponse(request, path === 'manifest.mpd' ? event.mpd() : event.multivariant(keyFormat), mediaType(path), LIVE_MANIFEST);
+    }
+    if (path === 'leaf.json') {
+      const leaf = await store.get(`${eventFolder(event.asset)}/leaf.json`);
+      if (leaf === undefined) throw absent('no leaf of the event');
+      return bodyResponse(request, leaf, mediaType(path), TITLE_MANIFEST);
     }
     const paced = PACE_FILE.exec(path);
     if (paced !== null) {

@@ -6,9 +6,11 @@
  * Invariant: clear media never reaches the origin of a protected event: without a key a chunk is held back, then refused.
  */
 import type { SampleAes } from '#core/cenc/sample-aes.ts';
-import type { AssetId, RepresentationId } from '#core/ids.ts';
+import type { AssetId, KeyGroup, RepresentationId } from '#core/ids.ts';
 import type { Micros, Millis } from '#core/time.ts';
 import type { AssetKeying, Clock, ContentKeySource, EventSink, Log, Metrics, ObjectStore, Random } from '#ports';
+import { ladderHash } from '#crypto/ladder-hash.ts';
+import { bundleLeafBoxes } from './bundle-leaves.ts';
 import { createIngest } from './ingest.ts';
 import type { IngestAccess } from './ingest.ts';
 import { createInitialisationVectors } from './initialisation-vectors.ts';
@@ -37,6 +39,8 @@ export type PackagerOptions = {
   readonly times?: Partial<LiveTimes>;
   /** Marks inside the bitstream of an event's tracks; undefined: none. */
   readonly marks?: (asset: AssetId) => Promise<LiveMarks | undefined>;
+  /** The collection whose subscribers open an event with in-band leaves; all its media is kept then. */
+  readonly bundle?: (asset: AssetId) => Promise<string | undefined>;
   /** What is kept of an event for tracing; undefined: nothing. */
   readonly originals?: (asset: AssetId) => Promise<LiveOriginals | undefined>;
   /** Timed events: their mode and distance to the camera; undefined: untimed. */
@@ -72,11 +76,15 @@ export type Packager = {
   /** Closes an event's manifests for good (`lmsg`, EXT-X-ENDLIST); later ingest is refused. */
   endEvent(asset: AssetId): Promise<void>;
   status(asset: AssetId): Promise<readonly TrackStatus[]>;
+  /** Media time [from, to) that an event's manifests list; undefined where there is none. */
+  range(asset: AssetId): Promise<{ readonly from: Micros; readonly to: Micros } | undefined>;
   /** Stores what is in the making and lets go of everyone who waits. */
   stop(): Promise<void>;
 };
 
 const DEFAULT_TIMES: LiveTimes = { segmentDuration: 2_000_000 as Micros, chunkDuration: 200_000 as Micros, window: 60_000_000 as Micros, targetLatency: 1_500_000 as Micros };
+
+const keyGroupOf = (kind: string): KeyGroup => (kind === 'audio' ? 'audio' : 'video');
 
 /** Builds the role. Starts nothing: the first request does. */
 export const createPackager = (options: PackagerOptions): Packager => {
@@ -88,11 +96,12 @@ export const createPackager = (options: PackagerOptions): Packager => {
   const open = async (asset: AssetId, keying: AssetKeying): Promise<LiveEvent> => {
     const originals = await options.originals?.(asset);
     const marks = await liveMarksOf(options, asset);
+    const bundle = keying.mode === 'timed' ? undefined : await options.bundle?.(asset);
     const rings = new Map<'video' | 'audio', KeyRing>();
     const ring = (keyGroup: 'video' | 'audio'): KeyRing => {
       const known =
         rings.get(keyGroup) ??
-        createKeyRing({ keys, asset, keyGroup, kind: keying.kind, schedule: keying.schedule, clock, log, patience: options.keyPatience ?? (10_000 as Millis) });
+        createKeyRing({ keys, asset, keyGroup, bundle, kind: keying.kind, schedule: keying.schedule, clock, log, patience: options.keyPatience ?? (10_000 as Millis) });
       rings.set(keyGroup, known);
       return known;
     };
@@ -108,6 +117,7 @@ export const createPackager = (options: PackagerOptions): Packager => {
       onChunk: timing && options.onTimedChunk && ((track, segment) => options.onTimedChunk?.(asset, track, segment)),
       timed: timing && { strict: timing.strict, pad: timing.pad && marks === undefined },
       originals,
+      keepAll: bundle !== undefined,
       ...(marks && { mark: (id, source) => markTrack(marks, id, source) }),
       tolerance: options.tolerance ?? { behind: 120_000_000 as Micros, ahead: 10_000_000 as Micros },
       protect: (representation, source) =>
@@ -122,7 +132,8 @@ export const createPackager = (options: PackagerOptions): Packager => {
               aes: options.aes,
               random,
               vectors,
-              keyOf: (period) => ring(source.media.kind === 'audio' ? 'audio' : 'video').get(period),
+              keyOf: (period) => ring(keyGroupOf(source.media.kind)).get(period),
+              leafBox: bundle === undefined ? undefined : bundleLeafBoxes({ hash: ladderHash, keying, keyGroup: keyGroupOf(source.media.kind), collection: bundle }),
             }),
       onFault: (error) => {
         log.error('a segment could not be stored', { asset, fault: String(error) });
@@ -179,6 +190,11 @@ export const createPackager = (options: PackagerOptions): Packager => {
         behind: track.window.end === undefined ? undefined : ((clock.now() - track.window.end) as Micros),
         bandwidth: track.describe().bandwidth,
       }));
+    },
+    async range(asset) {
+      const windows = [...((await existing(asset))?.tracks.values() ?? [])].map(({ window }) => window).filter(({ first }) => first !== undefined);
+      if (windows.length === 0) return undefined;
+      return { from: Math.min(...windows.map(({ first }) => first?.start ?? 0)) as Micros, to: Math.max(...windows.map(({ end }) => end ?? 0)) as Micros };
     },
     async stop() {
       for (const event of events.values())

@@ -21,9 +21,10 @@ export type ChunkProtection = {
   init(clear: Uint8Array): Uint8Array;
   /**
    * `moof` + `mdat` of one crypto period, protected under its key, as parts to be laid side by side. The bytes passed in are
-   * used up: media is ciphered where it lies. Throws `key-unavailable`.
+   * used up: media is ciphered where it lies. `opens`: players may start here, so what opens its keys has to be in it. Throws
+   * `key-unavailable`.
    */
-  chunk(clear: Uint8Array, samples: number, period: CryptoPeriod): Promise<readonly Uint8Array[]>;
+  chunk(clear: Uint8Array, samples: number, period: CryptoPeriod, opens?: boolean): Promise<readonly Uint8Array[]>;
 };
 
 /** No protection, for comparison only. */
@@ -41,10 +42,13 @@ export const createChunkProtection = (options: {
   aes: SampleAes;
   random: Random;
   vectors: InitialisationVectors;
-  keyOf(period: CryptoPeriod): Promise<Pick<PeriodKey, 'kid' | 'key'>>;
+  keyOf(period: CryptoPeriod): Promise<Pick<PeriodKey, 'kid' | 'key'> & Partial<PeriodKey>>;
+  /** Live events of a bundle: the `pssh` with a group's in-band leaf. */
+  leafBox?: ((key: Partial<PeriodKey>) => Uint8Array | undefined) | undefined;
 }): ChunkProtection => {
   const { scheme, track, vectors } = options;
   const representation = options.variant === undefined ? options.representation : `${options.representation}/${options.variant}`;
+  let lastGroup: number | undefined;
   const encrypter = createFragmentEncrypter({ scheme, track, aes: options.aes, signalling: options.signalling });
   return {
     init: (clear) =>
@@ -53,10 +57,14 @@ export const createChunkProtection = (options: {
         defaultKid: options.defaultKid,
         ...(scheme === 'cbcs' ? { constantIv: options.signalling === 'track' ? vectors.constant(options.defaultKid, representation) : options.random.bytes(16) } : {}),
       }),
-    async chunk(clear, samples, period) {
-      const { kid, key } = await options.keyOf(period);
-      if (scheme === 'cbcs') return encrypter.encryptInPlace(clear, { kid, key, constantIv: vectors.constant(kid, representation) }).parts;
-      return encrypter.encryptInPlace(clear, { kid, key, firstIv: vectors.counter(kid, representation, samples) }).parts;
+    async chunk(clear, samples, period, opens = false) {
+      const found = await options.keyOf(period);
+      const { kid, key, group } = found;
+      const box = opens || group !== lastGroup ? options.leafBox?.(found) : undefined;
+      lastGroup = group;
+      const pssh = box && { pssh: [box] };
+      if (scheme === 'cbcs') return encrypter.encryptInPlace(clear, { kid, key, constantIv: vectors.constant(kid, representation), ...pssh }).parts;
+      return encrypter.encryptInPlace(clear, { kid, key, firstIv: vectors.counter(kid, representation, samples), ...pssh }).parts;
     },
   };
 };

@@ -61,6 +61,8 @@ export type RenditionWindow = {
   partsFrom(number: number, index: number): { readonly parts: readonly WindowPart[]; readonly complete: boolean } | undefined;
   /** Resolves true when `ready` holds, false after `timeout`, abort or close. Checked at every change. */
   until(ready: () => boolean, timeout: Millis, signal?: AbortSignal): Promise<boolean>;
+  /** From now on the window is all that was kept. */
+  openAll(): void;
   /** Lets everyone who waits go, without an answer. */
   close(): void;
   readonly closed: boolean;
@@ -94,10 +96,12 @@ export const createRenditionWindow = async (options: {
   chunkDuration: Micros;
   /** Segments in the window. */
   depth: number;
+  /** Keeps everything for later; the window that players see is as deep as told until `openAll`. */
+  keepAll?: boolean;
   /** Called when a write fails; the window goes on from memory. */
   onFault(error: unknown): void;
 }): Promise<RenditionWindow> => {
-  const { store, clock, path, segmentDuration, depth } = options;
+  const { store, clock, path, segmentDuration, depth, keepAll = false } = options;
   const segments = new Map<number, Held>();
   const waiting = new Set<() => void>();
   let latest: Held | undefined;
@@ -106,6 +110,7 @@ export const createRenditionWindow = async (options: {
   let bits = 0;
   let time = 0;
   let closed = false;
+  let all = false;
   /** Writes happen one after the other, so the index never names what is not stored. */
   let writes: Promise<void> = Promise.resolve();
 
@@ -138,7 +143,7 @@ export const createRenditionWindow = async (options: {
   const write = (held: Held): Promise<void> => {
     const bytes = concatBytes(...(held.parts ?? []).map((part) => part.bytes));
     const snapshot = index();
-    const expired = [...segments.keys()].filter((number) => number <= (latest?.number ?? 0) - depth - 2);
+    const expired = keepAll ? [] : [...segments.keys()].filter((number) => number <= (latest?.number ?? 0) - depth - 2);
     for (const number of expired) segments.delete(number);
     writes = writes
       .then(async () => {
@@ -194,7 +199,7 @@ export const createRenditionWindow = async (options: {
 
   const firstListed = (): number => {
     const oldest = segments.keys().next().value ?? 0;
-    return Math.max(oldest, (latest?.number ?? 0) - depth + 1);
+    return all ? oldest : Math.max(oldest, (latest?.number ?? 0) - depth + 1);
   };
 
   return {
@@ -304,6 +309,9 @@ export const createRenditionWindow = async (options: {
         waiting.add(check);
         signal?.addEventListener('abort', abort, { once: true });
       });
+    },
+    openAll() {
+      all = keepAll;
     },
     close() {
       closed = true;

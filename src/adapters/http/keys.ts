@@ -12,6 +12,7 @@ import { encodeBase64url } from '#core/bytes/base64url.ts';
 import { parseOpenNode } from '#core/license/open-node.ts';
 import { jsonObject, type Members, membersOf } from '#core/license/shape.ts';
 import { MAX_LEAF_LENGTH } from '#core/subscription/leaf.ts';
+import { END_OF_MONTHS, FIRST_MONTH } from '#core/subscription/root-keys.ts';
 import type { CryptoPeriod, GrantGroup, Micros } from '#core/time.ts';
 import type { AssetKeying, ContentKeySource, Fetch, GrantKeySource, LeafKeySource, MarkKeySource } from '#ports';
 
@@ -59,16 +60,17 @@ export const createHttpKeys = (options: HttpKeysOptions): ContentKeySource & Gra
   return {
     keying: async (asset) => readKeying(await ask(asset, '', undefined, ['asset', 'kind', 'scheme', 'mode', 'gen', 'salt', 'periodMicros', 'periodsPerGroup', 'entryKid'])),
 
-    contentKeys: async ({ asset, keyGroup, from, to }) =>
+    contentKeys: async ({ asset, keyGroup, from, to, bundle }) =>
       keys(
-        await ask(asset, '/content', { keyGroup, from, to }, ['keys']),
+        await ask(asset, '/content', { keyGroup, from, to, ...(bundle !== undefined && { bundle }) }, ['keys']),
         (item) => ({
           period: item.integer('period', from, to - 1) as CryptoPeriod,
           group: item.integer('group', 0, 2 ** 32 - 1) as GrantGroup,
           kid: item.bytes('kid', 16) as KeyId,
           key: item.bytes('key', 16) as ContentKey,
+          ...(bundle !== undefined && { leaf: { month: item.integer('leafMonth', FIRST_MONTH, END_OF_MONTHS - 1), wrap: item.bytes('leafWrap', 40) } }),
         }),
-        ['period', 'group', 'kid', 'key'],
+        ['period', 'group', 'kid', 'key', ...(bundle === undefined ? [] : ['leafMonth', 'leafWrap'])],
       ),
 
     grantKeys: async ({ asset, from, to }) =>

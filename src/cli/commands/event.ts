@@ -15,6 +15,8 @@ const create = defineCommand({
     scheme: { type: 'enum', options: ['cenc', 'cbcs'], default: 'cenc', description: 'protection scheme' },
     'clear-key': { type: 'enum', options: ['off', 'detect'], default: 'off', description: 'detect: plain Clear Key players may have the keys of a sliding window' },
     timed: { type: 'enum', options: ['standard', 'strict'], description: 'deliver early, open at the instant: standard = 100 ms periods, strict = one frame' },
+    bundle: { type: 'string', description: 'collection whose subscribers open it without a request at key changes; its media is kept and stays watchable after its end. Its streams are counted by sessions only', valueHint: 'C' },
+    owner: { type: 'string', description: 'with --bundle: who is paid for its plays', valueHint: 'NAME' },
     mark: { type: 'string', description: 'names of the video tracks to mark inside the bitstream, separated by commas: edges switch the marks on per viewer', valueHint: 'TRACKS' },
     variants: { type: 'string', description: 'the source sends M pre-marked variants (2-8) of the tracks in --marked', valueHint: 'M' },
     marked: { type: 'string', description: 'names of the tracks that come in variants, separated by commas', valueHint: 'TRACKS' },
@@ -26,8 +28,9 @@ const create = defineCommand({
     const variants = numberOption('variants', args.variants, { min: 2, max: 8 });
     if ((variants === undefined) !== (args.marked === undefined)) throw usageError('--variants and --marked belong together');
     if (args.mark !== undefined && variants !== undefined) throw usageError('--mark and --variants exclude each other: marks are in one copy, or in several');
+    if (args.bundle !== undefined && args.timed !== undefined) throw usageError('--bundle and --timed exclude each other: an in-band leaf opens its group at once');
     const planned = markingMembers(args, variants, ['always-on', 'prefix', 'two-phase']);
-    const body = { asset: args.id, name: args.name ?? args.id, scheme: args.scheme, clearKey: args['clear-key'], ...(args.timed !== undefined && { timed: args.timed }), ...(args.mark !== undefined && { mark: args.mark }), ...(variants !== undefined && { variants, marked: args.marked }), ...planned };
+    const body = { asset: args.id, name: args.name ?? args.id, scheme: args.scheme, clearKey: args['clear-key'], ...(args.timed !== undefined && { timed: args.timed }), ...(args.bundle !== undefined && { bundle: args.bundle }), ...(args.owner !== undefined && { owner: args.owner }), ...(args.mark !== undefined && { mark: args.mark }), ...(variants !== undefined && { variants, marked: args.marked }), ...planned };
     const made = await callOperator<{ event: EventView; ingest: { url: string; credential: string } }>(args, 'POST', '/v1/events', body);
     if (args.json) printJson(made);
     else {

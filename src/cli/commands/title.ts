@@ -4,6 +4,7 @@ import { basename, extname, resolve } from 'node:path';
 import { type CommandDef, defineCommand } from 'citty';
 import { CommandExit, EXIT, type ExitCode, jsonArg, numberOption, printJson, say, usageError } from '../command.ts';
 import { markingArgs, markingMembers } from '../marking-options.ts';
+import { membershipArgs, membershipMembers } from '../membership-options.ts';
 import { callOperator, operatorArgs } from '../operator-api.ts';
 
 type TitleView = { readonly asset: string; readonly name: string; readonly state: string; readonly duration?: number; readonly liveSessions: number };
@@ -23,6 +24,8 @@ const add = defineCommand({
     variants: { type: 'string', description: 'make M marked variants (2-5) of the video, so that a leaked copy can be traced', valueHint: 'M' },
     'equal-size': { type: 'boolean', default: false, description: 'pad the variants of a segment to one length, so that sizes tell nothing' },
     ...markingArgs,
+    collection: { type: 'string', description: 'the title joins this collection of subscriptions', valueHint: 'C' },
+    ...membershipArgs,
     'no-wait': { type: 'boolean', default: false, description: 'return once the title is accepted' },
     ...operatorArgs,
     ...jsonArg,
@@ -32,7 +35,9 @@ const add = defineCommand({
     const variants = numberOption('variants', args.variants, { min: 2, max: 5 });
     if (args['equal-size'] && variants === undefined) throw usageError('--equal-size needs --variants');
     const planned = markingMembers(args, variants, ['always-on', 'prefix']);
-    const body = { asset, name: args.name ?? basename(args.file), scheme: args.scheme, clearKey: args['clear-key'], source: resolve(args.file), ...(variants !== undefined && { variants }), ...planned, ...(args['equal-size'] && { equalSize: 'yes' }) };
+    const place = membershipMembers(args);
+    if (args.collection === undefined && Object.keys(place).length > 0) throw usageError('--published, --scope, --actions and --owner need --collection');
+    const body = { asset, name: args.name ?? basename(args.file), scheme: args.scheme, clearKey: args['clear-key'], source: resolve(args.file), ...(variants !== undefined && { variants }), ...planned, ...(args.collection !== undefined && { collection: args.collection }), ...place, ...(args['equal-size'] && { equalSize: 'yes' }) };
     let { title } = await callOperator<{ title: TitleView }>(args, 'POST', '/v1/titles', body);
     if (!args['no-wait']) say(`packing ${asset} ...`);
     while (!args['no-wait'] && title.state === 'created') {

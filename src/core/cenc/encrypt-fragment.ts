@@ -47,6 +47,8 @@ export type FragmentKey = {
   readonly firstIv?: bigint;
   /** `cbcs`: 16 bytes; with signalling `track` the one of the init segment. */
   readonly constantIv?: Uint8Array;
+  /** `pssh` boxes to be put into this fragment's `moof`. */
+  readonly pssh?: readonly Uint8Array[];
 };
 
 /** What an encryption did. */
@@ -91,7 +93,7 @@ export const createFragmentEncrypter = (options: FragmentEncrypterOptions): Frag
     const firstIv = scheme === 'cenc' ? checkedIv(key.firstIv, run.samples.length) : 0n;
     const tables = run.samples.map((sample) => subsamplesOf(bytes.subarray(sample.offset, sample.offset + sample.size)));
     const groups = options.signalling === 'fragment' ? [writeSeigDescription(parameters), writeSeigRun(run.samples.length)] : [];
-    const pssh = options.psshInFragments === true ? [writePssh([key.kid])] : [];
+    const pssh = [...(options.psshInFragments === true ? [writePssh([key.kid])] : []), ...(key.pssh ?? [])];
     const moof = protectMoof(fragment, run, groups, sampleAuxiliary(scheme, tables, firstIv), pssh);
     let protectedBytes = 0;
     let total = 0;
