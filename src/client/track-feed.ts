@@ -33,7 +33,8 @@ export type FeedOptions = {
   readonly startNumber: number;
   /** Events: how far behind the camera the viewer is; the first segment is that far back. Default 0. */
   readonly distance?: Micros;
-  readonly onSegment: () => void;
+  /** A segment was read to its end. */
+  readonly onSegment: (number: number) => void;
   readonly onError: (detail: string) => void;
 };
 
@@ -119,7 +120,7 @@ export const createTrackFeed = (options: FeedOptions): TrackFeed => {
           if (!fetched.ok) throw new Error(fetched.detail);
           await read(fetched.response, number, take);
           if (signal.aborted) break;
-          options.onSegment();
+          options.onSegment(number);
           misses = 0;
           number += 1;
         } catch (error) {

@@ -112,6 +112,12 @@ const frameTimes = (run: TrackFragment, track: Track): readonly Micros[] => {
   });
 };
 
+/** Says when a segment was all here. */
+const tellSegment = (releases: ReleaseChannel | undefined, number: number): void => {
+  const now = releases?.now();
+  if (now !== undefined) releases?.segment(number, now.now);
+};
+
 /** Whether the instant of timed content has come, so that a missing key is missed. */
 const isDue = (releases: ReleaseChannel, at: Micros): boolean => {
   const now = releases.now();
@@ -275,7 +281,10 @@ export const createViewer = (options: ViewerOptions): Viewer => {
       follow: options.follow ?? 'chunks',
       startNumber: track.startNumber + Math.floor(startAt / track.segmentDuration),
       distance: releases?.plan === undefined ? (0 as Micros) : ((releases.plan.firstRelease + releases.plan.delta) as Micros),
-      onSegment: () => void (count.segments += 1),
+      onSegment(number) {
+        count.segments += 1;
+        if (track.kind === 'video') tellSegment(releases, number);
+      },
       onError,
     });
     const init = await feed.init();

@@ -127,7 +127,10 @@ export const startDecrypting = (options: DecryptingOptions): DecryptingPlayer =>
     const feed = createTrackFeed({
       session, track, manifest: address.dash, fetch: (request) => fetch(request), clock: runtimeClock, signal, follow: 'chunks', startNumber,
       distance: options.distance,
-      onSegment: () => undefined,
+      onSegment(number) {
+        const now = session.releases?.now();
+        if (track.kind === 'video' && now !== undefined) session.releases?.segment(number, now.now);
+      },
       onError: () => undefined,
     });
     const init = await feed.init();

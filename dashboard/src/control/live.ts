@@ -14,7 +14,7 @@ const LINES = 500;
 
 /** A value with listeners: the smallest thing that lets a chart follow a stream without re-rendering the shell. */
 export type Cell<T> = { readonly get: () => T; readonly set: (value: T) => void; readonly subscribe: (listener: () => void) => () => void };
-const cell = <T>(initial: T): Cell<T> => {
+export const cell = <T>(initial: T): Cell<T> => {
   let value = initial;
   const listeners = new Set<() => void>();
   return {

@@ -24,11 +24,11 @@ export const ReleaseCard = (props: { inStep: InStep }) => {
         <Row label="Picture off its instant" title="Positive: early. The same frame has the same instant on every screen."><strong>{playout.error === undefined ? '–' : `${playout.error > 0 ? '+' : ''}${playout.error.toFixed(0)} ms`}</strong></Row>
         {releases === undefined ? null : (
           <>
-            <Row label="Half of the pictures, 95 %">{millis(releases.displayP50)} <span class="muted">/ {millis(releases.displayP95)}</span></Row>
-            <Row label="Key after its release, 50 % / 99 %">{millis(releases.arrivalP50)} <span class="muted">/ {millis(releases.arrivalP99)}</span></Row>
-            <Row label="Keys late, periods skipped">{releases.late} <span class="muted">/ {releases.skipped} of {releases.periods}</span></Row>
-            <Row label="Media here before release">{Number.isNaN(releases.held) ? '–' : `${(100 * releases.held).toFixed(1)} %`}</Row>
-            <Row label="Shown after release (δ)">{millis(releases.delta)}</Row>
+            <Row label="Pictures, p50 / p95">{millis(releases.displayP50)} <span class="muted">/ {millis(releases.displayP95)}</span></Row>
+            <Row label="Keys, p50 / p99">{millis(releases.arrivalP50)} <span class="muted">/ {millis(releases.arrivalP99)}</span></Row>
+            <Row label="Late / skipped">{releases.late} <span class="muted">/ {releases.skipped}</span></Row>
+            <Row label="Media held at release">{Number.isNaN(releases.held) ? '–' : `${(100 * releases.held).toFixed(1)} %`}</Row>
+            <Row label="Release to picture">{millis(releases.delta)}</Row>
             <Row label="Edges connected">{releases.edges}</Row>
           </>
         )}
