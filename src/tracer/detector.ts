@@ -227,16 +227,15 @@ const readSegment = async (options: { suspect: Suspect; active: readonly Active[
   const count = pictures.length;
   const step = ((times[count] as number) - (times[0] as number)) / count;
   const finder = createMomentFinder(pictures, lead.decoded);
-  const best = new Map<number, { readonly picture: Picture; readonly distance: number }>();
+  const best = new Map<number, { readonly picture: Picture; readonly at: number; readonly distance: number }>();
   const carried: Shown[] = [];
   let tracked = false;
   let correlation = 0;
   let read = 0;
-  let begin = (times[0] as number) - tracker.shift();
-  let first = true;
+  let begin = 0;
 
   const add = (n: number): void => {
-    const held = best.get(n) as { readonly picture: Picture };
+    const held = best.get(n) as { readonly picture: Picture; readonly at: number };
     best.delete(n);
     if (!tracked) {
       tracked = true;
@@ -252,6 +251,7 @@ const readSegment = async (options: { suspect: Suspect; active: readonly Active[
       each.noise += tone.noise;
       if (each !== lead) continue;
       correlation += tone.correlation;
+      begin += held.at - n * step;
       read++;
     }
   };
@@ -265,10 +265,8 @@ const readSegment = async (options: { suspect: Suspect; active: readonly Active[
     if (moment === undefined || moment.correlation < ALIKE) return false;
     // A suspect of another rate lies between two pictures; only whole steps are drift.
     if (moment.sure && Math.abs(moment.n - expected) > 0.6) tracker.drift((moment.n - expected) * step);
-    if (first) begin = shown.at - moment.n * step;
-    first = false;
     const held = best.get(moment.n);
-    if (held === undefined || moment.distance < held.distance) best.set(moment.n, { picture: shown.picture, distance: moment.distance });
+    if (held === undefined || moment.distance < held.distance) best.set(moment.n, { picture: shown.picture, at: shown.at, distance: moment.distance });
     for (const n of [...best.keys()].sort((a, b) => a - b)) if (n < expected - 2 * REACH) add(n);
     return false;
   };
@@ -284,7 +282,7 @@ const readSegment = async (options: { suspect: Suspect; active: readonly Active[
     over = take(next.value);
   }
   for (const n of [...best.keys()].sort((a, b) => a - b)) add(n);
-  return { carried, read, begin, correlation: correlation / Math.max(1, read), over: ended };
+  return { carried, read, begin: read === 0 ? (times[0] as number) - tracker.shift() : begin / read, correlation: correlation / Math.max(1, read), over: ended };
 };
 
 /** Index of the picture on show at a time. */

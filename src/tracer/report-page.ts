@@ -66,7 +66,7 @@ const slotChart = ({ segments, slots, symbols }: ReportPage): string => {
     return statistics.map((_, k) => at + ((k + 0.5) * length) / slots);
   });
   const clip = 8;
-  const x = scaleOf(Math.min(0, ...times), Math.max(1, ...times), 60, WIDTH - 10, 10);
+  const x = scaleOf(0, Math.max(1, ...times), 60, WIDTH - 10, 10);
   const y = scaleOf(-clip, clip, 214, 12, 4);
   const dots = values.map((value, i) => {
     if (value === undefined) return '';
@@ -74,7 +74,7 @@ const slotChart = ({ segments, slots, symbols }: ReportPage): string => {
     const agrees = symbol === undefined ? undefined : value >= 0 === (symbol === 1);
     const shown = Math.max(-clip, Math.min(clip, symbol === undefined ? value : symbol === 1 ? value : -value));
     const colour = agrees === undefined ? INK.accent : agrees ? INK.good : INK.bad;
-    const at = x(times[i] as number).toFixed(1);
+    const at = x(Math.max(0, times[i] as number)).toFixed(1);
     return agrees === false ? `<path d="M${at} ${y(shown).toFixed(1)}m-3 -3l6 6m0 -6l-6 6" stroke="${colour}" stroke-width="1.6"/>` : `<circle cx="${at}" cy="${y(shown).toFixed(1)}" r="2.6" fill="${colour}"/>`;
   });
   const zero = `<line x1="60" x2="${WIDTH - 10}" y1="${y(0)}" y2="${y(0)}" stroke="${INK.text}"/>`;
@@ -123,11 +123,14 @@ const placeChart = ({ segments, suspect }: ReportPage): string => {
   const first = segments[0];
   if (first === undefined) return '';
   const base = first.at + first.shift;
-  const ends = segments.map(({ at, shift }) => at + shift - base);
+  const ends = [...segments.map(({ at, shift }) => at + shift - base), suspect.seconds + (segments[segments.length - 1]?.shift ?? 0) - base];
   const x = scaleOf(0, Math.max(suspect.seconds, 1), 60, WIDTH - 10, 10);
   const y = scaleOf(Math.min(...ends), Math.max(1, ...ends) * 1.05, 184, 12, 5);
-  const dots = segments.map(({ at, shift, correlation }) => `<rect x="${x(at).toFixed(1)}" y="${(y(at + shift - base) - 3).toFixed(1)}" width="8" height="6" rx="1" fill="${correlation > 0.9 ? INK.good : INK.accent}"/>`);
-  return chart({ height: 230, x, y, across: 'seconds of the suspect', down: 'seconds of the title (from the first found)' }, dots.join(''));
+  const dots = segments.map(({ at, shift, correlation }, i) => {
+    const until = Math.min(segments[i + 1]?.at ?? suspect.seconds, suspect.seconds, at + 12);
+    return `<line x1="${x(Math.max(0, at)).toFixed(1)}" y1="${y(Math.max(at, 0) + shift - base).toFixed(1)}" x2="${x(until).toFixed(1)}" y2="${y(until + shift - base).toFixed(1)}" stroke="${correlation > 0.9 ? INK.good : INK.accent}" stroke-width="4" stroke-linecap="butt"/>`;
+  });
+  return chart({ height: 230, x, y, across: 'seconds of the suspect', down: 'seconds of the title' }, dots.join(''));
 };
 
 /** The part of the reference the suspect shows, drawn over the reference's outline. */
@@ -141,7 +144,7 @@ const pictureChart = ({ segments, suspect }: ReportPage): string => {
   const facts = [
     `suspect: ${suspect.width} x ${suspect.height}, ${suspect.rate.toFixed(3).replace(/\.?0+$/, '')} pictures a second, ${suspect.seconds.toFixed(1)} s`,
     `shows ${(100 * shown[0]).toFixed(2)} % x ${(100 * shown[1]).toFixed(2)} % of the picture${mirrored ? ', mirrored' : ''}`,
-    `turned ${rotation.toFixed(2)} degrees, perspective ${(100 * perspective).toFixed(2)} %`,
+    `turned ${(Math.abs(rotation) < 0.005 ? 0 : rotation).toFixed(2)} degrees, perspective ${(100 * perspective).toFixed(2)} %`,
     `place exact to ${Math.max(...segments.map(({ standardError }) => standardError)).toFixed(3)} pixels (standard error, worst corner)`,
     `correlation with the original ${Math.min(...segments.map(({ correlation }) => correlation)).toFixed(3)} and more; residual ${(segments.reduce((sum, { noise }) => sum + Math.sqrt(noise), 0) / segments.length).toFixed(1)} levels`,
     `renditions: ${[...new Set(segments.map(({ rendition }) => rendition))].join(', ')}`,
@@ -178,7 +181,7 @@ svg{width:100%;height:auto;font:12px system-ui,sans-serif;fill:${INK.text};margi
 <table>
 <tr><th>Evidence</th><td>${Number.isFinite(report.evidence) ? report.evidence.toFixed(1) : 'none'} of ${report.bound.toFixed(1)} nats needed</td><td>any innocent: at most ${odds(report.falseAccusation)}</td></tr>
 ${correlationRow(report.correlation)}
-<tr><th>Asked for</th><td>${viewers.toLocaleString('en')} viewers, ${hypotheses} rendition${hypotheses === 1 ? '' : 's'} compared</td><td>chance of accusing any innocent: at most ${eps}</td></tr>
+<tr><th>Asked for</th><td>${viewers.toLocaleString('en')} viewers, ${hypotheses} rendition${hypotheses === 1 ? '' : 's'} compared</td><td>chance of accusing any innocent: at most ${odds(eps)}</td></tr>
 <tr><th>Read</th><td>${report.observed} slots, ${report.erased} not seen</td><td>${(100 * rates.symbols).toFixed(1)} % misread, if it is this viewer</td></tr>
 <tr><th>Runner-up</th><td colspan="2">${report.runnerUp === null ? 'none was scored' : `viewer ${report.runnerUp.viewer} with ${report.runnerUp.evidence.toFixed(1)} nats`}</td></tr>
 ${report.coalition.size > 1 ? `<tr><th>Coalition</th><td colspan="2">the copy looks mixed from ${report.coalition.size} viewers' copies; each is accused on his own evidence only</td></tr>` : ''}

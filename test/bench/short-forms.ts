@@ -13,7 +13,7 @@ import { type BenchReport, runBench, writeSection } from '#cli/commands/bench.ts
 export const AREAS: { readonly serving: readonly string[]; readonly media: readonly string[]; readonly marking: readonly string[]; readonly sequences: readonly string[] } = {
   serving: ['cut-off', 'edge', 'license', 'live', 'switching'],
   media: ['cenc', 'pack', 'profiler', 'trace-video'],
-  marking: ['edge-marking', 'marking'],
+  marking: ['detection', 'edge-marking', 'marking'],
   sequences: ['inner-delivery', 'release-sim', 'sequences', 'tracing'],
 };
 
