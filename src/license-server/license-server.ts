@@ -19,6 +19,7 @@ import { createEntitlementCallback } from './entitlement-callback.ts';
 import { createEntitlements } from './entitlements.ts';
 import { createLicensing } from './grant-license.ts';
 import { createIssuer } from './issue.ts';
+import { createDownloads } from './downloads.ts';
 import { createLeaves } from './leaves.ts';
 import { createMarking } from './marking.ts';
 import { createMasterSecrets } from './master-secrets.ts';
@@ -29,6 +30,7 @@ import { createRevocations } from './revocations.ts';
 import { createRoots } from './roots.ts';
 import { createRoutes } from './routes.ts';
 import { loadServerSecrets } from './server-secrets.ts';
+import { createSignedTime } from './signed-time.ts';
 import { createStartSession } from './start-session.ts';
 import { createUsage } from './usage.ts';
 
@@ -107,9 +109,11 @@ export const createLicenseServer = async (options: LicenseServerOptions): Promis
 
   const sold = options.subscriptions;
   const hash = options.hash ?? ladderHash;
-  const subscriptions = sold && {
+  const leaves = sold && (await createLeaves({ secrets, keys: sold.keys, catalogue, collections: sold.collections, devices, clock }));
+  const subscriptions = sold && leaves && {
     roots: createRoots({ nonceKey, issuer: options.issuer, entitlements, devices, keys: sold.keys, roots: sold.roots, secrets, hash, sealTo: options.sealTo ?? sealTo, random, clock, events, metrics }),
-    leaves: await createLeaves({ secrets, keys: sold.keys, catalogue, collections: sold.collections, devices, clock }),
+    leaves,
+    downloads: await createDownloads({ secrets, leaves, catalogue, collections: sold.collections, devices, marking, masterSecrets, zone: home.index, random, clock }),
     usage: createUsage({ secrets, devices, catalogue, collections: sold.collections, usage: sold.usage, hash, ...(sold.countedAfter !== undefined && { countedAfter: sold.countedAfter }), clock, events, metrics }),
   };
 
@@ -148,6 +152,7 @@ export const createLicenseServer = async (options: LicenseServerOptions): Promis
       register: createRegisterDevice({ es256: options.es256, nonceKey, entitlements, devices, limit: given.deviceLimit, clock, events }),
       endings,
       subscriptions,
+      signedTime: createSignedTime({ secrets, trusted: options.trusted ?? (() => true), clock }),
       clearKey: createClearKey({ keys, catalogue, sessions, devices, heartbeats, licensing, masterSecrets, policy, timeShift, clock }),
       bundles,
       sheds: () => load().sheds,

@@ -15,12 +15,14 @@ import type { ClearKey } from './clear-key.ts';
 import type { Endings } from './end-session.ts';
 import type { Entitlements } from './entitlements.ts';
 import type { LicenseAnswer } from './grant-license.ts';
+import type { DownloadAnswer } from './downloads.ts';
 import type { LeavesAnswer } from './leaves.ts';
 import type { RootsAnswer } from './roots.ts';
 import { createJsonAnswers, platformResponse, preflight, problem, PUBLIC_HEADERS, readJson } from './http.ts';
 import { makeNonce } from './nonce.ts';
 import type { Registration } from './register-device.ts';
 import type { ServerSecrets } from './server-secrets.ts';
+import type { SignedTime } from './signed-time.ts';
 import type { Claim, StartSession } from './start-session.ts';
 import { MAX_USAGE_REPORT, type UsageAnswer } from './usage.ts';
 
@@ -40,7 +42,8 @@ export type RouteOptions = {
   readonly register: (body: unknown) => Promise<Registration>;
   readonly endings: Endings;
   /** Absent: nothing is sold by subscription here. */
-  readonly subscriptions?: { readonly roots: (body: unknown) => Promise<RootsAnswer>; readonly leaves: (body: unknown) => Promise<LeavesAnswer>; readonly usage: (body: unknown) => Promise<UsageAnswer> } | undefined;
+  readonly subscriptions?: { readonly roots: (body: unknown) => Promise<RootsAnswer>; readonly leaves: (body: unknown) => Promise<LeavesAnswer>; readonly usage: (body: unknown) => Promise<UsageAnswer>; readonly downloads: (body: unknown) => Promise<DownloadAnswer> } | undefined;
+  readonly signedTime: (nonce: string) => Promise<SignedTime>;
   readonly clearKey: ClearKey;
   readonly bundles: Bundles;
   /** Too busy for new sessions; running ones come first. */
@@ -127,8 +130,10 @@ export const createRoutes = (options: RouteOptions): ((request: Request) => Prom
     ...(subscriptions !== undefined && {
       '/v1/roots': { POST: async (request: Request) => unlessOverloaded(async () => json(await subscriptions.roots(await readJson(request, BODY_LIMIT)), 201)) },
       '/v1/leaves': { POST: async (request: Request) => json(await subscriptions.leaves(await readJson(request, LEAVES_BODY_LIMIT))) },
+      '/v1/downloads': { POST: async (request: Request) => json(await subscriptions.downloads(await readJson(request, BODY_LIMIT))) },
       '/v1/usage': { POST: async (request: Request) => json(await subscriptions.usage(await readJson(request, MAX_USAGE_REPORT + 1024))) },
     }),
+    '/v1/time': { GET: async (_request, url) => json(await options.signedTime(url.searchParams.get('nonce') ?? '')) },
     '/v1/stop': { POST: async (request) => json(await endings.stop(await readJson(request, BODY_LIMIT))) },
     '/v1/clearkey': {
       POST: async (request, url) => json(await clearKey.answer(assetId(url.searchParams.get('asset')), url.searchParams.get('token') ?? undefined, await readJson(request, 64 * 1024))),
