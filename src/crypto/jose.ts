@@ -39,6 +39,7 @@ export type JwsType =
   | 'release-schedule+jwt'
   | 'release-grant+jwt'
   | 'release-log+jwt'
+  | 'release-receipts+jwt'
   | 'root+jwt'
   | 'root-proof+jwt'
   | 'usage+jwt'

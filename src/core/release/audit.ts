@@ -50,6 +50,8 @@ export type AuditLine =
   | ({ readonly kind: 'release'; readonly prev: string } & ReleaseEntry)
   /** A refusal that lasted, a fault of the clock, an edge that stopped: what explains a gap. */
   | { readonly kind: 'note'; readonly event: string; readonly at: Micros; readonly what: string; readonly prev: string }
+  /** A block's signed schedule, when the edge took it: before the releases it covers, so before their instants. */
+  | { readonly kind: 'schedule'; readonly event: string; readonly block: number; readonly at: Micros; readonly jws: string; readonly prev: string }
   /** `jws`: detached-payload-free compact JWS (EdDSA, `typ: "release-log+jwt"`) over `{edge, lines, head}`. */
   | { readonly kind: 'signature'; readonly lines: number; readonly head: string; readonly jws: string; readonly prev: string };
 
@@ -68,6 +70,8 @@ export const encodeAuditLine = (line: AuditLine): string => {
       return JSON.stringify({ t: 'start', format: line.format, edge: line.edge, at: line.at, kid: line.kid, prev: line.prev });
     case 'note':
       return JSON.stringify({ t: 'note', event: line.event, at: line.at, what: line.what, prev: line.prev });
+    case 'schedule':
+      return JSON.stringify({ t: 'schedule', event: line.event, block: line.block, at: line.at, jws: line.jws, prev: line.prev });
     case 'signature':
       return JSON.stringify({ t: 'signature', lines: line.lines, head: line.head, jws: line.jws, prev: line.prev });
   }

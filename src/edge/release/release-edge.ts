@@ -195,6 +195,7 @@ export const createReleaseEdge = (options: ReleaseEdgeOptions): ReleaseEdge => {
     now: () => timers.now(),
     onTaken(taken) {
       if (taken.kind === 'secrets') timeline.granted(taken.event, taken.from, taken.secrets.length / SECRET_LENGTH, clock.utc());
+      if (taken.kind === 'schedule') releaseLog.schedule(taken.event, taken.schedule.block, clock.utc(), taken.jws);
       host.take(taken);
       for (const follower of followers) follower.take(taken);
     },

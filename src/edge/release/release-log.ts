@@ -18,6 +18,8 @@ export type ReleaseLog = {
   /** Queues an entry; free of I/O. */
   released(entry: ReleaseEntry): void;
   note(event: string, at: Micros, what: string): void;
+  /** A schedule that was taken: what makes the log provable without anything else. */
+  schedule(event: string, block: number, at: Micros, jws: string): void;
   start(): void;
   /** Signs and writes what is queued. */
   stop(): Promise<void>;
@@ -30,7 +32,7 @@ const MAX_QUEUE = 100_000;
 /** `append` adds whole lines to the log, in order. A log begins anew at each start, with a `start` line that names the key. */
 export const createReleaseLog = (options: { edge: string; kid: string; sign: LogSigner; append: (text: string) => Promise<void>; hash: Pick<LadderHash, 'sha256'>; now: () => Micros; timers: Clock; log: Log }): ReleaseLog => {
   const { edge, hash, timers } = options;
-  let queue: ({ readonly kind: 'release'; readonly entry: ReleaseEntry } | { readonly kind: 'note'; readonly event: string; readonly at: Micros; readonly what: string })[] = [];
+  let queue: ({ readonly kind: 'release'; readonly entry: ReleaseEntry } | { readonly kind: 'note'; readonly event: string; readonly at: Micros; readonly what: string } | { readonly kind: 'schedule'; readonly event: string; readonly block: number; readonly at: Micros; readonly jws: string })[] = [];
   let head = AUDIT_GENESIS;
   let lines = 0;
   let cancel: (() => void) | undefined;
@@ -79,6 +81,7 @@ export const createReleaseLog = (options: { edge: string; kid: string; sign: Log
   return {
     released: (entry) => add({ kind: 'release', entry }),
     note: (event, at, what) => add({ kind: 'note', event, at, what }),
+    schedule: (event, block, at, jws) => add({ kind: 'schedule', event, block, at, jws }),
     start: () => {
       if (cancel === undefined) later();
     },
