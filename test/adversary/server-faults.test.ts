@@ -143,6 +143,30 @@ describe('the clock of one server', () => {
     licenses.close();
   });
 
+  it('B159: a clock 3 s off its peers is told of once and serves on; 6 s off it leaves the rotation, and comes back by itself', async () => {
+    const clock = manualClock();
+    let ahead = 0;
+    const told: string[] = [];
+    const guard = createClockGuard({
+      clock, peers: ['https://a.example', 'https://b.example'], acceptAfter: 60_000, metrics: { count() {}, gauge() {}, observe() {} }, events: ({ kind }) => void told.push(kind),
+      fetch: async () => new Response(JSON.stringify({ time: clock.now() - ahead * SECOND })),
+    });
+    const minutes = async (count: number): Promise<void> => {
+      for (let second = 0; second < 60 * count; second++) await clock.advance(1);
+    };
+    await minutes(1);
+    ahead = 3;
+    await minutes(3);
+    expect([guard.trusted(), told]).toEqual([true, ['clock.skewed']]);
+    ahead = 6;
+    await minutes(2);
+    expect([guard.trusted(), told]).toEqual([false, ['clock.skewed', 'clock.untrusted']]);
+    ahead = 0;
+    await minutes(2);
+    expect([guard.trusted(), told]).toEqual([true, ['clock.skewed', 'clock.untrusted', 'clock.trusted']]);
+    guard.close();
+  });
+
   it('fault 6: with peers, a clock that is wrong from the start is found, and a step that they confirm is believed', async () => {
     const clock = manualClock();
     const own = stepped(clock);

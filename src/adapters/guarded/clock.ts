@@ -6,7 +6,7 @@
  * Invariants: every question looks at the clock first, so not one answer is given between a step and its discovery; each loss of
  * trust is one alert.
  */
-import { type ClockWatch, type ClockWatchPolicy, observeClock, observePeers, startClockWatch } from '#core/policy/clock-watch.ts';
+import { type ClockWatch, type ClockWatchPolicy, observeClock, observePeers, skewOf, startClockWatch } from '#core/policy/clock-watch.ts';
 import type { Micros, Millis } from '#core/time.ts';
 import type { Clock, EventSink, Fetch, Metrics } from '#ports';
 
@@ -27,6 +27,10 @@ export type ClockGuardOptions = {
 export type ClockGuard = { /** Whether the clock may date licences now. */ readonly trusted: () => boolean; close(): void };
 
 const TOLERANCE = 1_000_000 as Micros;
+/** Beyond it a clock leaves the rotation, however it came there (B159). */
+const SKEW = 5_000_000 as Micros;
+/** An answer that took longer says too little. */
+const SLOWEST = 1_000_000;
 const LOOK_EVERY = 1000 as Millis;
 const ASK_EVERY = 60_000;
 const ASK_SUSPECT_EVERY = 5000;
@@ -42,7 +46,7 @@ const askPeer = async (base: string, { clock, fetch }: Pick<ClockGuardOptions, '
     const response = await fetch(new Request(new URL('/v1/time', base), { signal: controller.signal, redirect: 'error' }));
     const text = await response.text();
     const took = (clock.monotonic() - sentAt) * 1000;
-    if (!response.ok || text.length > MOST_ANSWER || took > TOLERANCE) return undefined;
+    if (!response.ok || text.length > MOST_ANSWER || took > SLOWEST) return undefined;
     const time = (JSON.parse(text) as { time?: unknown }).time;
     return Number.isSafeInteger(time) ? sent + took / 2 - (time as number) : undefined;
   } catch {
@@ -55,11 +59,12 @@ const askPeer = async (base: string, { clock, fetch }: Pick<ClockGuardOptions, '
 /** Trusts the clock as it finds it, until it steps or peers contradict. */
 export const createClockGuard = (options: ClockGuardOptions): ClockGuard => {
   const { clock, peers, events, metrics } = options;
-  const policy: ClockWatchPolicy = { tolerance: options.tolerance ?? TOLERANCE, acceptAfter: (peers.length > 0 ? Number.POSITIVE_INFINITY : options.acceptAfter) as Millis };
+  const policy: ClockWatchPolicy = { tolerance: options.tolerance ?? TOLERANCE, skew: SKEW, acceptAfter: (peers.length > 0 ? Number.POSITIVE_INFINITY : options.acceptAfter) as Millis };
   let watch: ClockWatch = startClockWatch(clock.now(), clock.monotonic());
   let askedAt = Number.NEGATIVE_INFINITY;
   /** A process that starts may have a wrong clock from the beginning: its peers are heard first, if they answer. */
   let compared = peers.length === 0;
+  let skewed = false;
   let cancel = (): void => undefined;
   let closed = false;
 
@@ -84,11 +89,28 @@ export const createClockGuard = (options: ClockGuardOptions): ClockGuard => {
     become(observeClock(watch, policy, clock.now(), clock.monotonic()));
     return compared && watch.suspect === undefined;
   };
+  /** One alert for each time that the clock drifts off. */
+  const tellSkew = (skew: number | undefined): void => {
+    if (skew === undefined) return;
+    metrics.gauge('sealcast_clock_skew_seconds', 'How far this clock is ahead of its peers.', skew / 1_000_000);
+    const distance = Math.abs(skew);
+    // Further off, or while it is not trusted anyway, the loss of trust is the alert.
+    const off = distance > policy.tolerance && distance <= policy.skew && watch.suspect === undefined;
+    if (off === skewed) return;
+    skewed = off;
+    if (distance > policy.skew) return;
+    const seconds = Math.round(skew / 100_000) / 10;
+    if (off) events({ at: clock.now(), kind: 'clock.skewed', severity: 'alert', message: `The clock of this server is ${Math.abs(seconds)} s ${seconds > 0 ? 'ahead of' : 'behind'} its peers. Beyond ${policy.skew / 1_000_000} s it gives no licences.`, data: { seconds } });
+    else events({ at: clock.now(), kind: 'clock.in-step', severity: 'info', message: 'The clock of this server agrees with its peers again.', data: { seconds } });
+  };
   const ask = async (): Promise<void> => {
     askedAt = clock.monotonic();
     const answers = await Promise.all(peers.map((peer) => askPeer(peer, options)));
     compared = true;
-    if (!closed) become(observePeers(watch, policy, clock.now(), clock.monotonic(), answers.filter((answer) => answer !== undefined), peers.length));
+    if (closed) return;
+    const ahead = answers.filter((answer) => answer !== undefined);
+    tellSkew(skewOf(ahead, peers.length));
+    become(observePeers(watch, policy, clock.now(), clock.monotonic(), ahead, peers.length));
   };
   const tick = (): void => {
     if (closed) return;

@@ -5,7 +5,7 @@ import type { Micros, Millis } from '../time.ts';
 import { type ClockWatch, type ClockWatchPolicy, observeClock, observePeers, startClockWatch } from './clock-watch.ts';
 
 const START = 1_800_000_000_000_000;
-const POLICY: ClockWatchPolicy = { tolerance: 1_000_000 as Micros, acceptAfter: 60_000 as Millis };
+const POLICY: ClockWatchPolicy = { tolerance: 1_000_000 as Micros, skew: 5_000_000 as Micros, acceptAfter: 60_000 as Millis };
 /** Looks once a second; `off` is how far wall time is ahead of what monotonic time says, µs. */
 const look = (watch: ClockWatch, second: number, off: number, policy = POLICY): ClockWatch => observeClock(watch, policy, (START + second * 1_000_000 + off) as Micros, (second * 1000) as Millis);
 const start = startClockWatch(START as Micros, 0 as Millis);
@@ -44,6 +44,13 @@ test('fault 6: peers settle it: their median confirms a step, undoes trust in a 
   expect(at(start, 2, 0, [9e6, 0, 0]).suspect).toBeUndefined();
   expect(at(start, 2, 0, [9e6]).suspect).toBeUndefined();
   expect(at(start, 2, 0, []).suspect).toBeUndefined();
+});
+
+test('B159: peers that are more than 5 s away take a clock out of rotation, less do not; nor do they settle a step', () => {
+  const at = (watch: ClockWatch, ahead: number): ClockWatch => observePeers(watch, POLICY, (START + 2e6) as Micros, 2000 as Millis, [ahead, ahead, ahead], 3);
+  expect(at(start, 4.9e6).suspect).toBeUndefined();
+  expect(at(start, -5.1e6).suspect).toMatchObject({ cause: 'peers' });
+  expect(at(look(start, 1, 3e6), 3e6).suspect).toBeDefined();
 });
 
 test('whatever the steps, a clock that is off by more than the tolerance is never trusted before its time', () => {

@@ -12,6 +12,8 @@ import type { Micros, Millis } from '../time.ts';
 export type ClockWatchPolicy = {
   /** A smaller difference is no harm: renewals round up to grant groups of seconds. */
   readonly tolerance: Micros;
+  /** A clock that did not step may differ from its peers by so much before it is not trusted (B159). */
+  readonly skew: Micros;
   /** A step that nobody can judge is believed after so long; Infinity: never. */
   readonly acceptAfter: Millis;
 };
@@ -45,15 +47,22 @@ export const observeClock = (watch: ClockWatch, policy: ClockWatchPolicy, wall: 
   return { ...watch, seenAt: monotonic };
 };
 
+/** Median of what peers said: how far this clock is ahead of each, µs; undefined until at least half of `asked` answered. */
+export const skewOf = (ahead: readonly number[], asked: number): number | undefined => {
+  if (ahead.length === 0 || ahead.length * 2 < asked) return undefined;
+  const sorted = [...ahead].sort((a, b) => a - b);
+  return ((sorted[Math.floor((sorted.length - 1) / 2)] ?? 0) + (sorted[Math.ceil((sorted.length - 1) / 2)] ?? 0)) / 2;
+};
+
 /**
  * Takes in what peers said: how far this clock is ahead of each, µs. Their median decides, once at least half of `asked` answered:
- * a peer that is wrong itself does not.
+ * a peer that is wrong itself does not. A smaller skew than the policy's is left to NTP, but never settles a doubt.
  */
 export const observePeers = (watch: ClockWatch, policy: ClockWatchPolicy, wall: Micros, monotonic: Millis, ahead: readonly number[], asked: number): ClockWatch => {
-  if (ahead.length === 0 || ahead.length * 2 < asked) return watch;
-  const sorted = [...ahead].sort((a, b) => a - b);
-  const median = ((sorted[Math.floor((sorted.length - 1) / 2)] ?? 0) + (sorted[Math.ceil((sorted.length - 1) / 2)] ?? 0)) / 2;
+  const median = skewOf(ahead, asked);
+  if (median === undefined) return watch;
   const offset = wall - monotonic * 1000;
   if (Math.abs(median) <= policy.tolerance) return { offset, seenAt: monotonic };
+  if (watch.suspect === undefined && Math.abs(median) <= policy.skew) return watch;
   return watch.suspect?.cause === 'peers' ? watch : { offset: watch.offset, seenAt: monotonic, suspect: { since: watch.suspect?.since ?? monotonic, offset, cause: 'peers' } };
 };
