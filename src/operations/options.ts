@@ -11,7 +11,7 @@ import type { OperationsActions } from '#operations/actions.ts';
 import type { DeliverySource } from '#operations/delivery.ts';
 import type { FigureSource } from '#operations/feed.ts';
 import type { ReadinessCheck } from '#operations/health.ts';
-import type { ReleaseSource } from '#operations/release-routes.ts';
+import type { ReleasesView } from '#operations/api.ts';
 import type { AllowedHosts } from '#operations/hosts.ts';
 
 /** Options of `createOperations`. */
@@ -57,7 +57,7 @@ export type OperationsOptions = {
   /** What edges fetched of marked assets. */
   readonly delivery?: DeliverySource;
   /** How timed releases stand at this process's edge. */
-  readonly releases?: ReleaseSource;
+  readonly releases?: () => ReleasesView | undefined;
   /** name → check, e.g. `store`, `keys`, `edge`; shown in the control room. */
   readonly readiness: Readonly<Record<string, ReadinessCheck>>;
   readonly actions: OperationsActions;

@@ -12,11 +12,7 @@ import { MAX_RESOURCE, resourceName, resourceType } from '#core/release/resource
 import type { Micros } from '#core/time.ts';
 import { unavailable } from '#operations/actions.ts';
 import { json } from '#operations/answers.ts';
-import type { ReleasesView } from '#operations/api.ts';
 import { operate, type Route, route, type RouteContext, view } from '#operations/route.ts';
-
-/** Answers undefined where nothing is released in this process. */
-export type ReleaseSource = () => ReleasesView | undefined;
 
 /** Bytes of a request's body; throws `payload-too-large`. */
 const bytesOf = async (request: Request): Promise<Uint8Array> => {

@@ -244,3 +244,4 @@ export const createWorld = async (options: { keyServers?: number; info?: Partial
 /** Frames that were written before their instant. */
 export const early = (client: FakeClient): number => client.frames.filter(({ frame, truth }) => truth < frame.releaseAt).length;
 export const periodsOf = (client: FakeClient): number[] => client.frames.map(({ frame }) => frame.period);
+export const consecutive = (periods: readonly number[]): boolean => periods.every((period, index) => index === 0 || period === (periods[index - 1] as number) + 1);

@@ -25,7 +25,7 @@ export type GrantLoop = {
 };
 
 const WAIT_SECONDS = 20;
-const LIST_EVERY = 2000;
+const LIST_EVERY = 1000;
 const FIRST_PAUSE = 200;
 /** Viewers wait for it: back within two seconds of a key server's return. */
 const LONGEST_PAUSE = 1500;
