@@ -23,6 +23,7 @@ const PARTS: readonly (readonly [string, number, number])[] = [
   ['Dynamic periods', 70, 77],
   ['Stateless renewal servers', 80, 86],
   ['Failures', 90, 105],
+  ['Timed release', 160, 180],
   ['One copy, marked on the way', 190, 198],
   ['Delivery and tracing of marked copies', 199, 204],
 ];
