@@ -7,10 +7,14 @@
  */
 import type { AssetId } from '#core/ids.ts';
 import type { Micros } from '#core/time.ts';
+import { startSchedule } from '#core/watermark/index.ts';
 import type { Config } from '#entry/config/index.ts';
 import { inBandMarking } from '#entry/in-band-marking.ts';
 import type { PackedTitle, PackTitleOptions, SegmentCapacity } from '#packager/index.ts';
 import type { AssetMarking } from '#ports';
+
+/** Viewers the epochs of a title's code book are planned for; more stay correct (docs/guide/sequences.md). */
+export const PLANNED_VIEWERS = 1_000_000;
 
 /** What one rendition had room for. */
 export type RenditionCapacity = {
@@ -71,7 +75,7 @@ export const titleMarking = (packed: PackedTitle, segment: Micros): AssetMarking
 
 /** Packs with marks from the title's secret; the description is written last, so that a reference that reads is whole. */
 export const packWithMarks = async (
-  options: { readonly asset: AssetId; readonly segment: Micros; readonly config: Config },
+  options: { readonly asset: AssetId; readonly segment: Micros; readonly config: Config; /** So many variants in place of one copy with boxes. */ readonly variants?: number },
   pack: (marks: NonNullable<PackTitleOptions['marks']>) => Promise<PackedTitle>,
 ): Promise<{ readonly packed: PackedTitle; readonly capacity: readonly RenditionCapacity[] }> => {
   const { openLocalTracing } = await import('#entry/tracing.ts');
@@ -80,7 +84,9 @@ export const packWithMarks = async (
   let fault: unknown;
   try {
     const references = tracing.references(options.asset);
+    const { variants } = options;
     const packed = await pack({
+      ...(variants === undefined ? {} : { variants: { alphabet: variants, code: await tracing.variants(options.asset, variants) } }),
       keys: tracing.boxKeys,
       references,
       onSegment: (rendition, capacity) => report.add(rendition, capacity),
@@ -90,7 +96,7 @@ export const packWithMarks = async (
     });
     if (fault !== undefined) throw fault;
     const { schedule, representations, inBand, segment } = titleMarking(packed, options.segment);
-    await references.describe({ schedule, segment, representations, slots: inBand?.slots ?? 1, live: false });
+    await references.describe({ schedule: variants === undefined ? schedule : startSchedule({ alphabet: variants, viewers: PLANNED_VIEWERS }), segment, representations, slots: inBand?.slots ?? 1, live: false, ...(variants === undefined ? {} : { variants }) });
     return { packed, capacity: report.list() };
   } finally {
     tracing.close();

@@ -24,6 +24,7 @@ import { isSealcastError } from '#core/errors.ts';
 import type { AccountId, AssetId, DeviceId } from '#core/ids.ts';
 import type { CryptoPeriod, Micros } from '#core/time.ts';
 import { FIRST_VIEWER } from '#core/token/viewer-id.ts';
+import { variantCode, variantCodeMessage } from '#core/mark/index.ts';
 import { createBook, createCopies } from '#core/trace/index.ts';
 import { markKeys, type CodeBook, type EpochKeys } from '#core/watermark/index.ts';
 import { hmacSha256 } from '#crypto/hmac.ts';
@@ -69,6 +70,8 @@ export type LocalTracing = {
   inBand(asset: AssetId): Promise<(MarkedDescription & { readonly codeBook: CodeBook }) | undefined>;
   /** Epoch keys of an asset's code book. */
   keys(asset: AssetId): Promise<EpochKeys>;
+  /** Symbols of the variants that are made of marks inside the bitstream, by segment. */
+  variants(asset: AssetId, alphabet: number): Promise<(segment: number, slots: number) => readonly Uint8Array[]>;
   /** Keys of marks inside the bitstream. */
   readonly boxKeys: MarkBoxKeySource;
   /** Where originals of marked renditions go. */
@@ -116,7 +119,11 @@ export const openLocalTracing = async (config: Config): Promise<LocalTracing> =>
       const text = await folder.get(`${asset}/marks/marks.json`);
       if (text === undefined) return undefined;
       const description = parseMarks(decodeUtf8(text).trim());
-      return { ...description, codeBook: createBook(description.book, 2, markKeys(hmacSha256, await markSecret(asset))) };
+      return { ...description, codeBook: createBook(description.book, description.variants ?? 2, markKeys(hmacSha256, await markSecret(asset))) };
+    },
+    async variants(asset, alphabet) {
+      const secret = hmacSha256(await markSecret(asset), variantCodeMessage());
+      return (segment, slots) => variantCode({ hmac: hmacSha256, secret, segment, slots, alphabet });
     },
     boxKeys: createMarkKeys({ secret: markSecret }),
     references: (asset) => createMarkReferences(folder, asset),

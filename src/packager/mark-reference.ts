@@ -16,7 +16,7 @@ export const MARKS_FORMAT = 'sealcast-marks/1';
 /** References of one asset in an object store, below `{asset}/marks/`. Throws `store-unavailable`. */
 export type MarkReferences = {
   /** Written before the first segment. `live`: segment numbers count from 1970. */
-  describe(marking: Pick<AssetMarking, 'schedule' | 'segment' | 'representations'> & { readonly slots: number; readonly live: boolean }): Promise<void>;
+  describe(marking: Pick<AssetMarking, 'schedule' | 'segment' | 'representations'> & { readonly slots: number; readonly live: boolean; /** Variants made at the packager, in place of boxes. */ readonly variants?: number }): Promise<void>;
   header(representation: string, init: Uint8Array): Promise<void>;
   segment(representation: string, number: number, clear: Uint8Array, profile: MarkProfile): Promise<void>;
   /** Harmless if it is not there. */
@@ -25,10 +25,10 @@ export type MarkReferences = {
 
 /** `store`: the tracer's, never the origin's. */
 export const createMarkReferences = (store: ObjectStore, asset: AssetId): MarkReferences => ({
-  describe: ({ schedule, segment, representations, slots, live }) =>
+  describe: ({ schedule, segment, representations, slots, live, variants }) =>
     store.put(
       `${asset}/marks/marks.json`,
-      encodeUtf8(`${JSON.stringify({ format: MARKS_FORMAT, asset, slots, segmentMicros: segment, book: { kind: 'aligned', schedule }, representations, live })}\n`),
+      encodeUtf8(`${JSON.stringify({ format: MARKS_FORMAT, asset, slots, segmentMicros: segment, book: { kind: 'aligned', schedule }, representations, live, ...(variants === undefined ? {} : { variants }) })}\n`),
     ),
   header: (representation, init) => store.put(`${asset}/marks/${representation}/init.mp4`, init),
   async segment(representation, number, clear, profile) {

@@ -10,7 +10,7 @@ import { concatBytes } from '#core/bytes/concat.ts';
 import { SealcastError } from '#core/errors.ts';
 import type { AssetId } from '#core/ids.ts';
 import type { Track } from '#core/isobmff/init.ts';
-import { boxEpochOf, joinSites, type MarkProfile, type MarkSites, marksOf, shiftSites } from '#core/mark/index.ts';
+import { applySymbols, boxEpochOf, joinSites, type MarkProfile, type MarkSites, marksOf, shiftSites } from '#core/mark/index.ts';
 import { createMarkBoxSealer } from '#crypto/mark-box.ts';
 import type { MarkBoxKeySource, Random } from '#ports';
 import { createMarkProfiler, type ChunkPlace, type SegmentCapacity } from './mark-profiler.ts';
@@ -20,6 +20,8 @@ import type { MarkReferences } from './mark-reference.ts';
 export type ProfiledChunk = {
   /** The box to put directly before `moof`; `parts` are the protected chunk. Throws `key-unavailable`. */
   box(parts: readonly Uint8Array[]): Promise<Uint8Array>;
+  /** The clear chunk with the places on that these symbols ask for: a variant for networks that only switch files. */
+  copy(symbolOf: (slot: number) => number): Uint8Array;
 };
 
 /** Marks one rendition; chunks have to come in stream order. */
@@ -103,12 +105,18 @@ export const createTrackMarker = async (settings: MarkSettings, representation: 
       const clearSites = marksOf(found.sites);
       remember(clear, place.segment, clearSites, found.because);
       const clearLength = clear.length;
+      const segment = place.segment;
       return {
         async box(parts) {
           const size = parts.reduce((sum, part) => sum + part.length, 0);
           const sites = shiftSites(clearSites, size - clearLength);
           const profile: MarkProfile = { slots, size, sites, ...(found.because === undefined ? {} : { because: found.because }) };
-          return sealer.seal(place.segment, profile, parts, await masterOf(place.segment), random.bytes(12));
+          return sealer.seal(segment, profile, parts, await masterOf(segment), random.bytes(12));
+        },
+        copy(symbolOf) {
+          const copy = clear.slice();
+          applySymbols(copy, { slots, sites: clearSites }, symbolOf);
+          return copy;
         },
       };
     },

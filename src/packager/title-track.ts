@@ -64,16 +64,19 @@ export const packTrack = async (options: {
   protect(source: SourceTrack): ChunkProtection;
   /** Marks inside the bitstream of this track. */
   mark?(source: SourceTrack): Promise<TrackMarker>;
+  /** Variants made of the marks, in place of boxes: their folders, protection, and the symbols of each by segment. */
+  copies?: { readonly names: readonly string[]; protect(source: SourceTrack, name: string): ChunkProtection; code(segment: number): readonly Uint8Array[] };
   onProgress(time: Micros, bytes: number): void;
 }): Promise<PackedTrack> => {
   const { store, path, segmentDuration } = options;
   const splitter = createBoxSplitter({ maxChunk: MAX_CHUNK });
   const durations: number[] = [];
   const writes = new Set<Promise<void>>();
-  const segments = options.variant === undefined ? '' : `${options.variant.name}/`;
+  const folders = options.copies?.names.map((name) => `${name}/`) ?? [options.variant === undefined ? '' : `${options.variant.name}/`];
   let source: SourceTrack | undefined;
   let clearHeader: Uint8Array = new Uint8Array(0);
-  let guard: ChunkProtection | undefined;
+  /** One, or one for each of `copies`. */
+  let guards: readonly ChunkProtection[] = [];
   let marker: TrackMarker | undefined;
   let segmentOf: Segmenter = clockSegments(segmentDuration);
   let shift = 0n;
@@ -82,7 +85,7 @@ export const packTrack = async (options: {
   let bytes = 0;
   let peak = 0;
   let start: bigint | undefined;
-  let open: { number: number; ticks: number; parts: Uint8Array[]; boxes: number } | undefined;
+  let open: { number: number; ticks: number; parts: Uint8Array[][]; boxes: number } | undefined;
 
   const put = async (name: string, body: Uint8Array): Promise<void> => {
     while (writes.size >= WRITES) await Promise.race(writes);
@@ -96,26 +99,28 @@ export const packTrack = async (options: {
   };
   const close = async (last: boolean): Promise<void> => {
     if (open === undefined || source === undefined) return;
-    const body = concatBytes(segmentType(last), ...open.parts);
+    const bodies = open.parts.map((parts) => concatBytes(segmentType(last), ...parts));
     // Edges strip the mark boxes: what manifests say is what players get.
-    const served = body.length - open.boxes;
+    const served = Math.max(...bodies.map(({ length }) => length)) - open.boxes;
     peak = Math.max(peak, (served * 8 * source.media.timescale) / Math.max(1, open.ticks));
     bytes += served;
     durations.push(open.ticks);
-    await put(`${segments}${durations.length - 1}.m4s`, body);
+    for (const [index, body] of bodies.entries()) await put(`${folders[index] ?? ''}${durations.length - 1}.m4s`, body);
     open = undefined;
   };
   const header = async (init: Uint8Array): Promise<void> => {
     source = sourceTrack(init);
     clearHeader = init;
-    guard = options.protect(source);
+    const taken = source;
+    const { copies } = options;
+    guards = copies === undefined ? [options.protect(taken)] : copies.names.map((name) => copies.protect(taken, name));
     marker = await options.mark?.(source);
     shift = -ticksFromMicros(options.offset, source.media.timescale);
     segmentOf = source.media.kind === 'video' ? titleSegments(segmentDuration) : clockSegments(segmentDuration);
-    if (options.variant?.first !== false) await put('init.mp4', guard.init(init));
+    if (options.variant?.first !== false) await put('init.mp4', (guards[0] as ChunkProtection).init(init));
   };
   const chunk = async (piece: Uint8Array): Promise<void> => {
-    if (source === undefined || guard === undefined) throw new SealcastError('ingest-init-missing', 'media came before its header');
+    if (source === undefined || guards.length === 0) throw new SealcastError('ingest-init-missing', 'media came before its header');
     const { media } = source;
     const fragment = parseFragment(piece, [media]);
     const run = onlyTrackFragment(fragment);
@@ -123,7 +128,7 @@ export const packTrack = async (options: {
     sampleTicks ||= run.samples[0]?.duration ?? 0;
     for (const cut of cutPoints(run, { timescale: media.timescale, shift, segmentOf, period: options.period }, first)) {
       if (open !== undefined && open.number !== cut.segment) await close(false);
-      open ??= { number: cut.segment, ticks: 0, parts: [], boxes: 0 };
+      open ??= { number: cut.segment, ticks: 0, parts: guards.map(() => []), boxes: 0 };
       start ??= cut.decodeTime;
       sequence += 1;
       const clear = writeFragment({
@@ -134,13 +139,17 @@ export const packTrack = async (options: {
       });
       const nominal = (segmentDuration * media.timescale) / 1_000_000;
       const profiled = marker?.profile(clear, { segment: durations.length, from: open.ticks / nominal, to: (open.ticks + cut.duration) / nominal });
-      const chunkParts = await guard.chunk(clear, cut.to - cut.from, cut.period);
-      if (profiled !== undefined) {
-        const box = await profiled.box(chunkParts);
-        open.boxes += box.length;
-        open.parts.push(box);
+      const code = options.copies?.code(durations.length);
+      for (const [index, guard] of guards.entries()) {
+        const symbols = code?.[index];
+        const chunkParts = await guard.chunk(symbols === undefined || profiled === undefined ? clear : profiled.copy((slot) => symbols[slot] as number), cut.to - cut.from, cut.period);
+        if (profiled !== undefined && symbols === undefined) {
+          const box = await profiled.box(chunkParts);
+          open.boxes += box.length;
+          open.parts[index]?.push(box);
+        }
+        open.parts[index]?.push(...chunkParts);
       }
-      open.parts.push(...chunkParts);
       open.ticks += cut.duration;
       if (media.kind === 'video' && (open.ticks * 1_000_000) / media.timescale > options.longestSegment) throw new SparseKeyFrames();
       options.onProgress(microsFromTicks((cut.decodeTime + BigInt(cut.duration)) as MediaTicks, media.timescale), piece.length);

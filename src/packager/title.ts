@@ -55,8 +55,11 @@ export type PackTitleOptions = {
   readonly heights?: readonly number[];
   /** Makes a variant of all video for each pattern; edges choose among them per viewer and segment. */
   readonly variants?: Patterns;
-  /** Marks inside the bitstream of all video, for edges to switch on per viewer. Excludes `variants`. */
-  readonly marks?: Omit<MarkSettings, 'asset' | 'random' | 'slots'>;
+  /**
+   * Marks inside the bitstream of all video, for edges to switch on per viewer. Excludes `variants`. `variants` in it: so many
+   * copies are made here instead, with the symbols that `code` answers for each segment, for networks that only switch files.
+   */
+  readonly marks?: Omit<MarkSettings, 'asset' | 'random' | 'slots'> & { readonly variants?: { readonly alphabet: number; code(segment: number, slots: number): readonly Uint8Array[] } };
   /** Pads the variants of a segment to one length. Default false: sizes differ by what the coder made of the marks. */
   readonly equalSize?: boolean;
   /** Called after every chunk. `total` is unknown for some containers. */
@@ -181,6 +184,7 @@ const packPlan = async (options: PackTitleOptions, plan: TitlePlan, guard: Guard
       : { alphabet: options.variants.alphabet, width: WIDTH, height: HEIGHT, every: segmentDuration, picture: options.variants.picture };
   const conversion = tool.toCmaf({ file, tracks: plan.media.map((track) => track.conversion), fragment: segmentDuration, ...(marks === undefined ? {} : { marks }), signal });
   const slots = slotsOf(segmentDuration);
+  const bitVariants = options.marks?.variants;
   let done = 0 as Micros;
   let bytes = 0;
   const longestSegment = (plan.copiesVideo ? Math.max(segmentDuration * STRETCH, LONGEST) : segmentDuration * STRETCH) as Micros;
@@ -199,6 +203,15 @@ const packPlan = async (options: PackTitleOptions, plan: TitlePlan, guard: Guard
       longestSegment,
       protect: (source) => guard.protect(track, source),
       ...(options.marks === undefined || track.conversion.kind !== 'video' ? {} : { mark: (source: SourceTrack) => createTrackMarker({ ...(options.marks as NonNullable<typeof options.marks>), asset, random: options.random, slots }, track.id, source.media, source.init) }),
+      ...(bitVariants === undefined || track.conversion.kind !== 'video'
+        ? {}
+        : {
+            copies: {
+              names: Array.from({ length: bitVariants.alphabet }, (_, variant) => variantName(variant)),
+              protect: (source: SourceTrack, name: string) => guard.protect({ ...track, variant: name }, source),
+              code: (segment: number) => bitVariants.code(segment, slots),
+            },
+          }),
       onProgress(time, size) {
         done = Math.max(done, time) as Micros;
         bytes += size;
@@ -232,14 +245,14 @@ const packPlan = async (options: PackTitleOptions, plan: TitlePlan, guard: Guard
         codec: item.track.codec,
         language: item.track.language,
         segments: item.durations.length,
-        bytes: item.bytes,
+        bytes: item.bytes * (bitVariants !== undefined && item.track.kind === 'video' ? bitVariants.alphabet : 1),
         copied: item.copied,
         ...(item.variants === undefined ? {} : { variants: item.variants }),
-        ...(options.marks === undefined || item.track.kind !== 'video' ? {} : { slots }),
+        ...(options.marks === undefined || item.track.kind !== 'video' ? {} : { slots, ...(bitVariants === undefined ? {} : { variants: bitVariants.alphabet }) }),
       })),
       ...texts.map((track) => ({ id: track.id, kind: 'text', codec: 'wvtt', language: track.language, segments: 1, bytes: 0, copied: true })),
     ],
-    bytes: packed.reduce((sum, item) => sum + item.bytes, 0),
+    bytes: packed.reduce((sum, item) => sum + item.bytes * (bitVariants !== undefined && item.track.kind === 'video' ? bitVariants.alphabet : 1), 0),
   };
 };
 

@@ -36,6 +36,8 @@ export type MarkedDescription = {
   readonly representations: readonly string[];
   /** Segment numbers count from 1970. */
   readonly live: boolean;
+  /** How many variants the packager made of the marks; absent: one copy, marked at the edge. */
+  readonly variants?: number;
 };
 /** One rendition of it. */
 export type Rendition = { readonly id: string; readonly width: number; readonly height: number };
@@ -73,7 +75,8 @@ const LONGEST = 50_000;
 /** Throws `media-malformed`. */
 export const parseMarks = (text: string): MarkedDescription => {
   const value = parseStrictObject(text) ?? damaged('must be one JSON object without repeated names');
-  const { format, slots, segmentMicros, book, representations, live } = value;
+  const { format, slots, segmentMicros, book, representations, live, variants } = value;
+  if (variants !== undefined && !(typeof variants === 'number' && Number.isInteger(variants) && variants >= 2 && variants <= 8)) return damaged('"variants" must be 2-8');
   if (format !== MARKS_FORMAT) damaged(`"format" must be "${MARKS_FORMAT}"`);
   if (typeof slots !== 'number' || !Number.isInteger(slots) || slots < 1 || slots > MAX_SLOTS) return damaged(`"slots" must be 1-${MAX_SLOTS}`);
   if (typeof segmentMicros !== 'number' || !Number.isSafeInteger(segmentMicros) || segmentMicros < 1 || segmentMicros > 60_000_000) return damaged('"segmentMicros" must be a length');
@@ -83,8 +86,8 @@ export const parseMarks = (text: string): MarkedDescription => {
   if (!isJsonObject(book)) return damaged('"book" must be an object');
   const asset = assetId(value['asset']);
   // The book is described and checked as in an observation file.
-  const header = parseHeader(formatHeader({ asset, alphabet: 2, slots, book: book as BookDescription, viewers: 1, eps: 0.5 }));
-  return { asset, slots, segmentLength: segmentMicros as Micros, book: header.book, representations, live: live === true };
+  const header = parseHeader(formatHeader({ asset, alphabet: variants ?? 2, slots: variants === undefined ? slots : 1, book: book as BookDescription, viewers: 1, eps: 0.5 }));
+  return { asset, slots, segmentLength: segmentMicros as Micros, book: header.book, representations, live: live === true, ...(variants === undefined ? {} : { variants }) };
 };
 
 /** References in the tracer's object store, `{asset}/marks/` below its root. */

@@ -10,9 +10,11 @@ import type { AssetId } from '#core/ids.ts';
 import { createPatterns, pictureSecret, type Patterns } from '#core/picture/index.ts';
 import { replay, type Observation, type TraceReport } from '#core/trace/index.ts';
 import { markKeys } from '#core/watermark/index.ts';
+import { variantCode, variantCodeMessage } from '#core/mark/index.ts';
 import { hmacSha256 } from '#crypto/hmac.ts';
 import type { FrameTool, PictureTool, VideoTool } from '#ports';
 import type { MarkedReference, MarkedReferences } from './marked-reference.ts';
+import { foldVariants } from './fold-variants.ts';
 import { observeMarks, type ObservedMarks } from './observe-marks.ts';
 import { observe, type Progress, type Unreadable } from './observe.ts';
 import { createFollower, type Follower } from './follow.ts';
@@ -115,6 +117,13 @@ export const createTracer = (options: TracerOptions): Tracer => {
       ...(signal === undefined ? {} : { signal }),
     });
   };
+  /** What slots mean: positions of their own, or together the variant of their segment. */
+  const symbolsOf = ({ slots, variants }: MarkedReference, secret: Uint8Array): { readonly alphabet: number; readonly slots: number; read(observed: ObservedMarks): ObservedMarks } => {
+    if (variants === undefined) return { alphabet: 2, slots, read: (observed) => observed };
+    const codeSecret = hmacSha256(secret, variantCodeMessage());
+    const code = (segment: number): readonly Uint8Array[] => variantCode({ hmac: hmacSha256, secret: codeSecret, segment, slots, alphabet: variants });
+    return { alphabet: variants, slots: 1, read: (observed) => (observed.ok ? { ...observed, readings: foldVariants(observed.readings, { slots, alphabet: variants, code }) } : observed) };
+  };
   const patternsOf = (asset: AssetId, alphabet: number, secret: Uint8Array): Patterns => createPatterns({ hmac: hmacSha256, secret: pictureSecret(hmacSha256, secret, asset), alphabet });
 
   return {
@@ -131,7 +140,9 @@ export const createTracer = (options: TracerOptions): Tracer => {
         asset, eps, viewers, source, keys: markKeys(hmacSha256, secret),
         reference: async () => {
           const marked = await marksOf(asset, minutes);
-          return marked === undefined ? referenceOf(asset, minutes) : { alphabet: 2, slots: marked.slots, book: marked.book, observe: (file: string) => marksIn(marked, file) };
+          if (marked === undefined) return referenceOf(asset, minutes);
+          const { alphabet, slots, read } = symbolsOf(marked, secret);
+          return { alphabet, slots, book: marked.book, observe: async (file: string) => read(await marksIn(marked, file)) };
         },
         observe: (reference, file) => 'observe' in reference ? reference.observe(file) : observe({ reference, patterns: patternsOf(asset, reference.alphabet, secret), tool, frames, file }),
       });
@@ -139,14 +150,16 @@ export const createTracer = (options: TracerOptions): Tracer => {
     async trace({ asset, file, viewers, eps, source, minutes = REMEMBERED, onProgress, signal }) {
       const marked = await marksOf(asset, minutes, onProgress, signal);
       if (marked !== undefined) {
-        const keys = markKeys(hmacSha256, await secretOf(asset));
-        const observed = await marksIn(marked, file, onProgress, signal);
+        const secret = await secretOf(asset);
+        const keys = markKeys(hmacSha256, secret);
+        const { alphabet, slots, read } = symbolsOf(marked, secret);
+        const observed = read(await marksIn(marked, file, onProgress, signal));
         if (!observed.ok) return { readable: false, reason: observed.reason, detail: observed.detail, seconds: observed.seconds };
         onProgress?.({ step: 'score' });
         const { readings, stretches, seconds, segments, hypotheses, picture } = observed;
-        const { slots, book } = marked;
-        const observation: Observation = { header: { asset, alphabet: 2, slots, book, viewers, eps, hypotheses, ...(source === undefined ? {} : { source }) }, readings };
-        return { readable: true, report: replay(observation, keys), observation, seconds, stretches, marks: { segments, hypotheses, picture, slots } };
+        const { book } = marked;
+        const observation: Observation = { header: { asset, alphabet, slots, book, viewers, eps, hypotheses, ...(source === undefined ? {} : { source }) }, readings };
+        return { readable: true, report: replay(observation, keys), observation, seconds, stretches, marks: { segments, hypotheses, picture, slots: marked.slots } };
       }
       const reference = await referenceOf(asset, minutes);
       if (reference === undefined) throw new SealcastError('not-found', `there is no tracing reference of ${asset}: titles packed with marks or variants and events with marked tracks can be traced`);

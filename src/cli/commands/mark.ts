@@ -75,6 +75,13 @@ const markedCopies = async (options: { tracing: LocalTracing; asset: AssetId; vi
       viewerSegment({ asset, representation: rendition, number, segment: new Uint8Array(await readFile(join(at, `${number}.m4s`))), slots, viewer, book: codeBook, keys: tracing.boxKeys });
     return { segment: segmentLength, segments: files, copy };
   }
+  const inBand = await tracing.inBand(asset);
+  if (inBand?.variants !== undefined) {
+    const segments = (await readdir(join(at, variantName(0)))).length;
+    const { codeBook, segmentLength } = inBand;
+    const copy = async (number: number): Promise<Uint8Array> => new Uint8Array(await readFile(join(at, variantName(codeBook.symbol(viewer, position(number))), `${number}.m4s`)));
+    return { segment: segmentLength, segments, copy };
+  }
   const reference = await tracing.reference(asset);
   if (reference === undefined) return undefined;
   const book = await tracing.book(reference);

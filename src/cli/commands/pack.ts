@@ -28,7 +28,7 @@ import { loadConfig, type Config } from '#entry/config/index.ts';
 import { startSchedule } from '#core/watermark/index.ts';
 import type { Patterns } from '#core/picture/index.ts';
 import type { AssetMarking, ContentKeySource, Log, PeriodKey } from '#ports';
-import { capacityLines, titleMarking, packWithMarks, type RenditionCapacity } from '../marking.ts';
+import { capacityLines, packWithMarks, PLANNED_VIEWERS, titleMarking, type RenditionCapacity } from '../marking.ts';
 import { EXIT, type ExitCode, jsonArg, numberOption, printJson, say, usageError } from '../command.ts';
 
 /** What `pack` does, for callers that bring their own keys. */
@@ -135,9 +135,6 @@ const requireEmpty = async (folder: string): Promise<void> => {
   if (names.length > 0) throw usageError(`-o ${folder} is not empty; choose a new folder`);
 };
 
-/** Viewers the epochs of a title's code book are planned for; more stay correct (docs/guide/sequences.md). */
-const PLANNED_VIEWERS = 1_000_000;
-
 /** Packs with variants: marks from the title's secret, and the reference that a leak is compared with. */
 const packVariants = async (options: Omit<PackOptions, 'variants'>, alphabet: number, config: Config): Promise<PackedTitle> => {
   const { openLocalTracing } = await import('#entry/tracing.ts');
@@ -180,6 +177,7 @@ const args: {
   readonly period: Text & { readonly default: string };
   readonly key: Text;
   readonly mark: { readonly type: 'boolean'; readonly description: string; readonly default: false };
+  readonly embed: Text & { readonly default: string };
   readonly variants: Text;
   readonly 'equal-size': { readonly type: 'boolean'; readonly description: string; readonly default: false };
   readonly title: Text;
@@ -194,6 +192,7 @@ const args: {
   period: { type: 'string', default: '30', valueHint: 'SECONDS', description: 'crypto period: a new content key this often (not with --key)' },
   key: { type: 'string', valueHint: 'KIDHEX:KEYHEX', description: 'one fixed key for the whole title' },
   mark: { type: 'boolean', default: false, description: 'put marks inside the bitstream: edges switch them on per viewer, so that a leaked copy can be traced' },
+  embed: { type: 'string', default: 'picture', valueHint: 'picture|bitstream', description: 'how --variants differ: a faint picture before coding, or marks in the coded video (no second encode, equal sizes)' },
   variants: { type: 'string', valueHint: 'M', description: 'make M marked variants (2-5) of the video, so that a leaked copy can be traced' },
   'equal-size': { type: 'boolean', default: false, description: 'pad the variants of a segment to one length, so that sizes tell nothing' },
   title: { type: 'string', valueHint: 'ID', description: 'title of the platform whose keys are used; made if it is new' },
@@ -210,6 +209,8 @@ const command: CommandDef<typeof args> = defineCommand({
     const segment = numberOption('segment', given.segment, { min: 0.5, max: 30 }) ?? 4;
     const variants = numberOption('variants', given.variants, { min: 2, max: 5 });
     if (variants !== undefined && !Number.isInteger(variants)) throw usageError('--variants must be a whole number from 2 to 5');
+    if (given.embed !== 'picture' && given.embed !== 'bitstream') throw usageError('--embed must be picture or bitstream');
+    if (given.embed === 'bitstream' && variants === undefined) throw usageError('--embed says how --variants differ: give both');
     if (given.mark && variants !== undefined) throw usageError('--mark and --variants exclude each other: marks are in one copy, or in several');
     const period = numberOption('period', given.period, { min: 0.1, max: 86_400 }) ?? 30;
     if (given.title !== undefined && !isAssetId(given.title)) throw usageError('--title must be 1-40 characters of a-z, 0-9 and -');
@@ -225,8 +226,9 @@ const command: CommandDef<typeof args> = defineCommand({
     const began = performance.now();
     const options: PackOptions = { input: given.input, output: given.output, asset, keys, segment, equalSize: given['equal-size'], onProgress: progressLine(given.json) };
     const segmentMicros = microsFromSeconds(segment);
-    const packing = given.mark
-      ? packWithMarks({ asset, segment: segmentMicros, config: config() }, (marks) => packFile({ ...options, marks }))
+    const inBitstream = given.mark || given.embed === 'bitstream';
+    const packing = inBitstream
+      ? packWithMarks({ asset, segment: segmentMicros, config: config(), ...(variants === undefined ? {} : { variants }) }, (marks) => packFile({ ...options, marks }))
       : (variants === undefined ? packFile(options) : packVariants(options, variants, config())).then((packed) => ({ packed, capacity: undefined }));
     const { packed, capacity } = await packing.catch((error: unknown) => {
       own?.close();
