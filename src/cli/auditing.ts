@@ -4,7 +4,7 @@
  *
  * docs/wire/audit.md. Invariant: a file that is none of these is an error, not left out: an audit of half the files proves half.
  */
-import { createHash } from 'node:crypto';
+import { hash } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import { nodeLadderHash } from '#adapters/node/ladder-hash.ts';
 import { AUDIT_FORMAT } from '#core/release/audit.ts';
@@ -57,5 +57,5 @@ export const auditFiles = async (files: readonly string[]): Promise<ReleaseAudit
     }
   }
   if (logs.length === 0) throw new CommandExit(EXIT.usage, 'give at least one release log (release/*.jsonl of an edge), and the public keys of its edge and its key servers');
-  return auditReleases({ logs, receipts, secrets, keyOf: (kid) => keys.get(kid), hash: nodeLadderHash, hashLine: (line) => createHash('sha256').update(line).digest('base64url') });
+  return auditReleases({ logs, receipts, secrets, keyOf: (kid) => keys.get(kid), hash: nodeLadderHash, hashLine: (line) => hash('sha256', line, 'base64url') });
 };

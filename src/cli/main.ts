@@ -31,6 +31,7 @@ const COMMANDS: Readonly<Record<string, () => Promise<AnyCommand>>> = {
   detect: () => load(import('./commands/detect.ts')),
   trace: () => load(import('./commands/trace.ts')),
   bench: () => load(import('./commands/bench.ts')),
+  audit: () => load(import('./commands/audit.ts')),
   config: () => load(import('./commands/config.ts')),
 };
 

@@ -90,21 +90,21 @@ export const auditReleases = async (options: {
   const notes: { edge: string; event: string; at: Micros; what: string }[] = [];
   let unsigned = 0;
 
-  /** Checks every signature line of a file; answers how many lines are covered by good ones. */
+  /** Checks the signatures of a file from its end; answers how many lines are covered by a good one. */
   const signed = async (file: string, kid: string, typ: JwsType, who: 'edge' | 'probe', name: string, lines: readonly { readonly at: number; readonly line: { readonly kind: string } }[]): Promise<number> => {
     const key = keyOf(kid);
     if (key === undefined) {
       faults.push({ file, line: 1, what: `no public key was given for ${kid}` });
       return 0;
     }
-    let covered = 0;
-    await inBatches(lines.filter(({ line }) => line.kind === 'signature'), async ({ at, line }) => {
+    // A signature covers everything before it, earlier signatures too: the last good one decides, and a bad one is a fault.
+    for (const { at, line } of lines.filter(({ line }) => line.kind === 'signature').toReversed()) {
       const { lines: count, head, jws } = line as unknown as { lines: number; head: string; jws: string };
       const payload = await verifyJws(jws, { typ, key: (given) => (given === kid ? key : undefined) });
-      if (payload === undefined || payload[who] !== name || payload['lines'] !== count || payload['head'] !== head) faults.push({ file, line: at, what: 'the signature is not good' });
-      else covered = Math.max(covered, at);
-    });
-    return covered;
+      if (payload !== undefined && payload[who] === name && payload['lines'] === count && payload['head'] === head) return at;
+      faults.push({ file, line: at, what: 'the signature is not good' });
+    }
+    return 0;
   };
 
   const takeSchedule = async (file: string, line: number, entry: Extract<AuditLine, { kind: 'schedule' }>): Promise<void> => {
@@ -139,9 +139,7 @@ export const auditReleases = async (options: {
     const covered = await signed(file, start.kid, 'release-log+jwt', 'edge', edge, log.lines);
     unsigned += log.lines.length - Math.min(covered, log.lines.length);
     const proven = log.lines.filter(({ at }) => at <= covered);
-    await inBatches(proven, async ({ at, line }) => {
-      if (line.kind === 'schedule') await takeSchedule(file, at, line);
-    });
+    await inBatches(proven.filter(({ line }) => line.kind === 'schedule'), ({ at, line }) => takeSchedule(file, at, line as Extract<AuditLine, { kind: 'schedule' }>));
     for (const { at, line } of proven) {
       if (line.kind === 'release') entries.push({ ...line, edge, file, line: at });
       else if (line.kind === 'note') notes.push({ edge, event: line.event, at: line.at, what: line.what });
