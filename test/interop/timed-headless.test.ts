@@ -15,7 +15,7 @@ afterAll(() => stack?.stop());
 const wait = (millis: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, millis));
 
 describe('headless viewers of a timed event', () => {
-  test('B160: hold the bytes before T, decrypt at T, show each frame at its instant, all of them together', async () => {
+  test('B160 B166: hold the bytes before T, decrypt at T, show each frame at its instant, all of them together', async () => {
     const asset = await stack.timedEvent('cenc');
     const screens: [number, number][][] = [];
     const viewers = await Promise.all(

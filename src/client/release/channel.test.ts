@@ -235,7 +235,7 @@ describe('release channel', () => {
     it.channel.stop();
   });
 
-  test('reports every 7-13 s what it saw, with receipts', async () => {
+  test('B168: reports every 7-13 s what it saw: the share of periods whose bytes were here at T, receipts of sampled ones', async () => {
     const it = await world(1);
     await it.clock.advance(500);
     it.channel.received(2 ** 52 as Micros);

@@ -54,8 +54,10 @@ describe('control law', () => {
     let { state } = steer(startPlayout(), ms(-5000), ms(0), false);
     state = seekLanded(state, ms(500));
     let turn = steer(state, ms(-400), ms(1500), false);
+    expect(turn.steering.act).toBe('seek');
+    turn = steer(seekLanded(turn.state, ms(2000)), ms(-390), ms(2300), false);
     expect(turn.steering).toEqual({ act: 'rate', rate: 1.05 });
-    for (let now = 1540; now < 9000; now += 40) {
+    for (let now = 2340; now < 9000; now += 40) {
       turn = steer(turn.state, ms(-390), ms(now), false);
       expect(turn.steering).toEqual({ act: 'rate', rate: 1.05 });
     }

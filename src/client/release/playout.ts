@@ -21,7 +21,7 @@ export const MAX_RATE_CHANGE = 0.05;
 const HOLD_UP_TO = 400;
 /** Least and greatest time a seek is taken to need before one was seen, ms. */
 const FIRST_SEEK = 80;
-const MAX_SEEK = 250;
+const MAX_SEEK = 600;
 /** Share of a new measurement in the expected length of a seek. */
 const SEEK_SMOOTHING = 0.4;
 /** A seek must promise to gain so much over where the last one landed, ms: a decoder that wants more keys than are released lands behind however often it is asked. */
@@ -68,8 +68,8 @@ export type PlayoutState = {
   readonly lastSeek: number;
   readonly landed: boolean;
   readonly vain: number;
-  /** Where the last seek landed, ms off, and when. */
-  readonly landing: { readonly error: number; readonly at: number } | undefined;
+  /** Where the last seek landed, ms off, and when; `floor`: no better than the one before, so another one is not worth asking for. */
+  readonly landing: { readonly error: number; readonly at: number; readonly floor: boolean } | undefined;
 };
 
 /** Nothing was shown yet. */
@@ -87,13 +87,17 @@ export const rateFor = (error: Millis): number => {
  */
 export const steer = (state: PlayoutState, error: Millis, now: Millis, stood: boolean): { readonly state: PlayoutState; readonly steering: Steering } => {
   if (state.seekStarted !== undefined) return { state, steering: { act: 'wait' } };
-  if (state.landed && error < -TOLERANCE) return steer({ ...state, landed: false, landing: { error, at: now } }, error, now, false);
+  if (state.landed && error < -TOLERANCE) {
+    const before = state.landing;
+    const floor = before !== undefined && now - before.at < LANDING_VALID && error < before.error + SEEK_GAIN;
+    return steer({ ...state, landed: false, landing: { error, at: now, floor } }, error, now, false);
+  }
   const late = stood && error < -LATE_AFTER_STANDING;
   const off = Math.abs(error) > SEEK_BEYOND || late;
   if (state.landed && error > TOLERANCE && error <= HOLD_UP_TO) return { state: { ...state, landed: false, vain: 0 }, steering: { act: 'hold', wait: error } };
   if (!off) return { state: { ...state, landed: false, vain: 0 }, steering: { act: 'rate', rate: rateFor(error) } };
   const { landing } = state;
-  if (!late && error < 0 && landing !== undefined && now - landing.at < LANDING_VALID && error > landing.error - SEEK_GAIN) return { state, steering: { act: 'rate', rate: rateFor(error) } };
+  if (!late && error < 0 && landing?.floor === true && now - landing.at < LANDING_VALID && error > landing.error - SEEK_GAIN) return { state, steering: { act: 'rate', rate: rateFor(error) } };
   const pause = state.vain >= MAX_VAIN_SEEKS ? VAIN_PAUSE : SEEK_PAUSE;
   // Between seeks the speed does what it can.
   if (now - state.lastSeek < pause) return { state, steering: { act: 'rate', rate: rateFor(error) } };
