@@ -266,8 +266,10 @@ const handlersOf = (roles: Roles, operations: Operations | undefined, release: R
     ...others,
     ...(edge && {
       media: (request, peer) => {
-        release.mediaAsked(request.url);
-        return edge.handler(request, peer);
+        const answer = edge.handler(request, peer);
+        // When a segment's sending began, for the timeline of timed events; nothing is waited for.
+        if (release.edge()?.intake.books.size) void answer.then((response) => response.ok && release.mediaSent(request.url), () => undefined);
+        return answer;
       },
     }),
     ...(packager && { ingest: packager.ingestHandler }),

@@ -70,8 +70,8 @@ export type Release = {
   readonly timing: (mode: TimedMode) => { readonly timing: EventTiming; readonly periodsPerGroup: number };
   /** The packager finished a chunk of a timed event. */
   readonly packaged: (event: AssetId, segment: number) => void;
-  /** A media request came; notes when a segment's sending began. */
-  readonly mediaAsked: (url: string) => void;
+  /** A media request was answered; notes when a segment's sending began. */
+  readonly mediaSent: (url: string) => void;
   /** Timed resources of this key server; also answers `/v1/events/{id}/resources/{name}` from now on. */
   openResources(from: { keys: Pick<GrantKeySource, 'keying' | 'grantKeys'>; store: ObjectStore }): TimedResources | undefined;
   readonly server?: ReleaseServer;
@@ -328,7 +328,7 @@ export const openRelease = async (deps: ReleaseDeps): Promise<Release> => {
       return resources;
     },
     packaged: (event, segment) => edgePart?.timeline.packaged(event, segment, edgePart.clock.utc()),
-    mediaAsked(address) {
+    mediaSent(address) {
       if (edgePart === undefined || edgePart.intake.books.size === 0) return;
       const match = SEGMENT.exec(address);
       const event = match?.[1] as AssetId | undefined;

@@ -180,7 +180,8 @@ describe('clients', () => {
     expect(edge.log.length).toBeGreaterThan(25);
     expect(intact(edge.log)).toBe(true);
     expect(edge.log.filter((line) => line.includes('"t":"signature"')).length).toBeGreaterThanOrEqual(3);
-    const changed = edge.log.map((line, index) => (index === 5 ? line.replace('"sent":', '"sent" :') : line));
+    const at = edge.log.findIndex((line) => line.includes('"t":"release"'));
+    const changed = edge.log.map((line, index) => (index === at ? line.replace('"sent":', '"sent" :') : line));
     expect(changed).not.toEqual(edge.log);
     expect(intact(changed)).toBe(false);
   });
