@@ -183,6 +183,8 @@ export interface AssetKeyStore {
   /** False if the asset exists already; nothing changes then. */
   create(record: AssetKeyRecord): Promise<boolean>;
   get(asset: AssetId): Promise<AssetKeyRecord | undefined>;
+  /** Many at once, in the order asked; undefined for unknown assets. One read of the store, however many. */
+  getMany(assets: readonly AssetId[]): Promise<readonly (AssetKeyRecord | undefined)[]>;
   list(): Promise<readonly AssetKeyRecord[]>;
   /** Replaces the record if its `gen` still equals `expectedGen`; false otherwise. */
   replace(record: AssetKeyRecord, expectedGen: number): Promise<boolean>;
@@ -226,6 +228,8 @@ export type EventTiming = Omit<ReleaseInfo, 'event'> & {
 export interface CatalogueStore {
   create(entry: CatalogueEntry): Promise<boolean>;
   get(asset: AssetId): Promise<CatalogueEntry | undefined>;
+  /** Many at once, in the order asked; undefined for unknown assets. One read of the store, however many. */
+  getMany(assets: readonly AssetId[]): Promise<readonly (CatalogueEntry | undefined)[]>;
   list(): Promise<readonly CatalogueEntry[]>;
   /** Replaces an existing entry; false if there is none. */
   update(entry: CatalogueEntry): Promise<boolean>;

@@ -33,7 +33,7 @@ export interface DeviceKeyStorage {
 export type DeviceTicket = { readonly value: Uint8Array; readonly key: CryptoKey; readonly expiresAt: Micros };
 
 /** Purposes a device signs for; each is one JOSE `typ`, so that no proof can be used as another. */
-export type ProofType = Extract<JwsType, 'session-proof+jwt' | 'license-proof+jwt' | 'device-proof+jwt' | 'stop+jwt'>;
+export type ProofType = Extract<JwsType, 'session-proof+jwt' | 'license-proof+jwt' | 'device-proof+jwt' | 'root-proof+jwt' | 'usage+jwt' | 'stop+jwt'>;
 
 /** An opened device: what it tells servers, and what it can prove and open. */
 export type Device = {
@@ -49,7 +49,7 @@ export type Device = {
   /** For opening sealed licences only. */
   readonly agreeKey: CryptoKey;
   /** Compact JWS (ES256) of `payload` by the sign key. */
-  prove(type: ProofType, payload: Readonly<Record<string, string | number>>): Promise<string>;
+  prove(type: ProofType, payload: object): Promise<string>;
   /** Ticket and MAC for a start, in place of a proof; undefined without a ticket that is good at `now`. */
   proveByTicket(start: TicketStart, now: Micros): Promise<{ readonly ticket: string; readonly mac: string } | undefined>;
   /** Takes the ticket of a licence; undefined forgets the one that is held. */

@@ -14,6 +14,7 @@ import { type LicenseClaims, MAX_HORIZON_GROUPS, type SealedLicense, WRAPPED_GRA
 import { firstPeriodOf, groupAt, groupLength, groupOf } from '#core/time.ts';
 import type { CryptoPeriod, GrantGroup, Micros } from '#core/time.ts';
 import { ladderHash } from '#crypto/ladder-hash.ts';
+import { unwrapKey } from './key-wrap.ts';
 import { createPeriodKeys } from './release/period-keys.ts';
 import type { OpenedKey } from './session-types.ts';
 
@@ -39,17 +40,6 @@ const MAX_DERIVED = 32;
 /** How far from the expected media time a KID is looked for: a segment may begin just across a group's border. */
 const SEARCH = [0, 1, -1, 2, -2] as const;
 
-/** AES-256 key unwrap (RFC 3394); undefined if the integrity check fails. HMAC is the one key type of any length in WebCrypto. */
-const unwrap = async (kek: Uint8Array, wrapped: Uint8Array): Promise<Uint8Array | undefined> => {
-  try {
-    const wrapping = await crypto.subtle.importKey('raw', kek as BufferSource, 'AES-KW', false, ['unwrapKey']);
-    const key = await crypto.subtle.unwrapKey('raw', wrapped as BufferSource, wrapping, 'AES-KW', { name: 'HMAC', hash: 'SHA-256' }, true, ['sign']);
-    return new Uint8Array(await crypto.subtle.exportKey('raw', key));
-  } catch {
-    return undefined;
-  }
-};
-
 /**
  * The ring of one licence, opened as far as its first nodes go. `releaseSecret` answers RS[p] of timed assets once it is released; periods without
  * one stay closed.
@@ -64,7 +54,7 @@ export const createKeyRing = (license: RingLicense, releaseSecret?: (period: Cry
   const grantOf = (group: GrantGroup): Promise<Uint8Array | undefined> | undefined => {
     const unlockKey = unlocker.unlockKey(group);
     const wrapped = wrappedGrant({ grants }, horizon, group);
-    return unlockKey === undefined || wrapped === undefined ? undefined : unwrap(unlockKey, wrapped);
+    return unlockKey === undefined || wrapped === undefined ? undefined : unwrapKey(unlockKey, wrapped);
   };
   const timed = mode === 'timed' ? createPeriodKeys({ binding: license, salt, schedule, keyGroups: license.keyGroups, grantOf, secretOf: (period) => releaseSecret?.(period) }) : undefined;
 
@@ -85,7 +75,7 @@ export const createKeyRing = (license: RingLicense, releaseSecret?: (period: Cry
     for (const item of fixed) {
       const secret = mode === 'timed' ? releaseSecret?.(item.from) : undefined;
       if (mode === 'timed' && secret === undefined) continue;
-      const key = await unwrap(importWrapKey(ladderHash, grant, license, item.from, item.keyGroup, secret), item.wrapped);
+      const key = await unwrapKey(importWrapKey(ladderHash, grant, license, item.from, item.keyGroup, secret), item.wrapped);
       if (key?.length === 16) keys.push({ kid: item.kid, key: key as ContentKey, keyGroup: item.keyGroup, ...mediaTimes(item.from, item.to) });
     }
     return keys;

@@ -61,6 +61,12 @@ export type ErrorCode =
   | 'overloaded'
   | 'clock-untrusted'
   | 'usage-chain-broken'
+  | 'clock-unconfirmed'
+  | 'not-yet-valid'
+  | 'license-expired'
+  | 'license-missing'
+  | 'storage-full'
+  | 'download-incomplete'
   | 'service-unreachable'
   | 'internal';
 
@@ -116,6 +122,13 @@ export const ERRORS: Readonly<Record<ErrorCode, Row>> = {
   overloaded: row(503, 'later', 'Many people are starting to watch at the moment; please try again shortly.'),
   'clock-untrusted': row(503, 'later', 'The service is briefly unavailable.'),
   'usage-chain-broken': row(409, 'never', 'What was watched on this device could not be matched with earlier reports.'),
+  // offline use: answered by the device itself
+  'clock-unconfirmed': row(403, 'later', 'The time of this device has to be confirmed; please go online once.'),
+  'not-yet-valid': row(403, 'later', 'This right begins later.'),
+  'license-expired': row(403, 'relicense', 'Your right to play this has ended; please go online to renew it.'),
+  'license-missing': row(404, 'relicense', 'There is no licence for this on this device; please go online once.'),
+  'storage-full': row(507, 'never', 'There is not enough room on this device.'),
+  'download-incomplete': row(409, 'later', 'This download is not complete; it goes on when you are online.'),
   'shutting-down': row(503, 'later', 'The service is briefly unavailable.'),
   'service-unreachable': row(503, 'later', 'The service cannot be reached; please check the connection.'),
   internal: row(500, 'later', 'Something went wrong on our side.'),
