@@ -39,10 +39,11 @@ const ATTACKS: readonly Attack[] = [
 
 /** A small film for the short form, as long as a verdict takes. */
 const shortMaster = (): Master => {
-  const [natural] = naturalFilms();
+  // Textured all over: more than the 200 eligible places a second that the goals are stated for.
+  const natural = naturalFilms().find((name) => name.startsWith('macro')) ?? naturalFilms()[0];
   return natural === undefined
     ? { name: 'generated scene', input: [...GENERATED, '-t', '12'], filter: '[0:v]format=yuv420p[out]', seconds: 12 }
-    : { name: natural, input: ['-ss', '20', '-t', '12', '-i', naturalFilm(natural)], filter: '[0:v]scale=640:360:flags=bicubic,setsar=1,fps=25,format=yuv420p[out]', seconds: 12 };
+    : { name: natural, input: ['-stream_loop', '-1', '-t', '12', '-i', naturalFilm(natural)], filter: '[0:v]scale=640:360:flags=bicubic,setsar=1,fps=25,format=yuv420p[out]', seconds: 12 };
 };
 
 type Case = { readonly attack: Attack; readonly read: number; readonly wrong: number; readonly certain: number; readonly certainAmongABillion: number };
@@ -75,9 +76,10 @@ const runFilm = async (folder: string, master: Master, full: boolean, log: (line
   for (const attack of ATTACKS.filter(({ short }) => full || short)) {
     const file = attacked('copy.mp4', attack.options(rate));
     const began = performance.now();
-    const answer = await traceFile(title, file);
-    worked += (performance.now() - began) / 1000;
-    played += answer.seconds;
+    const answer = await traceFile(title, file, () => {
+      worked += (performance.now() - began) / 1000;
+    });
+    if (answer.readable) played += answer.seconds;
     if (!answer.readable) {
       log(`${master.name}, ${attack.name}: ${answer.reason}`);
       cases.push({ attack, read: 0, wrong: 0, certain: Number.POSITIVE_INFINITY, certainAmongABillion: Number.POSITIVE_INFINITY });

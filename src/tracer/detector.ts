@@ -19,7 +19,7 @@ import type { Picture, Pyramid } from './registration/picture.ts';
 import { refine } from './registration/refine.ts';
 import { createSlotReader, type SlotReader, type SlotStatistic } from './slot-reader.ts';
 import type { Suspect } from './suspect.ts';
-import { toneOf } from './tone.ts';
+import { samplerOf, toneOf } from './tone.ts';
 import { findView, mapOf } from './views.ts';
 
 /** What was read of one segment. */
@@ -244,7 +244,7 @@ const readSegment = async (options: { suspect: Suspect; active: readonly Active[
     for (const each of active) {
       const { rendition, decoded, reader } = each;
       const at = each === lead ? n : Math.min(decoded.pictures.length - 1, nearestTime(decoded.times, times[n] as number));
-      const sampler = { suspect: held.picture, map: tracker.map(), width: rendition.width, height: rendition.height };
+      const sampler = samplerOf(held.picture, tracker.map(), rendition.width, rendition.height);
       const tone = toneOf(sampler, decoded.pictures[at] as Uint8Array, decoded.stride);
       if (tone === undefined) continue;
       reader.add(at, sampler, decoded.pictures[at] as Uint8Array, tone);

@@ -6,8 +6,9 @@
  * the reference around its time, on pixels of which many are chosen because they change from picture to picture.
  * Invariant: a picture that fits none is left out; where nothing moves, time alone decides.
  */
-import { mapPlace, type Homography } from './registration/homography.ts';
+import type { Homography } from './registration/homography.ts';
 import { cubicAt, type Picture } from './registration/picture.ts';
+import { samplerOf } from './tone.ts';
 
 /** The picture shown, how far it is from the suspect's (mean square, in levels), how well the two correlate, and whether no other would do. */
 export type Moment = { readonly n: number; readonly distance: number; readonly correlation: number; readonly sure: boolean };
@@ -44,6 +45,9 @@ export const createMomentFinder = (pictures: readonly Uint8Array[], size: { read
   const moving = [...all].sort((a, b) => b.change - a.change).slice(0, MOVING_POINTS);
   const every = Math.max(1, Math.floor(all.length / RANDOM_POINTS));
   const points = [...moving, ...all.filter((_, i) => i % every === 0)];
+  const xs = Int32Array.from(points, ({ x }) => x);
+  const ys = Int32Array.from(points, ({ y }) => y);
+  const places = Int32Array.from(points, ({ x, y }) => y * stride + x);
   const samples = new Float32Array(points.length);
 
   return {
@@ -51,14 +55,17 @@ export const createMomentFinder = (pictures: readonly Uint8Array[], size: { read
       const right = suspect.width - 3;
       const bottom = suspect.height - 3;
       let shown = 0;
-      points.forEach(({ x, y }, i) => {
-        const [u, v] = mapPlace(map, [(2 * x + 1) / width - 1, (2 * y + 1) / height - 1]);
-        const px = ((u + 1) * suspect.width) / 2 - 0.5;
-        const py = ((v + 1) * suspect.height) / 2 - 0.5;
+      const { pixels: m } = samplerOf(suspect, map, width, height);
+      for (let i = 0; i < xs.length; i++) {
+        const x = xs[i] as number;
+        const y = ys[i] as number;
+        const w = 1 / ((m[6] as number) * x + (m[7] as number) * y + (m[8] as number));
+        const px = ((m[0] as number) * x + (m[1] as number) * y + (m[2] as number)) * w;
+        const py = ((m[3] as number) * x + (m[4] as number) * y + (m[5] as number)) * w;
         const inside = px >= 1 && py >= 1 && px <= right && py <= bottom;
         samples[i] = inside ? cubicAt(suspect.luma, suspect.width, px, py) : Number.NaN;
         if (inside) shown++;
-      });
+      }
       if (shown < points.length / 6) return undefined;
       let best: { readonly n: number; readonly distance: number; readonly correlation: number; readonly cost: number } | undefined;
       const distances: number[] = [];
@@ -75,8 +82,7 @@ export const createMomentFinder = (pictures: readonly Uint8Array[], size: { read
         for (let i = 0; i < points.length; i++) {
           const value = samples[i] as number;
           if (!(value >= -1e9)) continue;
-          const { x, y } = points[i] as { x: number; y: number };
-          const other = picture[y * stride + x] as number;
+          const other = picture[places[i] as number] as number;
           count++;
           a += other;
           b += value;

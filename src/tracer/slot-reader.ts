@@ -10,7 +10,7 @@
  */
 import type { Differences } from './differences.ts';
 import { cubicAt } from './registration/picture.ts';
-import { placeOf, type Sampler, type Tone } from './tone.ts';
+import type { Sampler, Tone } from './tone.ts';
 
 /** Statistics of a slot: positive for symbol 1. */
 export type SlotStatistic = {
@@ -54,15 +54,30 @@ export const createSlotReader = (differences: Differences): SlotReader => {
     const x0 = (cell % across) * 4;
     const y0 = Math.floor(cell / across) * 4;
     if (x0 < 4 || y0 < 4 || x0 + 8 > sampler.width || y0 + 8 > sampler.height) return false;
-    const [ax, ay] = placeOf(sampler, x0, y0);
-    const [bx, by] = placeOf(sampler, x0 + 3, y0);
-    const [cx, cy] = placeOf(sampler, x0, y0 + 3);
-    const right = suspect.width - 3;
-    const bottom = suspect.height - 3;
-    const [dx, dy] = [bx + cx - ax, by + cy - ay];
-    if (!(Math.min(ax, bx, cx, dx) >= 1 && Math.min(ay, by, cy, dy) >= 1 && Math.max(ax, bx, cx, dx) <= right && Math.max(ay, by, cy, dy) <= bottom)) return false;
-    const [acrossX, acrossY, downX, downY] = [(bx - ax) / 3, (by - ay) / 3, (cx - ax) / 3, (cy - ay) / 3];
-    const [t0, t1, t2, t3, t4, t5] = terms as unknown as [number, number, number, number, number, number];
+    const m = sampler.pixels;
+    const x3 = x0 + 3;
+    const y3 = y0 + 3;
+    // Corners of the cell in the suspect; between them the map is as good as straight.
+    const wa = 1 / ((m[6] as number) * x0 + (m[7] as number) * y0 + (m[8] as number));
+    const wb = 1 / ((m[6] as number) * x3 + (m[7] as number) * y0 + (m[8] as number));
+    const wc = 1 / ((m[6] as number) * x0 + (m[7] as number) * y3 + (m[8] as number));
+    const ax = ((m[0] as number) * x0 + (m[1] as number) * y0 + (m[2] as number)) * wa;
+    const ay = ((m[3] as number) * x0 + (m[4] as number) * y0 + (m[5] as number)) * wa;
+    const acrossX = (((m[0] as number) * x3 + (m[1] as number) * y0 + (m[2] as number)) * wb - ax) / 3;
+    const acrossY = (((m[3] as number) * x3 + (m[4] as number) * y0 + (m[5] as number)) * wb - ay) / 3;
+    const downX = (((m[0] as number) * x0 + (m[1] as number) * y3 + (m[2] as number)) * wc - ax) / 3;
+    const downY = (((m[3] as number) * x0 + (m[4] as number) * y3 + (m[5] as number)) * wc - ay) / 3;
+    const left = ax + 3 * Math.min(0, acrossX, downX, acrossX + downX);
+    const top = ay + 3 * Math.min(0, acrossY, downY, acrossY + downY);
+    const right = ax + 3 * Math.max(0, acrossX, downX, acrossX + downX);
+    const bottom = ay + 3 * Math.max(0, acrossY, downY, acrossY + downY);
+    if (!(left >= 1 && top >= 1 && right <= suspect.width - 3 && bottom <= suspect.height - 3)) return false;
+    const t0 = terms[0] as number;
+    const t1 = terms[1] as number;
+    const t2 = terms[2] as number;
+    const t3 = terms[3] as number;
+    const t4 = terms[4] as number;
+    const t5 = terms[5] as number;
     const out = cell * 4;
     residual[out] = residual[out + 1] = residual[out + 2] = residual[out + 3] = 0;
     for (let y = 0; y < 4; y++) {

@@ -6,7 +6,7 @@
  * Seven numbers for a million pixels: a mark, which is a few hundred small patches of both signs, does not take part.
  * Invariant: depends on no key and on no difference picture.
  */
-import { mapPlace, type Homography } from './registration/homography.ts';
+import type { Homography } from './registration/homography.ts';
 import { cubicAt, type Picture } from './registration/picture.ts';
 
 /** Coefficients of the fit, and how well it fits. */
@@ -27,21 +27,46 @@ const FLAT = 1.5;
 /** Residuals beyond this many times their root mean square are left out of the second fit. */
 const OUTLIER = 2.5;
 
-/** Where pixels of the reference lie in the suspect, in its pixels. */
-export type Sampler = { readonly suspect: Picture; readonly map: Homography; readonly width: number; readonly height: number };
+/** Where pixels of a reference of width x height lie in the suspect. */
+export type Sampler = {
+  readonly suspect: Picture;
+  readonly width: number;
+  readonly height: number;
+  /** From pixels to pixels, row-major; both pictures count from 0: hot loops multiply it out, without an object per pixel. */
+  readonly pixels: Float64Array;
+};
 
-/** Pixel place of a reference pixel in the suspect; both pictures count pixels from 0. */
-export const placeOf = ({ suspect, map, width, height }: Sampler, x: number, y: number): readonly [number, number] => {
-  const [u, v] = mapPlace(map, [(2 * x + 1) / width - 1, (2 * y + 1) / height - 1]);
-  return [((u + 1) * suspect.width) / 2 - 0.5, ((v + 1) * suspect.height) / 2 - 0.5];
+/** The sampler of a map. */
+export const samplerOf = (suspect: Picture, map: Homography, width: number, height: number): Sampler => {
+  const [a = 1, b = 0, c = 0, d = 0, e = 1, f = 0, g = 0, h = 0] = map;
+  // Unit coordinates are (2 x + 1) / width - 1: first into them, then the map, then out of them into the suspect's pixels.
+  const [sx, sy, ox, oy] = [2 / width, 2 / height, 1 / width - 1, 1 / height - 1];
+  const rows = [
+    [a * sx, b * sy, a * ox + b * oy + c],
+    [d * sx, e * sy, d * ox + e * oy + f],
+    [g * sx, h * sy, g * ox + h * oy + 1],
+  ] as const;
+  const pixels = new Float64Array(9);
+  for (let k = 0; k < 3; k++) {
+    const w = rows[2][k] as number;
+    pixels[k] = (((rows[0][k] as number) + w) * suspect.width) / 2 - w / 2;
+    pixels[3 + k] = (((rows[1][k] as number) + w) * suspect.height) / 2 - w / 2;
+    pixels[6 + k] = w;
+  }
+  return { suspect, width, height, pixels };
 };
 
 /** Fits the suspect to the reference, whose rows are `stride` bytes; undefined where there is no contrast or no common place. */
 export const toneOf = (sampler: Sampler, reference: Uint8Array, stride: number): Tone | undefined => {
   const { suspect, width, height } = sampler;
   const step = Math.max(1, Math.sqrt((width * height) / PIXELS));
-  const rows: number[] = [];
-  const values: number[] = [];
+  const [m0, m1, m2, m3, m4, m5, m6, m7, m8] = sampler.pixels as unknown as [number, number, number, number, number, number, number, number, number];
+  const right = suspect.width - 3;
+  const bottom = suspect.height - 3;
+  const room = Math.ceil(height / step + 2) * Math.ceil(width / step + 2);
+  const rows = new Int32Array(room);
+  const values = new Float64Array(room);
+  let count = 0;
   for (let row = 0; ; row++) {
     const y = Math.floor(2 + (row + 0.37) * step);
     if (y > height - 3) break;
@@ -49,25 +74,35 @@ export const toneOf = (sampler: Sampler, reference: Uint8Array, stride: number):
       // Every row begins elsewhere, or the places would hit the same column of every block.
       const x = Math.floor(2 + (column + ((row * 0.618) % 1)) * step);
       if (x > width - 3) break;
-      const [px, py] = placeOf(sampler, x, y);
-      if (!(px >= 1 && py >= 1 && px <= suspect.width - 3 && py <= suspect.height - 3)) continue;
-      rows.push(y * stride + x);
-      values.push(cubicAt(suspect.luma, suspect.width, px, py));
+      const w = 1 / (m6 * x + m7 * y + m8);
+      const px = (m0 * x + m1 * y + m2) * w;
+      const py = (m3 * x + m4 * y + m5) * w;
+      if (!(px >= 1 && py >= 1 && px <= right && py <= bottom)) continue;
+      rows[count] = y * stride + x;
+      values[count++] = cubicAt(suspect.luma, suspect.width, px, py);
     }
   }
-  const count = values.length;
   if (count < PIXELS / 12) return undefined;
   const terms = new Float64Array(count * TERMS);
   for (let i = 0; i < count; i++) {
     const at = rows[i] as number;
     const here = reference[at] as number;
-    const [l, r, u, d] = [reference[at - 1] as number, reference[at + 1] as number, reference[at - stride] as number, reference[at + stride] as number];
-    terms.set([1, here, (here * here) / 255, (r - l) / 2, (d - u) / 2, l + r + u + d - 4 * here], i * TERMS);
+    const l = reference[at - 1] as number;
+    const r = reference[at + 1] as number;
+    const u = reference[at - stride] as number;
+    const d = reference[at + stride] as number;
+    const to = i * TERMS;
+    terms[to] = 1;
+    terms[to + 1] = here;
+    terms[to + 2] = (here * here) / 255;
+    terms[to + 3] = (r - l) / 2;
+    terms[to + 4] = (d - u) / 2;
+    terms[to + 5] = l + r + u + d - 4 * here;
   }
   let limit = Infinity;
   let solution: Float64Array | undefined;
   for (let pass = 0; pass < 2; pass++) {
-    solution = leastSquares(terms, values, solution, limit);
+    solution = leastSquares(terms, values, count, solution, limit);
     if (solution === undefined) return undefined;
     let squares = 0;
     for (let i = 0; i < count; i++) squares += residualAt(terms, values, solution, i) ** 2;
@@ -94,24 +129,25 @@ export const toneOf = (sampler: Sampler, reference: Uint8Array, stride: number):
   return { terms: fit, correlation: Math.sqrt(Math.max(0, 1 - left / used / variance)), noise: left / used / (gain * gain) };
 };
 
-const residualAt = (terms: Float64Array, values: readonly number[], solution: Float64Array, i: number): number => {
+const residualAt = (terms: Float64Array, values: Float64Array, solution: Float64Array, i: number): number => {
   let value = values[i] as number;
   for (let k = 0; k < TERMS; k++) value -= (solution[k] as number) * (terms[i * TERMS + k] as number);
   return value;
 };
 
 /** By elimination on the normal equations; a ridge keeps terms that are all zero out. Rows off by more than `limit` from `before` are left out. */
-const leastSquares = (terms: Float64Array, values: readonly number[], before: Float64Array | undefined, limit: number): Float64Array | undefined => {
+const leastSquares = (terms: Float64Array, values: Float64Array, count: number, before: Float64Array | undefined, limit: number): Float64Array | undefined => {
   const matrix = new Float64Array(TERMS * TERMS);
   const right = new Float64Array(TERMS);
-  values.forEach((value, i) => {
-    if (before !== undefined && Math.abs(residualAt(terms, values, before, i)) > limit) return;
+  for (let i = 0; i < count; i++) {
+    if (before !== undefined && Math.abs(residualAt(terms, values, before, i)) > limit) continue;
+    const value = values[i] as number;
     for (let a = 0; a < TERMS; a++) {
       const term = terms[i * TERMS + a] as number;
       right[a] = (right[a] as number) + term * value;
       for (let b = 0; b < TERMS; b++) matrix[a * TERMS + b] = (matrix[a * TERMS + b] as number) + term * (terms[i * TERMS + b] as number);
     }
-  });
+  }
   for (let k = 0; k < TERMS; k++) {
     const pivot = (matrix[k * TERMS + k] as number) + 1e-6;
     if (!(pivot > 0)) return undefined;

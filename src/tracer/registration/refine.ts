@@ -32,6 +32,8 @@ const BLOCKS = 48;
 const ITERATIONS = 30;
 /** Iterations end when no corner moves by so much of a pixel. */
 const STILL = 0.003;
+/** More than the pixels of any picture: 2^26. */
+const PLACES = 67_108_864;
 /** Residuals above this many times their median count less. */
 const HUBER = 1.5 * 1.4826;
 /** A corner this far from its first guess, in half widths of the picture, has run away. */
@@ -47,9 +49,10 @@ const pointsOf = (level: Picture, wanted: number, parameters: number): Points =>
   const each = Math.max(1, Math.ceil(wanted / (columns * rows)));
   const step = Math.max(1, Math.floor(Math.sqrt((width * height) / (wanted * 6))));
   const places: number[] = [];
+  const found = new Float64Array(Math.ceil(height / rows + 2) * Math.ceil(width / columns + 2));
   for (let row = 0; row < rows; row++) {
     for (let column = 0; column < columns; column++) {
-      const found: { at: number; slope: number }[] = [];
+      let seen = 0;
       const bottom = Math.min(height - 2, Math.floor(((row + 1) * height) / rows));
       const right = Math.min(width - 2, Math.floor(((column + 1) * width) / columns));
       for (let y = Math.max(2, Math.floor((row * height) / rows)); y < bottom; y += step) {
@@ -57,12 +60,13 @@ const pointsOf = (level: Picture, wanted: number, parameters: number): Points =>
           const at = y * width + x;
           const dx = (luma[at + 1] as number) - (luma[at - 1] as number);
           const dy = (luma[at + width] as number) - (luma[at - width] as number);
-          const slope = dx * dx + dy * dy;
-          if (slope > 16) found.push({ at, slope });
+          const slope = Math.floor(dx * dx + dy * dy);
+          // Slope and place in one exact double, so that they are sorted natively.
+          if (slope > 16) found[seen++] = slope * PLACES + at;
         }
       }
-      found.sort((a, b) => b.slope - a.slope);
-      for (const { at } of found.slice(0, each)) places.push(at);
+      const sorted = found.subarray(0, seen).sort();
+      for (let i = Math.max(0, seen - each); i < seen; i++) places.push((sorted[i] as number) % PLACES);
     }
   }
   const count = places.length;
@@ -77,8 +81,18 @@ const pointsOf = (level: Picture, wanted: number, parameters: number): Points =>
     out.x[i] = x;
     out.y[i] = y;
     out.value[i] = luma[at] as number;
-    const slopes = [dx * x, dx * y, dx, dy * x, dy * y, dy, -x * (dx * x + dy * y), -y * (dx * x + dy * y)];
-    for (let k = 0; k < parameters; k++) out.slopes[i * parameters + k] = slopes[k] as number;
+    const to = i * parameters;
+    const { slopes } = out;
+    slopes[to] = dx * x;
+    slopes[to + 1] = dx * y;
+    slopes[to + 2] = dx;
+    slopes[to + 3] = dy * x;
+    slopes[to + 4] = dy * y;
+    slopes[to + 5] = dy;
+    if (parameters === 8) {
+      slopes[to + 6] = -x * (dx * x + dy * y);
+      slopes[to + 7] = -y * (dx * x + dy * y);
+    }
   });
   return out;
 };
