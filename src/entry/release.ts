@@ -155,6 +155,11 @@ export const openRelease = async (deps: ReleaseDeps): Promise<Release> => {
   const timedEvents: TimedEvents = replicaOf ?? first;
   const others: readonly (ReleasePublicKeys & { readonly url: string })[] = await Promise.all(release.keyServers.map(async ({ name: other, url, publicFile }) => ({ ...(await releaseKeysOf(publicFile, other)), url })));
   let server: ReleaseServer | undefined;
+  const keepHead = async (edge: string, jws: string, at: Micros): Promise<void> => {
+    const folder = release.log ?? join(config.data, 'release');
+    await mkdir(folder, { recursive: true });
+    await appendFile(join(folder, 'heads.jsonl'), `${JSON.stringify({ edge, at, jws })}\n`);
+  };
   let publicKeys: ReleasePublicKeys | undefined;
   if (hasKeys) {
     const [grant, schedule] = await Promise.all([secrets.keyPair(`release/${name}/grant`, 'EdDSA'), secrets.keyPair(`release/${name}/schedule`, 'ES256')]);
@@ -166,6 +171,7 @@ export const openRelease = async (deps: ReleaseDeps): Promise<Release> => {
       scheduleKey: { kid: `${name}.schedule`, key: await importJwsKey(schedule.privateJwk, 'ES256') },
       publicKeys: () => [shown.schedule, ...others.filter((other) => other.name !== name).map((other) => other.schedule)],
       hash: nodeLadderHash, clock, log, metrics,
+      onLogHead: (edge, jws, at) => void keepHead(edge, jws, at).catch((error: unknown) => log.error('the head of a release log could not be kept', { edge, reason: error instanceof Error ? error.message : String(error) })),
     });
   }
   replicaOf?.start();
@@ -297,7 +303,7 @@ export const openRelease = async (deps: ReleaseDeps): Promise<Release> => {
     const asked = RESOURCE.exec(path);
     if (asked !== null && resources !== undefined) return problems((request) => resource(request, asked[1] ?? '', asked[2] ?? ''), log);
     if (feed !== undefined && isReleaseFeed(path)) return problems(feed, log);
-    if (server !== undefined && (path.endsWith('/grants') || path.endsWith('/releases')) && /^\/v1\/(?:events|edges)\/[^/]+\/(?:grants|releases)$/.test(path)) return problems(server.handler, log);
+    if (server !== undefined && (path.endsWith('/grants') || path.endsWith('/releases') || path.endsWith('/log-heads')) && /^\/v1\/(?:events|edges)\/[^/]+\/(?:grants|releases|log-heads)$/.test(path)) return problems(server.handler, log);
     if (!ownsReleasePath(path)) return undefined;
     const part = edgePart;
     const event = releaseEvent(path);

@@ -109,6 +109,18 @@ describe('grants', () => {
   });
 });
 
+describe('heads of release logs', () => {
+  test('are taken from enrolled edges only, and kept as they are', async () => {
+    const kept: string[] = [];
+    const one = createReleaseServer({ name: 'keys-1', events, grantKey: { kid: 'g', key: { alg: 'EdDSA', key: grantKeys.privateKey } }, scheduleKey: { kid: 's', key: await importJwsKey(scheduleKeys.privateJwk, 'ES256') }, publicKeys: () => [], hash: ladderHash, clock, log: silent, metrics, onLogHead: (edge, jws) => kept.push(`${edge} ${jws}`) });
+    const post = async (body: string, token?: string): Promise<string> => codeOf(one.handler(new Request('http://keys/v1/edges/edge-1/log-heads', { method: 'POST', body, ...(token !== undefined && { headers: { authorization: `Bearer ${token}` } }) })));
+    expect(await post('a.b.c', await signed())).toBe('ok');
+    expect(await post('a.b.c')).toBe('token-missing');
+    expect(await post('no token', await signed())).toBe('bad-request');
+    expect(kept).toEqual(['edge-1 a.b.c']);
+  });
+});
+
 describe('what is public', () => {
   test('schedules up to 40 s ahead; past secrets a second after their time; nothing before', async () => {
     const one = await server('keys-1');

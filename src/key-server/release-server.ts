@@ -31,6 +31,8 @@ export type ReleaseServerOptions = {
   readonly publicKeys: () => readonly object[];
   readonly hash: LadderHash;
   readonly clock: Clock;
+  /** Keeps the head of an edge's release log: whoever holds it can tell a rewritten log. */
+  readonly onLogHead?: (edge: string, jws: string, at: Micros) => void;
   readonly log: Log;
   readonly metrics: Metrics;
 };
@@ -47,6 +49,8 @@ export type ReleaseServer = {
 
 const PATH = /^\/v1\/events\/([^/]+)\/(?:(grants)|release\/(keys|schedule|blocks)(?:\/([0-9]{1,15}))?)$/;
 const LIST = /^\/v1\/edges\/[^/]+\/releases$/;
+const HEADS = /^\/v1\/edges\/[^/]+\/log-heads$/;
+const MAX_HEAD = 2048;
 const REQUEST_AGE = 60_000_000;
 /** Edges are topped up in steps of a second of release time. */
 const STEP: Micros = 1_000_000 as Micros;
@@ -194,9 +198,20 @@ export const createReleaseServer = (options: ReleaseServerOptions): ReleaseServe
     return new Response(JSON.stringify({ events: mine, hosts: (await events.edges()).map((each) => each.host ?? each.edge) }), { headers: { 'Content-Type': 'application/json', 'Cache-Control': 'no-store' } });
   };
 
+  /** Signed by the edge's log key inside and by its request key outside; kept as it is. */
+  const logHead = async (request: Request): Promise<Response> => {
+    if (request.method !== 'POST') throw new SealcastError('method-not-allowed', 'log heads take POST');
+    const edge = await authenticate(request);
+    const jws = await request.text();
+    if (jws.length > MAX_HEAD || !/^[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+$/.test(jws)) throw new SealcastError('bad-request', `a log head is a compact JWS of at most ${MAX_HEAD} characters`);
+    options.onLogHead?.(edge.edge, jws, clock.now());
+    return new Response(null, { status: 204 });
+  };
+
   const handler = async (request: Request): Promise<Response> => {
     const url = new URL(request.url);
     if (LIST.test(url.pathname)) return releases(request);
+    if (HEADS.test(url.pathname)) return logHead(request);
     const match = PATH.exec(url.pathname);
     if (match === null) throw new SealcastError('not-found', 'no such route of the key server');
     if (request.method !== 'GET') throw new SealcastError('method-not-allowed', 'release routes take GET');

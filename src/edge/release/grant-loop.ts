@@ -20,6 +20,8 @@ export type KeyServerAddress = { readonly name: string; /** Origin without a sla
 export type GrantLoop = {
   start(): void;
   stop(): void;
+  /** Publishes the head of the release log with every key server, which keeps it; failures only show in metrics. */
+  publish(jws: string): Promise<void>;
   /** Milliseconds since a key server last answered for the event; infinite before the first time. */
   silence(event: AssetId): number;
 };
@@ -52,9 +54,9 @@ export const createGrantLoop = (options: {
   const lists = new Map<string, { readonly events: readonly AssetId[]; readonly hosts: readonly string[] }>();
   let stopping: AbortController | undefined;
 
-  const ask = async (server: KeyServerAddress, path: string, signal: AbortSignal): Promise<Response> => {
+  const ask = async (server: KeyServerAddress, path: string, signal: AbortSignal, body?: string): Promise<Response> => {
     const token = await signJws({ edge, aud: server.name, iat: Math.floor(clock.now() / 1_000_000), jti: encodeBase64url(random.bytes(16)) }, { typ: 'edge-request+jwt', key: options.signKey });
-    return server.fetch(new Request(`${server.url}${path}`, { headers: { authorization: `Bearer ${token}`, accept: 'application/json' }, signal, redirect: 'manual' }));
+    return server.fetch(new Request(`${server.url}${path}`, { headers: { authorization: `Bearer ${token}`, accept: 'application/json', ...(body !== undefined && { 'content-type': 'application/jwt' }) }, signal, redirect: 'manual', ...(body !== undefined && { method: 'POST', body }) }));
   };
   const json = async (response: Response): Promise<unknown> => {
     const text = await response.text();
@@ -143,6 +145,17 @@ export const createGrantLoop = (options: {
     stop() {
       stopping?.abort();
       stopping = undefined;
+    },
+    async publish(jws) {
+      await Promise.all(
+        servers.map(async (server) => {
+          const outcome = await ask(server, `/v1/edges/${edge}/log-heads`, AbortSignal.timeout(5000), jws).then(async (response) => {
+            await response.body?.cancel();
+            return String(response.status);
+          }, () => 'unreachable');
+          metrics.count('sealcast_release_log_heads_total', 'Heads of the release log given to key servers, by outcome.', { outcome });
+        }),
+      );
     },
     silence: (event) => clock.monotonic() - (heard.get(event) ?? Number.NEGATIVE_INFINITY),
   };

@@ -115,6 +115,8 @@ export type ReleaseEdge = {
 /** Past secrets are kept in memory so long; key servers have the rest. */
 const KEEP_PAST: Micros = 600_000_000 as Micros;
 const WATCH_EVERY = 250;
+/** The log's head goes to the key servers so often: from then on nobody can rewrite what came before. */
+const PUBLISH_EVERY = 60_000;
 const SEGMENTS_SHOWN = 12;
 /** Less of the clients held the bytes at the release: an alarm (B168). */
 const HELD_TARGET = 0.99;
@@ -140,6 +142,8 @@ export const createReleaseEdge = (options: ReleaseEdgeOptions): ReleaseEdge => {
   let highWater = options.floor;
   let keptWater = options.floor;
   let cancelWatch: (() => void) | undefined;
+  let publishedAt = 0;
+  let publishedHead = '';
 
   const alarm = (key: string, run: () => void): void => {
     const now = time.monotonic();
@@ -275,6 +279,11 @@ export const createReleaseEdge = (options: ReleaseEdgeOptions): ReleaseEdge => {
     if (highWater - keptWater >= 1_000_000) {
       keptWater = highWater;
       options.keepFloor(highWater).catch((error: unknown) => log.error('the high-water mark could not be kept', { reason: error instanceof Error ? error.message : String(error) }));
+    }
+    if (time.monotonic() - publishedAt > PUBLISH_EVERY && releaseLog.head !== undefined && releaseLog.head.head !== publishedHead) {
+      publishedAt = time.monotonic();
+      publishedHead = releaseLog.head.head;
+      void grants.publish(releaseLog.head.jws);
     }
     cancelWatch = timers.after(WATCH_EVERY as Millis, watch);
   };

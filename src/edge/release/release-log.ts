@@ -20,6 +20,8 @@ export type ReleaseLog = {
   note(event: string, at: Micros, what: string): void;
   /** A schedule that was taken: what makes the log provable without anything else. */
   schedule(event: string, block: number, at: Micros, jws: string): void;
+  /** The newest signed head, for publication; undefined before the first. */
+  readonly head: { readonly lines: number; readonly head: string; readonly jws: string } | undefined;
   start(): void;
   /** Signs and writes what is queued. */
   stop(): Promise<void>;
@@ -38,6 +40,7 @@ export const createReleaseLog = (options: { edge: string; kid: string; sign: Log
   let cancel: (() => void) | undefined;
   let writing: Promise<void> = Promise.resolve();
   let dropped = 0;
+  let newest: ReleaseLog['head'];
 
   const chain = (line: AuditLine): string => {
     const text = encodeAuditLine(line);
@@ -57,9 +60,11 @@ export const createReleaseLog = (options: { edge: string; kid: string; sign: Log
     }
     for (const item of batch) text += chain(item.kind === 'release' ? { kind: 'release', ...item.entry, prev: head } : { ...item, prev: head });
     const jws = await options.sign({ edge, lines, head });
+    const signed = { lines, head, jws };
     text += chain({ kind: 'signature', lines, head, jws, prev: head });
     try {
       await options.append(text);
+      newest = signed;
     } catch (error) {
       options.log.error('the release log could not be written', { reason: error instanceof Error ? error.message : String(error) });
     }
@@ -82,6 +87,9 @@ export const createReleaseLog = (options: { edge: string; kid: string; sign: Log
     released: (entry) => add({ kind: 'release', entry }),
     note: (event, at, what) => add({ kind: 'note', event, at, what }),
     schedule: (event, block, at, jws) => add({ kind: 'schedule', event, block, at, jws }),
+    get head() {
+      return newest;
+    },
     start: () => {
       if (cancel === undefined) later();
     },
