@@ -30,6 +30,8 @@ export type AssetKeys = {
   importKeys(asset: AssetId, keys: readonly KeyToImport[]): Promise<void>;
   /** Throws `not-found`. */
   record(asset: AssetId): Promise<AssetKeyRecord>;
+  /** Records of many, read at once; undefined for unknown assets. */
+  records(assets: readonly AssetId[]): Promise<readonly (AssetKeyRecord | undefined)[]>;
   /** TK of the record's current generation. */
   titleKey(record: AssetKeyRecord): Promise<Uint8Array>;
   entryKey(record: AssetKeyRecord): Promise<Uint8Array>;
@@ -39,7 +41,7 @@ export type AssetKeys = {
 const FIRST_GENERATION = 1;
 const MAX_IMPORTED = 4096;
 /** Opened secrets in memory; the least recently opened is forgotten. */
-const CACHE_LIMIT = 8192;
+const CACHE_LIMIT = 32_768;
 const MAX_PERIOD: Micros = 3_600_000_000 as Micros;
 const MIN_PERIOD: Micros = 20_000 as Micros;
 
@@ -125,6 +127,8 @@ export const createAssetKeys = (options: { store: AssetKeyStore; box: SecretBox;
       if (record === undefined) throw new SealcastError('not-found', 'no asset of this id has keys');
       return record;
     },
+
+    records: (assets) => store.getMany(assets),
 
     async titleKey(record) {
       const entry = record.sealedTitleKeys.find(({ gen }) => gen === record.gen);

@@ -12,7 +12,7 @@ import { encodeLeaf, type LeafClaims, leafTag, type LeafWrap } from '#core/subsc
 import { COLLECTION, END_OF_MONTHS, FIRST_MONTH, groupLeafWrapKey, monthAt, rootKey, rootNodes, scopedRootSecret } from '#core/subscription/root-keys.ts';
 import { MAX_PLAN_MONTHS } from '#core/subscription/root.ts';
 import type { GrantGroup, Micros } from '#core/time.ts';
-import type { KeyWrapper, LeafKeySource, LeafOrder, PeriodKey } from '#ports';
+import type { AssetKeyRecord, KeyWrapper, LeafKeySource, LeafOrder, PeriodKey } from '#ports';
 import { type AssetKeys, keyingOf } from './asset-keys.ts';
 
 /** Leaves of one request at most. */
@@ -53,14 +53,8 @@ export const createLeafKeys = (options: { assets: AssetKeys; rootSecret: (collec
     };
   };
 
-  const leafOf = async (order: LeafOrder, keyOf: ReturnType<typeof monthKeys>): Promise<string | undefined> => {
-    let record: Awaited<ReturnType<AssetKeys['record']>>;
-    try {
-      record = await assets.record(order.asset);
-    } catch (error) {
-      if (error instanceof SealcastError && error.code === 'not-found') return undefined;
-      throw error;
-    }
+  const leafOf = async (order: LeafOrder, record: AssetKeyRecord | undefined, keyOf: ReturnType<typeof monthKeys>): Promise<string | undefined> => {
+    if (record === undefined) return undefined;
     const keying = keyingOf(record);
     // A leaf opens the whole asset at once: nothing that is released in time, or keyed by somebody else, can have one.
     if (keying.mode === 'timed' || record.importedKeys.length > 0) return undefined;
@@ -92,7 +86,8 @@ export const createLeafKeys = (options: { assets: AssetKeys; rootSecret: (collec
       if (orders.length > MAX_LEAVES || orders.some(({ under }) => under.length === 0 || under.length > MAX_WRAPS)) throw new SealcastError('bad-request', `at most ${MAX_LEAVES} leaves are made at once, each under 1-${MAX_WRAPS} root keys`);
       const keyOf = monthKeys(account);
       const texts: (string | undefined)[] = [];
-      for (const order of orders) texts.push(await leafOf(order, keyOf));
+      const records = await assets.records(orders.map(({ asset }) => asset));
+      for (const [index, order] of orders.entries()) texts.push(await leafOf(order, records[index], keyOf));
       return texts;
     },
   };

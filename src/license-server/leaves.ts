@@ -25,22 +25,30 @@ const MAX_WRAPS = 8;
 export type LeavesAnswer = { readonly leaves: readonly string[]; readonly missing: readonly AssetId[]; readonly next?: AssetId };
 
 /** Orders the leaves of titles: one wrap for each collection, in the order of their names. Shared by requests and by static leaves. */
-export const ordersOf = async (catalogue: Pick<CatalogueStore, 'get'>, titles: readonly (readonly [AssetId, readonly Membership[]])[]): Promise<readonly (LeafOrder | undefined)[]> =>
-  Promise.all(
-    titles.map(async ([asset, memberships]) => {
-      const entry = await catalogue.get(asset);
-      const ready = entry !== undefined && ((entry.kind === 'title' && entry.state === 'ready') || (entry.kind === 'event' && entry.state === 'ended'));
-      if (!ready || memberships.length === 0) return undefined;
-      const actions = (['play', 'download'] as const).filter((action) => memberships.some((each) => each.actions.includes(action)));
-      return { asset, duration: (entry.archive === undefined ? (entry.duration ?? 0) : entry.archive.to - entry.archive.from) as Micros, actions, under: memberships.slice(0, MAX_WRAPS).map(({ collection, scope, published }) => ({ collection, scope, month: monthAt(published) })) };
-    }),
-  );
+export const ordersOf = async (
+  catalogue: Pick<CatalogueStore, 'getMany'>,
+  titles: readonly (readonly [AssetId, readonly Membership[]])[],
+): Promise<readonly (LeafOrder | undefined)[]> => {
+  const entries = await catalogue.getMany(titles.map(([asset]) => asset));
+  return titles.map(([asset, memberships], index) => {
+    const entry = entries[index];
+    const ready = entry !== undefined && ((entry.kind === 'title' && entry.state === 'ready') || (entry.kind === 'event' && entry.state === 'ended'));
+    if (!ready || memberships.length === 0) return undefined;
+    const actions = (['play', 'download'] as const).filter((action) => memberships.some((each) => each.actions.includes(action)));
+    return {
+      asset,
+      duration: (entry.archive === undefined ? (entry.duration ?? 0) : entry.archive.to - entry.archive.from) as Micros,
+      actions,
+      under: memberships.slice(0, MAX_WRAPS).map(({ collection, scope, published }) => ({ collection, scope, month: monthAt(published) })),
+    };
+  });
+};
 
 /** Answers the body of POST /v1/leaves. Throws `bad-request`, `token-invalid`, `token-expired`, `device-revoked`. */
 export const createLeaves = async (options: {
   readonly secrets: ServerSecrets;
   readonly keys: LeafKeySource;
-  readonly catalogue: Pick<CatalogueStore, 'get'>;
+  readonly catalogue: Pick<CatalogueStore, 'getMany'>;
   readonly collections: CollectionStore;
   readonly devices: DeviceStore;
   readonly clock: Clock;
@@ -65,7 +73,8 @@ export const createLeaves = async (options: {
     let next: AssetId | undefined;
     if (members.value('titles') !== undefined) {
       const list = members.list('titles', MAX_LEAF_TITLES);
-      if (list.length === 0 || !list.every((title): title is AssetId => typeof title === 'string' && isAssetId(title))) throw new SealcastError('bad-request', `titles must be a list of 1-${MAX_LEAF_TITLES} asset ids`);
+      if (list.length === 0 || !list.every((title): title is AssetId => typeof title === 'string' && isAssetId(title)))
+        throw new SealcastError('bad-request', `titles must be a list of 1-${MAX_LEAF_TITLES} asset ids`);
       asked = list;
     } else {
       if (members.value('collection') !== root.collection) throw new SealcastError('bad-request', 'titles, or the collection of the root, must be named');
@@ -75,7 +84,10 @@ export const createLeaves = async (options: {
       if (page.length === PAGE) next = asked.at(-1);
     }
     const memberships = await collections.ofAssets(asked);
-    const orders = await ordersOf(catalogue, asked.map((asset, index) => [asset, (memberships[index] ?? []).some(({ collection }) => collection === root.collection) ? (memberships[index] ?? []) : []] as const));
+    const orders = await ordersOf(
+      catalogue,
+      asked.map((asset, index) => [asset, (memberships[index] ?? []).some(({ collection }) => collection === root.collection) ? (memberships[index] ?? []) : []] as const),
+    );
     const known = orders.filter((order) => order !== undefined);
     const made = await keys.leaves({ account: root.account, orders: known });
     const leafOf = new Map(known.map((order, index) => [order.asset, made[index]]));

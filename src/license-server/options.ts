@@ -43,7 +43,7 @@ export type LicenseServerOptions = {
   /** `iss` of licences. */
   readonly issuer: string;
   readonly keys: GrantKeySource;
-  readonly catalogue: Pick<CatalogueStore, 'get'>;
+  readonly catalogue: Pick<CatalogueStore, 'get' | 'getMany'>;
   readonly sessions: SessionStore;
   readonly devices: DeviceStore;
   readonly singleUse: SingleUseStore;

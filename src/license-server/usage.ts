@@ -32,7 +32,7 @@ export type UsageAnswer = { readonly ack: number; readonly head: string; readonl
 export type UsageOptions = {
   readonly secrets: ServerSecrets;
   readonly devices: DeviceStore;
-  readonly catalogue: Pick<CatalogueStore, 'get'>;
+  readonly catalogue: Pick<CatalogueStore, 'getMany'>;
   readonly collections: CollectionStore;
   readonly usage: UsageStore;
   readonly hash: LadderHash;
@@ -81,8 +81,7 @@ export const createUsage = (options: UsageOptions): ((body: unknown) => Promise<
   };
 
   const ownersOf = async (titles: readonly AssetId[]): Promise<ReadonlyMap<AssetId, { readonly owner: string; readonly duration: Micros | undefined }>> => {
-    const memberships = await collections.ofAssets(titles);
-    const entries = await Promise.all(titles.map((title) => catalogue.get(title)));
+    const [memberships, entries] = await Promise.all([collections.ofAssets(titles), catalogue.getMany(titles)]);
     return new Map(titles.map((title, index) => [title, { owner: memberships[index]?.find(({ owner }) => owner !== undefined)?.owner ?? '', duration: entries[index]?.duration }]));
   };
 

@@ -40,7 +40,7 @@ const exercise = async (world: World) => {
   world.renewOn(world.renewal, viewer, position);
   // A fault whose message quotes a key must not reach anybody.
   const leak = encodeHex(film.sealed.renewalKey);
-  const failing = await world.licenseNode({ catalogue: { get: () => Promise.reject(new Error(`boom ${leak}`)) } });
+  const failing = await world.licenseNode({ catalogue: { get: () => Promise.reject(new Error(`boom ${leak}`)), getMany: () => Promise.reject(new Error(`boom ${leak}`)) } });
   const fault = await failing.handler(new Request('https://x.example/v1/sessions', { method: 'POST', body: JSON.stringify(await world.startBody(device, FILM)) }));
   answers.push(await fault.text());
   failing.close();

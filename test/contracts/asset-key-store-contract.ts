@@ -46,6 +46,14 @@ export const assetKeyStoreContract = (open: () => Promise<AssetKeyStore>): void 
     expect(await store.replace(assetKeyRecord('absent', { gen: 1 }), 0)).toBe(false);
   });
 
+  it('reads many at once, in the order asked, each as alone', async () => {
+    const store = await open();
+    for (const name of ['final', 'cup', 'derby']) await store.create(assetKeyRecord(name, name === 'cup' ? { gen: 2, sealedTitleKeys: [{ gen: 1, sealed: bytes(76, 5) }, { gen: 2, sealed: bytes(76, 6) }] } : {}));
+    const asked = ['derby', 'absent', 'cup', 'final', 'cup'].map(asset);
+    expect(await store.getMany(asked)).toEqual(await Promise.all(asked.map((each) => store.get(each))));
+    expect(await store.getMany([])).toEqual([]);
+  });
+
   it('lets one of many racing replacements win', async () => {
     const store = await open();
     await store.create(assetKeyRecord('final'));

@@ -17,6 +17,13 @@ export const catalogueStoreContract = (open: () => Promise<CatalogueStore>): voi
     expect(await store.get(asset('absent'))).toBeUndefined();
   });
 
+  it('reads many at once, in the order asked', async () => {
+    const store = await open();
+    for (const name of ['final', 'cup']) await store.create(catalogueEntry(name));
+    expect(await store.getMany([asset('cup'), asset('absent'), asset('final'), asset('cup')])).toEqual([catalogueEntry('cup'), undefined, catalogueEntry('final'), catalogueEntry('cup')]);
+    expect(await store.getMany([])).toEqual([]);
+  });
+
   it('refuses a second entry of an asset', async () => {
     const store = await open();
     const won = await Promise.all([1, 2, 3].map((number) => store.create(catalogueEntry('final', { name: `n${number}` }))));

@@ -16,6 +16,7 @@ export const createMemoryAssetKeys = (): AssetKeyStore => {
       return true;
     },
     get: async (asset) => structuredClone(records.get(asset)),
+    getMany: async (assets) => assets.map((asset) => structuredClone(records.get(asset))),
     list: async () => structuredClone([...records.values()]),
     async replace(record, expectedGen) {
       if (records.get(record.asset)?.gen !== expectedGen) return false;

@@ -16,6 +16,7 @@ export const createMemoryCatalogue = (): CatalogueStore => {
       return true;
     },
     get: async (asset) => structuredClone(entries.get(asset)),
+    getMany: async (assets) => assets.map((asset) => structuredClone(entries.get(asset))),
     list: async () => structuredClone([...entries.values()]),
     async update(entry) {
       if (!entries.has(entry.asset)) return false;

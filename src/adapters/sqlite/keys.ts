@@ -14,6 +14,9 @@ export const createSqliteAssetKeys = (db: Database): AssetKeyStore => {
   const insert = db.prepare(`INSERT INTO asset_keys (${columns}, asset) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING`);
   const update = db.prepare(`UPDATE asset_keys SET (${columns}) = (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) WHERE asset = ? AND gen = ?`);
   const one = db.prepare('SELECT * FROM asset_keys WHERE asset = ?');
+  const some = db.prepare('SELECT asset_keys.* FROM json_each(?) JOIN asset_keys ON asset_keys.asset = json_each.value');
+  const someTitleKeys = db.prepare('SELECT asset, gen, sealed FROM json_each(?) JOIN title_keys ON asset = value ORDER BY gen');
+  const someImportedKeys = db.prepare('SELECT asset, kid, sealed, key_group AS keyGroup, from_period AS "from", to_period AS "to" FROM json_each(?) JOIN imported_keys ON asset = value ORDER BY position');
   const every = db.prepare('SELECT * FROM asset_keys ORDER BY rowid');
   const titleKeys = db.prepare('SELECT gen, sealed FROM title_keys WHERE asset = ? ORDER BY gen');
   const importedKeys = db.prepare('SELECT kid, sealed, key_group AS keyGroup, from_period AS "from", to_period AS "to" FROM imported_keys WHERE asset = ? ORDER BY position');
@@ -31,7 +34,7 @@ export const createSqliteAssetKeys = (db: Database): AssetKeyStore => {
       addImportedKey.run(record.asset, position, key.kid, key.sealed, key.keyGroup, key.from, key.to);
     }
   };
-  const recordOf = (row: Row): AssetKeyRecord =>
+  const withChildren = (row: Row, sealedTitleKeys: readonly Row[], imported: readonly Row[]): AssetKeyRecord =>
     ({
       asset: row['asset'],
       kind: row['kind'],
@@ -43,10 +46,11 @@ export const createSqliteAssetKeys = (db: Database): AssetKeyStore => {
       periodsPerGroup: row['periods_per_group'],
       entryKid: row['entry_kid'],
       sealedEntryKey: row['sealed_entry_key'],
-      sealedTitleKeys: titleKeys.all(row['asset'] as string).map((key) => ({ ...key }) as AssetKeyRecord['sealedTitleKeys'][number]),
-      importedKeys: importedKeys.all(row['asset'] as string).map((key) => ({ ...key }) as AssetKeyRecord['importedKeys'][number]),
+      sealedTitleKeys: sealedTitleKeys.map(({ gen, sealed }) => ({ gen, sealed })),
+      importedKeys: imported.map(({ kid, sealed, keyGroup, from, to }) => ({ kid, sealed, keyGroup, from, to })),
       createdAt: row['created_at'],
     }) as AssetKeyRecord;
+  const recordOf = (row: Row): AssetKeyRecord => withChildren(row, titleKeys.all(row['asset'] as string), importedKeys.all(row['asset'] as string));
 
   return {
     create: (record) =>
@@ -59,6 +63,14 @@ export const createSqliteAssetKeys = (db: Database): AssetKeyStore => {
       db.read(() => {
         const row = one.get(asset);
         return row && recordOf(row);
+      }),
+    getMany: (assets) =>
+      db.read(() => {
+        const asked = JSON.stringify([...new Set(assets)]);
+        const byAsset = (rows: readonly Row[]): Map<unknown, Row[]> => Map.groupBy(rows, (row) => row['asset']);
+        const [sealed, imported] = [byAsset(someTitleKeys.all(asked)), byAsset(someImportedKeys.all(asked))];
+        const found = new Map(some.all(asked).map((row) => [row['asset'], withChildren(row, sealed.get(row['asset']) ?? [], imported.get(row['asset']) ?? [])]));
+        return assets.map((asset) => found.get(asset));
       }),
     list: () => db.read(() => every.all().map(recordOf)),
     replace: (record, expectedGen) =>

@@ -13,10 +13,16 @@ export const createSqliteCatalogue = (db: Database): CatalogueStore => {
   const insert = db.prepare('INSERT INTO catalogue (record, asset) VALUES (?, ?) ON CONFLICT DO NOTHING');
   const update = db.prepare('UPDATE catalogue SET record = ? WHERE asset = ?');
   const one = db.prepare('SELECT record FROM catalogue WHERE asset = ?');
+  const some = db.prepare('SELECT asset, record FROM json_each(?) JOIN catalogue ON asset = value');
   const every = db.prepare('SELECT record FROM catalogue ORDER BY rowid');
   return {
     create: (entry) => db.write(() => insert.run(JSON.stringify(entry), entry.asset) === 1),
     get: (asset) => db.read(() => recordOf<CatalogueEntry>(one.get(asset))),
+    getMany: (assets) =>
+      db.read(() => {
+        const found = new Map(some.all(JSON.stringify([...new Set(assets)])).map((row) => [row['asset'], recordOf<CatalogueEntry>(row)]));
+        return assets.map((asset) => found.get(asset));
+      }),
     list: () => db.read(() => every.all().map((row) => recordOf<CatalogueEntry>(row))),
     update: (entry) => db.write(() => update.run(JSON.stringify(entry), entry.asset) === 1),
   };

@@ -14,7 +14,7 @@ import { type Database, recordOf, type Row } from './database.ts';
 export const createSqliteCollections = (db: Database): CollectionStore => {
   const put = db.prepare('INSERT INTO memberships (collection, asset, record) VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET record = excluded.record');
   const drop = db.prepare('DELETE FROM memberships WHERE collection = ? AND asset = ?');
-  const ofAsset = db.prepare('SELECT record FROM memberships WHERE asset = ? ORDER BY collection');
+  const ofAssets = db.prepare('SELECT asset, record FROM json_each(?) JOIN memberships ON asset = value ORDER BY collection');
   const page = db.prepare('SELECT record FROM memberships WHERE collection = ? AND asset > ? ORDER BY asset LIMIT ?');
   const sizes = db.prepare('SELECT collection, count(*) AS titles FROM memberships GROUP BY collection ORDER BY collection');
   return {
@@ -23,7 +23,11 @@ export const createSqliteCollections = (db: Database): CollectionStore => {
         put.run(membership.collection, membership.asset, JSON.stringify(membership));
       }),
     remove: (collection, asset) => db.write(() => drop.run(collection, asset) === 1),
-    ofAssets: (assets) => db.read(() => assets.map((asset) => ofAsset.all(asset).map((row) => recordOf<Membership>(row)))),
+    ofAssets: (assets) =>
+      db.read(() => {
+        const found = Map.groupBy(ofAssets.all(JSON.stringify([...new Set(assets)])), (row) => row['asset']);
+        return assets.map((asset) => (found.get(asset) ?? []).map((row) => recordOf<Membership>(row)));
+      }),
     list: (collection, { after, limit }) => db.read(() => page.all(collection, after ?? '', limit).map((row) => recordOf<Membership>(row))),
     collections: () => db.read(() => sizes.all().map((row) => ({ ...row }) as { collection: string; titles: number })),
   };
