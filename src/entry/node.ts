@@ -42,6 +42,7 @@ import { createPlatformTracer } from './platform-tracer.ts';
 import { createOwnSecrets, type OwnSecrets } from './secrets.ts';
 import { openStores, type OpenStores } from './stores.ts';
 import { loadTls, type TlsFiles } from './tls.ts';
+import { titleMarks } from './live-marks.ts';
 import { createTitles } from './titles.ts';
 
 /** What a process is started with beyond its configuration. */
@@ -164,7 +165,7 @@ export const startPlatform = async (options: PlatformOptions): Promise<Platform>
     const { keyServer, licenseServer, packager } = roles;
     const tool = options.videoTool ?? createFfmpegTool();
     const collections = keyServer && licenseServer ? createCollections({ catalogue: stores.catalogue, collections: stores.collections, keys: keyServer, ...(packager && { media: stores.media }) }) : undefined;
-    const titles = packager && keyServer ? createTitles({ config, ...(collections && { collections }), catalogue: stores.catalogue, store: stores.media, keyServer, tool, tracer: createPlatformTracer({ data: config.data, secrets, tool }), clock, random, log, events }) : undefined;
+    const titles = packager && keyServer ? createTitles({ config, ...(collections && { collections }), catalogue: stores.catalogue, store: stores.media, keyServer, tool, tracer: createPlatformTracer({ data: config.data, secrets, tool }), marks: titleMarks({ data: config.data, secrets }), clock, random, log, events }) : undefined;
     await titles?.recover();
     closers.push(() => titles?.stop());
     const resources = keyServer && release.openResources({ keys: keyServer, store: stores.media });

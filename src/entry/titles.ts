@@ -15,6 +15,8 @@ import type { Tracer } from '#tracer/index.ts';
 import type { AssetMarking, CatalogueEntry, CatalogueStore, Clock, EventSink, Log, ObjectStore, Random, VideoTool } from '#ports';
 import type { Collections } from './collections.ts';
 import type { Config } from './config/index.ts';
+import { inBandMarking } from './in-band-marking.ts';
+import type { TitleMarks } from './live-marks.ts';
 import { markingFor, tracedAs } from './marking-plans.ts';
 import { schedulesOf } from './operator-actions.ts';
 
@@ -34,6 +36,12 @@ const titleMarking = (marked: NonNullable<NewTitle['marked']>, packed: PackedTit
   return markingFor(marked, { kind: 'title', representations: tracks.map(({ id }) => id), segment, segments: Math.max(0, ...tracks.map(({ segments }) => segments)) }, []);
 };
 
+/** How edges switch the marks of a title on. */
+const inBandTitle = (packed: PackedTitle, segment: Micros): AssetMarking => {
+  const tracks = packed.tracks.filter(({ slots }) => slots !== undefined);
+  return inBandMarking({ representations: tracks.map(({ id }) => id), segment, segments: Math.max(1, ...tracks.map(({ segments }) => segments)) });
+};
+
 /** A packing queue over the given store and video tool. */
 export const createTitles = (options: {
   config: Config;
@@ -43,6 +51,8 @@ export const createTitles = (options: {
   tool: VideoTool;
   /** Patterns and references of titles with variants. */
   tracer: Pick<Tracer, 'patterns' | 'record'>;
+  /** Keys and originals of titles with marks inside their bitstream. */
+  marks: TitleMarks;
   /** Absent: nothing is sold by subscription here. */
   collections?: Pick<Collections, 'setMembership' | 'refreshLeaf'>;
   clock: Clock;
@@ -50,20 +60,41 @@ export const createTitles = (options: {
   log: Log;
   events: EventSink;
 }): Titles => {
-  const { config, catalogue, store, keyServer, tool, tracer, collections, clock, random, log, events } = options;
+  const { config, catalogue, store, keyServer, tool, tracer, marks, collections, clock, random, log, events } = options;
   const stopping = new AbortController();
   let queue: Promise<void> = Promise.resolve();
 
-  const pack = async (entry: CatalogueEntry, file: string, marked: NewTitle['marked']): Promise<void> => {
+  /** Told of renditions that could not be marked at all. */
+  const reportOn = (asset: CatalogueEntry['asset'], places: ReadonlyMap<string, { readonly sites: number; readonly because: string | undefined }>): void => {
+    for (const [representation, { sites, because = 'no-places' }] of places) {
+      if (sites > 0) continue;
+      events({ at: clock.now(), kind: 'packager.no-mark-places', severity: 'warning', message: `${representation} has no places for marks (${because}); viewers get it unmarked.`, asset, data: { representation, because } });
+    }
+  };
+
+  const pack = async (entry: CatalogueEntry, file: string, { marked, inBand }: Pick<NewTitle, 'marked' | 'inBand'>): Promise<void> => {
     const { asset } = entry;
     if (stopping.signal.aborted) return;
     let told = 0;
     const segment = microsFromSeconds(config.packager.segmentSeconds);
+    const places = new Map<string, { sites: number; because: string | undefined }>();
+    const references = inBand === true ? marks.references(asset) : undefined;
+    let lost: unknown;
     try {
       const packed = await packTitle({
         asset, file, keys: { kind: 'source', source: keyServer }, store, folder: titleFolder(asset), tool, aes: nodeSampleAes, random, clock, log,
         segmentDuration: segment,
         ...(marked !== undefined && { variants: await tracer.patterns(asset, marked.variants), equalSize: marked.equalSize }),
+        ...(references !== undefined && {
+          marks: {
+            keys: marks.keys,
+            references,
+            onSegment: (representation, { sites, because }) => void places.set(representation, { sites: sites + (places.get(representation)?.sites ?? 0), because }),
+            onFault: (error) => {
+              lost ??= error;
+            },
+          },
+        }),
         signal: stopping.signal,
         onProgress({ done, total }) {
           const percent = total === undefined || total === 0 ? undefined : Math.min(99, Math.floor((done / total) * 100));
@@ -72,10 +103,14 @@ export const createTitles = (options: {
           events({ at: clock.now(), kind: 'title.packing', severity: 'info', message: `${asset}: ${percent} % packed.`, asset, data: { percent } });
         },
       });
-      const marking = marked && titleMarking(marked, packed, segment);
-      if (marking !== undefined) await tracer.record({ marking: { asset, alphabet: marking.alphabet, ...tracedAs(marking), segment, segments: marking.segments ?? 0 }, file, signal: stopping.signal });
+      // Without its originals a marked title could not be traced.
+      if (lost !== undefined) throw lost;
+      const marking = references === undefined ? marked && titleMarking(marked, packed, segment) : inBandTitle(packed, segment);
+      if (marking?.inBand !== undefined) await references?.describe({ ...marking, slots: marking.inBand.slots, live: false });
+      else if (marking !== undefined) await tracer.record({ marking: { asset, alphabet: marking.alphabet, ...tracedAs(marking), segment, segments: marking.segments ?? 0 }, file, signal: stopping.signal });
       await catalogue.update({ ...entry, state: 'ready', duration: packed.duration, ...(marking !== undefined && { marking }) });
       await collections?.refreshLeaf(asset);
+      reportOn(asset, places);
       events({ at: clock.now(), kind: 'title.ready', severity: 'info', message: `${entry.name} is ready to watch.`, asset, data: { seconds: Math.round(packed.duration / 1_000_000) } });
     } catch (error) {
       if (stopping.signal.aborted) return;
@@ -87,7 +122,7 @@ export const createTitles = (options: {
   };
 
   return {
-    async add({ asset, name, scheme, clearKey, source, marked, membership }) {
+    async add({ asset, name, scheme, clearKey, source, marked, inBand, membership }) {
       if (!source.startsWith('/')) throw new SealcastError('bad-request', 'source must be an absolute path on the machine that packs');
       if ((await catalogue.get(asset)) !== undefined) throw new SealcastError('already-exists', `${asset} exists already; choose another id`);
       // What cannot be planned is refused before hours of packing.
@@ -97,7 +132,7 @@ export const createTitles = (options: {
       const entry: CatalogueEntry = { asset, kind: 'title', name, state: 'created', createdAt: clock.now(), clearKey };
       if (!(await catalogue.create(entry))) throw new SealcastError('already-exists', `${asset} exists already; choose another id`);
       if (membership !== undefined) await collections?.setMembership({ published: entry.createdAt, ...membership, asset });
-      queue = queue.then(() => pack(entry, source, marked));
+      queue = queue.then(() => pack(entry, source, { ...(marked !== undefined && { marked }), ...(inBand !== undefined && { inBand }) }));
       return entry;
     },
     async recover() {

@@ -34,7 +34,13 @@ export type NewEvent = NewAsset & {
 /** A title's place in a collection, given when it is added; `published` defaults to now. */
 export type NewMembership = Omit<Membership, 'asset' | 'published'> & { readonly published?: Membership['published'] };
 /** A title, and whether and how the packager makes variants of its video. */
-export type NewTitle = NewAsset & { readonly source: string; readonly marked?: MarkingRequest & { /** Pads the variants of a segment to one length. */ readonly equalSize: boolean }; readonly membership?: NewMembership };
+export type NewTitle = NewAsset & {
+  readonly source: string;
+  readonly marked?: MarkingRequest & { /** Pads the variants of a segment to one length. */ readonly equalSize: boolean };
+  /** Marks inside the bitstream of all video; excludes `marked`. */
+  readonly inBand?: boolean;
+  readonly membership?: NewMembership;
+};
 
 /** Wired by the entry. Each may throw a SealcastError, which becomes the operator's answer. */
 export type OperationsActions = {

@@ -46,7 +46,7 @@ export type CreateEventRequest = NewAssetRequest & MarkingMembers & { /** Collec
 /** The ingest credential is shown here once and stored as a hash. */
 export type CreateEventAnswer = { readonly event: AssetView; readonly ingest: { readonly url: string; readonly credential: string } };
 /** POST /v1/titles. `source` is a path or address the packager can read. */
-export type AddTitleRequest = NewAssetRequest & MarkingMembers & { readonly source: string; readonly equalSize?: 'yes' | 'no'; readonly collection?: string } & Partial<Pick<MembershipView, 'published' | 'scope' | 'owner'>> & { readonly actions?: 'play' | 'play,download' };
+export type AddTitleRequest = NewAssetRequest & MarkingMembers & { readonly source: string; readonly equalSize?: 'yes' | 'no'; /** Marks inside the bitstream of all video; excludes `variants`. */ readonly mark?: 'yes' | 'no'; readonly collection?: string } & Partial<Pick<MembershipView, 'published' | 'scope' | 'owner'>> & { readonly actions?: 'play' | 'play,download' };
 /** POST /v1/events/{id}/copies: two-phase delivery. Answers `{from}`, the first position that is so. */
 export type SwitchCopiesRequest = { readonly edge: string; readonly copies: 'own' | 'common'; readonly note?: string };
 /** GET /v1/operations/delivery: marked assets and what each edge fetched of them since it started. */

@@ -30,7 +30,7 @@ const NOTE = { note: text(0, 200, false) };
 const ASSET_RULES = { asset: text(1, 40), name: text(1, 120), scheme: oneOf(['cenc', 'cbcs']), clearKey: oneOf(['off', 'detect']) };
 const EVENT_RULES = { ...ASSET_RULES, ...MARKING_RULES, marked: text(1, 300, false), mark: text(1, 300, false), timed: oneOf(['standard', 'strict']), bundle: text(1, 64, false), owner: text(1, 128, false) };
 const EDGES_RULES = { edges: text(1, 4000) };
-const TITLE_RULES = { ...ASSET_RULES, ...MARKING_RULES, source: text(1, 2000), equalSize: oneOf(['yes', 'no']), ...MEMBERSHIP_RULES, collection: text(1, 64, false) };
+const TITLE_RULES = { ...ASSET_RULES, ...MARKING_RULES, source: text(1, 2000), equalSize: oneOf(['yes', 'no']), mark: oneOf(['yes', 'no']), ...MEMBERSHIP_RULES, collection: text(1, 64, false) };
 
 const newAsset = (body: { asset?: string; name?: string; scheme?: string; clearKey?: string }): NewAsset => ({
   asset: assetId(body.asset),
@@ -39,9 +39,11 @@ const newAsset = (body: { asset?: string; name?: string; scheme?: string; clearK
   clearKey: body.clearKey === 'detect' ? 'detect' : 'off',
 });
 
-/** Which variants the packager makes. Throws `bad-request`. */
-const madeVariants = (body: Body<typeof TITLE_RULES>): Pick<NewTitle, 'marked'> => {
+/** Which marks or variants the packager makes. Throws `bad-request`. */
+const madeVariants = (body: Body<typeof TITLE_RULES>): Pick<NewTitle, 'marked' | 'inBand'> => {
   const request = markingRequest(body);
+  if (body.mark === 'yes' && (request !== undefined || body.equalSize !== undefined)) throw new SealcastError('bad-request', 'mark excludes variants: marks are in one copy, or in several');
+  if (body.mark === 'yes') return { inBand: true };
   if (request === undefined && body.equalSize !== undefined) throw new SealcastError('bad-request', 'equalSize needs variants');
   if (request === undefined) return {};
   if (request.variants > MADE_VARIANTS) throw new SealcastError('bad-request', `the packager makes at most ${MADE_VARIANTS} variants`);

@@ -25,6 +25,8 @@ export const GROUP_SECONDS: number = TERMS.periodSeconds * TERMS.groupPeriods;
 export type Stack = {
   readonly platform: Platform;
   readonly url: string;
+  /** Its data folder. */
+  readonly data: string;
   /** A running event of that scheme; the source is started at the first call. */
   event(scheme: ProtectionScheme): Promise<AssetId>;
   /** A running event of that scheme whose video is marked inside the bitstream for every viewer. */
@@ -121,6 +123,7 @@ export const startStack = async (): Promise<Stack> => {
   return {
     platform,
     url: platform.url,
+    data: folder,
     entitlement,
     event: once(async (scheme) => {
       const asset = assetId(`live-${scheme}`);

@@ -21,6 +21,7 @@ const add = defineCommand({
     name: { type: 'string', description: 'name that viewers see (default: the file name)' },
     scheme: { type: 'enum', options: ['cenc', 'cbcs'], default: 'cenc', description: 'protection scheme' },
     'clear-key': { type: 'enum', options: ['off', 'detect'], default: 'off', description: 'detect: plain Clear Key players may have the keys' },
+    mark: { type: 'boolean', default: false, description: 'put marks inside the bitstream of the video: edges switch them on per viewer, so that a leaked copy can be traced' },
     variants: { type: 'string', description: 'make M marked variants (2-5) of the video, so that a leaked copy can be traced', valueHint: 'M' },
     'equal-size': { type: 'boolean', default: false, description: 'pad the variants of a segment to one length, so that sizes tell nothing' },
     ...markingArgs,
@@ -34,10 +35,11 @@ const add = defineCommand({
     const asset = args.id ?? idFrom(args.file);
     const variants = numberOption('variants', args.variants, { min: 2, max: 5 });
     if (args['equal-size'] && variants === undefined) throw usageError('--equal-size needs --variants');
+    if (args.mark && variants !== undefined) throw usageError('--mark and --variants exclude each other: marks are in one copy, or in several');
     const planned = markingMembers(args, variants, ['always-on', 'prefix']);
     const place = membershipMembers(args);
     if (args.collection === undefined && Object.keys(place).length > 0) throw usageError('--published, --scope, --actions and --owner need --collection');
-    const body = { asset, name: args.name ?? basename(args.file), scheme: args.scheme, clearKey: args['clear-key'], source: resolve(args.file), ...(variants !== undefined && { variants }), ...planned, ...(args.collection !== undefined && { collection: args.collection }), ...place, ...(args['equal-size'] && { equalSize: 'yes' }) };
+    const body = { asset, name: args.name ?? basename(args.file), scheme: args.scheme, clearKey: args['clear-key'], source: resolve(args.file), ...(variants !== undefined && { variants }), ...planned, ...(args.collection !== undefined && { collection: args.collection }), ...place, ...(args['equal-size'] && { equalSize: 'yes' }), ...(args.mark && { mark: 'yes' }) };
     let { title } = await callOperator<{ title: TitleView }>(args, 'POST', '/v1/titles', body);
     if (!args['no-wait']) say(`packing ${asset} ...`);
     while (!args['no-wait'] && title.state === 'created') {
