@@ -3,6 +3,10 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { createViewer, type ViewerEnd, type ViewerStats } from '#client/viewer.ts';
 import type { Offline } from '#client/offline/offline.ts';
+import type { Session } from '#client/session-types.ts';
+import { startSession } from '#client/start-session.ts';
+import { assetId } from '#core/ids.ts';
+import { micros } from '#core/time.ts';
 import { EPISODE_SECONDS, makeViewer, playerFetch, startSubscriptionStack, type SubscriptionStack, type TestViewer } from './subscription-stack.ts';
 
 let stack: SubscriptionStack;
@@ -13,16 +17,24 @@ beforeAll(async () => {
 }, 180_000);
 afterAll(() => stack?.stop());
 
-const watch = async (offline: Offline, viewer: TestViewer, title: string, { speed = 3 } = {}): Promise<{ end: ViewerEnd; stats: ViewerStats }> => {
+/** Plays a session as a screen does: decrypts, and moves the playhead at `speed` until the end or `until` seconds of media. */
+const show = async (session: Session, offline: Offline, viewer: TestViewer, { speed = 3, until = EPISODE_SECONDS } = {}): Promise<{ end: ViewerEnd; stats: ViewerStats }> => {
+  const screen = createViewer({ session, baseUrl: stack.url, fetch: playerFetch(offline, viewer), speed });
+  const began = performance.now();
+  for (let at = 0; at < until; ) {
+    await new Promise((resolve) => setTimeout(resolve, 100));
+    at = ((performance.now() - began) / 1000) * speed;
+    session.playhead(micros(Math.round(Math.min(at, EPISODE_SECONDS) * 1e6)));
+  }
+  const end = until < EPISODE_SECONDS ? await screen.stop() : await screen.done;
+  await session.stop();
+  return { end, stats: screen.stats() };
+};
+
+const watch = async (offline: Offline, viewer: TestViewer, title: string, how: { speed?: number; until?: number } = {}): Promise<{ end: ViewerEnd; stats: ViewerStats }> => {
   const playing = await offline.play(title);
   if (!playing.ok) throw new Error(`${playing.denial.code}: ${playing.denial.detail}`);
-  const screen = createViewer({ session: playing.session, baseUrl: stack.url, fetch: playerFetch(offline, viewer), speed });
-  const end = await screen.done;
-  // The viewer reads ahead of its picture; the rest of the title is shown before the play is over.
-  const left = (EPISODE_SECONDS * 1e6) / speed / 1000;
-  await new Promise((resolve) => setTimeout(resolve, left / 2));
-  await playing.session.stop();
-  return { end, stats: screen.stats() };
+  return show(playing.session, offline, viewer, how);
 };
 
 describe('a title on the device', () => {
@@ -31,7 +43,7 @@ describe('a title on the device', () => {
     const offline = await viewer.open();
     expect(await offline.subscriptions.refresh()).toEqual({ ok: true, refused: [] });
     expect(await offline.subscriptions.fetchLeaves({ plan: 'family' })).toEqual({ ok: true, missing: [] });
-    for (const title of ['episode-1', 'film-cbcs']) expect(await offline.downloads.add(title as never)).toEqual({ ok: true });
+    for (const title of ['episode-1', 'film-cbcs']) expect(await offline.downloads.add(assetId(title))).toEqual({ ok: true });
     await offline.downloads.settled();
     expect(offline.downloads.all.map(({ state, trouble }) => [state, trouble])).toEqual([['complete', undefined], ['complete', undefined]]);
     viewer.cut = true;
@@ -42,6 +54,40 @@ describe('a title on the device', () => {
       expect(stats).toMatchObject({ errors: 0, missingKeys: 0, implausible: 0, frames: EPISODE_SECONDS * 25 });
     }
     expect(viewer.asked).toEqual([]);
+    await offline.close();
+  });
+});
+
+describe('the story of the source', () => {
+  test('B135 B136 B137 B141: 1 online, 2 to 4 pushed, cut off, 2 and 3 watched, the app restarted, reconnected: 1, 2, 3 counted, 4 not', async () => {
+    const viewer = await makeViewer(stack, 'story');
+    let offline = await viewer.open();
+    await offline.subscriptions.refresh();
+    const started = await startSession({ servers: [stack.url], asset: 'episode-1', device: viewer.device, entitlement: () => stack.entitlement(viewer.bought) });
+    if (!started.ok) throw new Error(started.denial.detail);
+    const online = await offline.follow(started.session, 'family');
+    const first = show(online, offline, viewer);
+    // The service pushes while episode 1 plays.
+    expect(await offline.pushed({ titles: ['episode-2', 'episode-3', 'episode-4', 'no-such-title'] })).toEqual(['episode-2', 'episode-3', 'episode-4']);
+    expect((await first).end).toEqual({ kind: 'finished' });
+    await offline.downloads.settled();
+    expect(offline.downloads.all.map(({ title, state }) => [title, state])).toEqual([['episode-2', 'complete'], ['episode-3', 'complete'], ['episode-4', 'complete']]);
+    viewer.cut = true;
+    for (const title of ['episode-2', 'episode-3']) expect((await watch(offline, viewer, title)).end).toEqual({ kind: 'finished' });
+    // One second is not a play.
+    await watch(offline, viewer, 'episode-4', { until: 1, speed: 1 });
+    expect(await offline.usage.flush()).toBe(false);
+    await offline.close();
+    offline = await viewer.open();
+    expect(offline.usage.pending).toBe(7);
+    expect(Object.keys(await stack.plays())).toEqual([]);
+    viewer.cut = false;
+    expect(await offline.reconnected()).toEqual({ time: true, roots: true, stops: true, usage: true });
+    expect(await stack.plays()).toEqual({ 'episode-1': 1, 'episode-2': 1, 'episode-3': 1 });
+    expect(offline.usage.pending).toBe(0);
+    const totals = await stack.platform.stores.usage.totals('owner', { from: micros(0), to: micros(Number.MAX_SAFE_INTEGER), limit: 9 });
+    expect(totals).toMatchObject([{ key: 'Studio', plays: 3, offlinePlays: 2, downloads: 3 }]);
+    // Nothing on the device is a key: the storage holds no title key and no node, only what is sealed.
     await offline.close();
   });
 });
