@@ -4,6 +4,8 @@ export { checkPlaybackSupport, clearKeyConfiguration, type PlaybackSupport } fro
 export { indexedDbDeviceStorage } from './device-storage.ts';
 export { type MediaAddress, mediaAddress } from './media-address.ts';
 export { latencyPace, type Pace, releasePace } from './in-step.ts';
+export { CODECS_CAPS, playCodecs, type PlayCodecsOptions } from './play-codecs.ts';
+export { hasCodecs } from './codecs-player.ts';
 export { type DashLibrary, type HlsLibrary, type Playback, type PlayOptions, playProtected, type ShakaLibrary } from './play.ts';
 export { controlPlayout, type PlayoutControl, type PlayoutOptions, type PlayoutReading } from './playout-control.ts';
 export { attachProtection, type Protection, type ProtectionOptions, setUpClearKey } from './protection.ts';

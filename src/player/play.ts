@@ -57,6 +57,8 @@ export type Playback = {
   clockError(): Micros | undefined;
   /** The playhead on the media timeline; events: Unix time. */
   mediaTime(): Micros | undefined;
+  /** Pictures of a player that draws them itself; absent where the media element counts. */
+  pictures?(): { readonly frames: number; readonly height: number };
   /** Ends playback: session stopped, keys taken back, player destroyed. Right for `pagehide`: the server's slot is freed even if the page is gone at once. */
   stop(): Promise<void>;
 };

@@ -7,9 +7,10 @@ import { startSession } from '#client/start-session.ts';
 import { checkPlaybackSupport } from '#player/context.ts';
 import { micros } from '#core/time.ts';
 import { indexedDbDeviceStorage } from '#player/device-storage.ts';
+import { CODECS_CAPS, playCodecs } from '#player/play-codecs.ts';
 import { type Playback, type PlayOptions, playProtected } from '#player/play.ts';
 
-export type PlayerChoice = 'shaka' | 'hls' | 'dash' | 'decrypting';
+export type PlayerChoice = 'shaka' | 'hls' | 'dash' | 'decrypting' | 'codecs';
 
 /** What a test sees of the page. */
 export type Report = {
@@ -38,7 +39,7 @@ export type Report = {
   /** What `MediaKeySession.update()` took, ms, each; and from the licence to the first frame. */
   readonly updates: readonly number[];
   readonly firstFrameAfter: number | undefined;
-  readonly releases: (ReleaseStatistics & { readonly delta: number | undefined; readonly connections: number }) | undefined;
+  readonly releases: (ReleaseStatistics & { readonly delta: number | undefined; readonly fallback: boolean; readonly connections: number }) | undefined;
   readonly failure: string | undefined;
   readonly mediaError: string | undefined;
 };
@@ -63,7 +64,7 @@ let frameTime: number | undefined;
 let failure: string | undefined;
 let shown: (readonly [number, number])[] = [];
 
-const library = (player: PlayerChoice): unknown => (globalThis as unknown as Record<string, unknown>)[{ shaka: 'shaka', hls: 'Hls', dash: 'dashjs', decrypting: '' }[player]];
+const library = (player: PlayerChoice): unknown => (globalThis as unknown as Record<string, unknown>)[{ shaka: 'shaka', hls: 'Hls', dash: 'dashjs', decrypting: '', codecs: '' }[player]];
 
 const onFrame = (_now: number, frame: VideoFrameCallbackMetadata): void => {
   lastFrameAt = performance.now();
@@ -85,7 +86,7 @@ const harness = {
   },
   async play(options: { player: PlayerChoice; asset: string; entitlement: string; startAt?: number; keepInStep?: boolean; targetLatency?: number }): Promise<string | undefined> {
     const device = await openDevice({ name: 'test page', storage: indexedDbDeviceStorage() });
-    const started = await startSession({ servers: [location.origin], asset: options.asset, device, entitlement: async () => options.entitlement });
+    const started = await startSession({ servers: [location.origin], asset: options.asset, device, entitlement: async () => options.entitlement, release: { caps: options.player === 'codecs' ? CODECS_CAPS : ['ws', options.player === 'decrypting' ? 'subtle' : 'eme'] } });
     if (!started.ok) return `${started.denial.code}: ${started.denial.detail}`;
     session = started.session;
     session.on('renewed', () => (renewals += 1));
@@ -93,6 +94,11 @@ const harness = {
     playedAt = performance.now();
     const common = { video, session, baseUrl: location.origin, onNotice: (text: string | undefined) => notices.push(text), ...(options.startAt === undefined ? {} : { startAt: micros(options.startAt) }), ...(options.targetLatency === undefined ? {} : { targetLatency: options.targetLatency }), keepInStep: options.keepInStep === true };
     try {
+      if (options.player === 'codecs') {
+        const canvas = document.body.appendChild(document.createElement('canvas'));
+        playback = await playCodecs({ canvas, session, baseUrl: location.origin });
+        return undefined;
+      }
       playback = await playProtected({ ...common, player: options.player, library: library(options.player) } as PlayOptions);
       await video.play();
     } catch (error) {
@@ -121,8 +127,8 @@ const harness = {
       firstFrameAfter,
       playout: playback?.playout?.read(),
       clockError: playback?.clockError(),
-      releases: channel === undefined ? undefined : { ...channel.statistics, delta: channel.plan?.delta, connections: channel.connections.filter(({ up }) => up).length },
-      frames: quality.totalVideoFrames - quality.droppedVideoFrames,
+      releases: channel === undefined ? undefined : { ...channel.statistics, delta: channel.plan?.delta, fallback: channel.fallback, connections: channel.connections.filter(({ up }) => up).length },
+      frames: playback?.pictures?.().frames ?? quality.totalVideoFrames - quality.droppedVideoFrames,
       dropped: quality.droppedVideoFrames,
       mediaTime: playback?.mediaTime(),
       frameTime,

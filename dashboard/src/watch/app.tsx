@@ -5,6 +5,7 @@
  * Invariant: the picture's place is never blank: it shows the picture, the step that is under way, or why there is none.
  */
 import { useCallback, useEffect, useRef, useState } from 'preact/hooks';
+import { hasCodecs } from '../../../src/player/codecs-player.ts';
 import { type PlaybackSupport, checkPlaybackSupport } from '../../../src/player/context.ts';
 import { Brand } from '../ui/brand.tsx';
 import { Conflicts } from './conflicts.tsx';
@@ -48,7 +49,7 @@ const Standing = (props: { reading: Reading; blocked: boolean }) =>
     </Message>
   ) : null;
 
-const Stage = (props: { video: { current: HTMLVideoElement | null }; viewing: ViewingState; live: boolean; blocked: boolean; onAgain: () => void; onInstead: (terminationCode: string) => void }) => {
+const Stage = (props: { video: { current: HTMLVideoElement | null }; canvas: { current: HTMLCanvasElement | null }; drawn: boolean; viewing: ViewingState; live: boolean; blocked: boolean; onAgain: () => void; onInstead: (terminationCode: string) => void }) => {
   const { viewing, live } = props;
   const catchUp = (latency: number): void => {
     // All three players run the element at one second per second, whatever their origin is.
@@ -57,6 +58,7 @@ const Stage = (props: { video: { current: HTMLVideoElement | null }; viewing: Vi
   return (
     <div class={`stage ${viewing.phase}`}>
       <video ref={props.video} controls playsInline aria-label="Protected video" />
+      <canvas ref={props.canvas} hidden={!props.drawn} aria-label="Protected picture" />
       {viewing.phase === 'watching' && live && viewing.reading.frames > 0 && !standsSealed(viewing.reading) ? (
         <div class="overlay">
           <span class="live">Live</span>
@@ -97,6 +99,7 @@ const useProgrammes = (source: Exclude<Source, { from: 'nowhere' }>): readonly P
 const Room = (props: { source: Exclude<Source, { from: 'nowhere' }> }) => {
   const { source } = props;
   const video = useRef<HTMLVideoElement>(null);
+  const canvas = useRef<HTMLCanvasElement>(null);
   const blocked = useRef(false);
   const [isBlocked, setBlocked] = useState(false);
   const programmes = useProgrammes(source);
@@ -107,7 +110,7 @@ const Room = (props: { source: Exclude<Source, { from: 'nowhere' }> }) => {
   last.current = programme;
   const [chosen, setPlayer] = useState<PlayerName | undefined>(undefined);
   // A browser that decrypts by itself wants half a second of sound ahead; a timed event has less.
-  const player = chosen ?? (programme?.timed === undefined ? 'shaka' : 'decrypting');
+  const player = chosen ?? (programme?.timed === undefined ? 'shaka' : programme.timed === 'strict' && hasCodecs() ? 'codecs' : 'decrypting');
   const [keepInStep, setKeepInStep] = useState(false);
   const [round, setRound] = useState(0);
   const [viewing, setViewing] = useState<ViewingState>({ phase: 'starting', step: 'Preparing' });
@@ -128,7 +131,8 @@ const Room = (props: { source: Exclude<Source, { from: 'nowhere' }> }) => {
 
   useEffect(() => {
     const element = video.current;
-    if (element === null || programme === undefined) return undefined;
+    const drawing = canvas.current;
+    if (element === null || drawing === null || programme === undefined) return undefined;
     let stop: (() => Promise<void>) | undefined;
     let left = false;
     setViewing({ phase: 'starting', step: begun ? 'Preparing' : 'The event has not started yet' });
@@ -139,7 +143,7 @@ const Room = (props: { source: Exclude<Source, { from: 'nowhere' }> }) => {
       // One start only: the next one is a wish of its own.
       const end = ending.current;
       ending.current = [];
-      stop = startViewing({ video: element, programme, player, keepInStep, entitlement: () => source.entitlement(programme.asset), end, blocked: () => blocked.current, onState: setViewing });
+      stop = startViewing({ video: element, canvas: drawing, programme, player, keepInStep, entitlement: () => source.entitlement(programme.asset), end, blocked: () => blocked.current, onState: setViewing });
     });
     const leave = (): void => {
       left = true;
@@ -182,7 +186,7 @@ const Room = (props: { source: Exclude<Source, { from: 'nowhere' }> }) => {
       </div>
       <div class="theatre">
         <div class="picture">
-          <Stage video={video} viewing={viewing} live={live} blocked={isBlocked} onAgain={() => setRound((count) => count + 1)} onInstead={instead} />
+          <Stage video={video} canvas={canvas} drawn={player === 'codecs'} viewing={viewing} live={live} blocked={isBlocked} onAgain={() => setRound((count) => count + 1)} onInstead={instead} />
           <section class="card keys" aria-label="Keys">
             <header>
               <h2>Keys around the playhead</h2>

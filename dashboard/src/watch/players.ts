@@ -1,20 +1,23 @@
 // SPDX-License-Identifier: Apache-2.0
 /** The three stock players, each a chunk of its own that is loaded when it is first chosen, and ours, which decrypts without EME. */
+import { hasCodecs } from '../../../src/player/codecs-player.ts';
 import type { DashLibrary, HlsLibrary, ShakaLibrary } from '../../../src/player/play.ts';
 
-export type PlayerName = 'shaka' | 'hls' | 'dash' | 'decrypting';
+export type PlayerName = 'shaka' | 'hls' | 'dash' | 'decrypting' | 'codecs';
 export const PLAYERS: readonly { readonly name: PlayerName; readonly label: string }[] = [
   { name: 'shaka', label: 'Shaka' },
   { name: 'hls', label: 'hls.js' },
   { name: 'dash', label: 'dash.js' },
   { name: 'decrypting', label: 'WebCrypto' },
+  ...(hasCodecs() ? [{ name: 'codecs', label: 'WebCodecs' } as const] : []),
 ];
 
 export type LoadedPlayer =
   | { readonly player: 'shaka'; readonly library: ShakaLibrary }
   | { readonly player: 'hls'; readonly library: HlsLibrary }
   | { readonly player: 'dash'; readonly library: DashLibrary }
-  | { readonly player: 'decrypting' };
+  | { readonly player: 'decrypting' }
+  | { readonly player: 'codecs' };
 
 /** A CommonJS build arrives as the default export, an ES module as itself. */
 const moduleOf = (loaded: object): unknown => ('default' in loaded ? loaded.default : loaded);
@@ -51,7 +54,7 @@ export const loadPlayer = (player: PlayerName): Promise<PlayerChoice> =>
   });
 
 const importPlayer = async (player: PlayerName): Promise<PlayerChoice> => {
-  if (player === 'decrypting') return { loaded: { player }, abandon: nothingToAbandon };
+  if (player === 'decrypting' || player === 'codecs') return { loaded: { player }, abandon: nothingToAbandon };
   if (player === 'shaka') return abandonable(moduleOf(await import('shaka-player')) as ShakaLibrary);
   if (player === 'hls') return { loaded: { player, library: moduleOf(await import('hls.js')) as HlsLibrary }, abandon: nothingToAbandon };
   const loaded: object = await import('dashjs');

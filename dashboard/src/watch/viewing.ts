@@ -8,6 +8,7 @@ import { openDevice } from '../../../src/client/device.ts';
 import type { ConflictingSession, Session, SessionState } from '../../../src/client/session-types.ts';
 import { startSession } from '../../../src/client/start-session.ts';
 import { indexedDbDeviceStorage } from '../../../src/player/device-storage.ts';
+import { CODECS_CAPS, playCodecs } from '../../../src/player/play-codecs.ts';
 import { type Playback, playProtected } from '../../../src/player/play.ts';
 import type { Programme } from './catalogue.ts';
 import { type InStep, createInStepReader } from './in-step.ts';
@@ -56,6 +57,8 @@ export type ViewingState =
 
 export type ViewingOptions = {
   readonly video: HTMLVideoElement;
+  /** Where the player that decodes frame by frame draws. */
+  readonly canvas: HTMLCanvasElement;
   readonly programme: Programme;
   readonly player: PlayerName;
   /** Events that are not timed: the same frame at the same moment on every screen. */
@@ -117,10 +120,10 @@ const createReader = (video: HTMLVideoElement, session: Session, playback: Playb
       grants,
       opened,
       bufferedTo: playhead === undefined || ahead === undefined ? undefined : playhead + ahead,
-      frames: quality.totalVideoFrames,
+      frames: playback.pictures?.().frames ?? quality.totalVideoFrames,
       dropped: quality.droppedVideoFrames,
-      height: video.videoHeight,
-      stalled: !video.paused && !video.ended && now - moved.at > STANDING_MILLIS,
+      height: playback.pictures?.().height ?? video.videoHeight,
+      stalled: playback.pictures === undefined && !video.paused && !video.ended && now - moved.at > STANDING_MILLIS,
       notice: session.notice,
       inStep: readInStep(),
     };
@@ -152,7 +155,7 @@ export const startViewing = (options: ViewingOptions): (() => Promise<void>) => 
     const [device, chosen] = await Promise.all([openDevice({ name: deviceName(), storage: indexedDbDeviceStorage() }), loadPlayer(options.player)]);
     if (stopped) return;
     choice = chosen;
-    const started = await startSession({ servers: [location.origin], device, asset: programme.asset, entitlement: options.entitlement, fetch: guardedFetch, end: options.end });
+    const started = await startSession({ servers: [location.origin], device, asset: programme.asset, entitlement: options.entitlement, fetch: guardedFetch, end: options.end, release: { caps: options.player === 'codecs' ? CODECS_CAPS : ['ws', options.player === 'decrypting' ? 'subtle' : 'eme'] } });
     if (!started.ok) return over('This cannot be played', started.denial.text, started.denial.code, started.denial.conflicts);
     session = started.session;
     if (stopped) return void (await session.stop());
@@ -162,14 +165,16 @@ export const startViewing = (options: ViewingOptions): (() => Promise<void>) => 
     });
     tell({ phase: 'starting', step: 'Loading the picture' });
     patience = setTimeout(() => tell({ phase: 'starting', step: 'Still waiting for the first picture' }), PATIENCE);
-    playback = await playProtected({ ...chosen.loaded, video, session: running, baseUrl: location.origin, keepInStep: options.keepInStep });
+    playback = chosen.loaded.player === 'codecs' ? await playCodecs({ canvas: options.canvas, session: running, baseUrl: location.origin }) : await playProtected({ ...chosen.loaded, video, session: running, baseUrl: location.origin, keepInStep: options.keepInStep });
     clearTimeout(patience);
     if (stopped) return playback.stop();
     // Browsers refuse sound before a click; a muted picture is better than none.
-    await video.play().catch(() => {
-      video.muted = true;
-      return video.play().catch(() => undefined);
-    });
+    if (playback.pictures === undefined) {
+      await video.play().catch(() => {
+        video.muted = true;
+        return video.play().catch(() => undefined);
+      });
+    }
     const read = createReader(video, running, playback);
     const report = (): void => {
       if (running.end === undefined) tell({ phase: 'watching', reading: read() });
