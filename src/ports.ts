@@ -185,6 +185,8 @@ export interface AssetKeyStore {
   get(asset: AssetId): Promise<AssetKeyRecord | undefined>;
   /** Many at once, in the order asked; undefined for unknown assets. One read of the store, however many. */
   getMany(assets: readonly AssetId[]): Promise<readonly (AssetKeyRecord | undefined)[]>;
+  /** Another number than before after any record was made or changed, by whatever process; cheap, so that callers can keep records. */
+  revision(): Promise<number>;
   list(): Promise<readonly AssetKeyRecord[]>;
   /** Replaces the record if its `gen` still equals `expectedGen`; false otherwise. */
   replace(record: AssetKeyRecord, expectedGen: number): Promise<boolean>;

@@ -3,7 +3,8 @@
  * The key server's assets: made with random keys, sealed before they are stored, opened once and kept in memory.
  *
  * Design section 3 (TK, entry key, imported keys). Invariant: no plain key reaches a store, an error or a log; a record is
- * read at every use, so that a new generation takes effect at once, and only its opened secrets are cached.
+ * read at every use, so that a new generation takes effect at once, and only its opened secrets are cached; where thousands are
+ * needed the store is asked whether any changed.
  */
 import { encodeHex } from '#core/bytes/hex.ts';
 import { equalBytes } from '#core/bytes/equal.ts';
@@ -30,7 +31,7 @@ export type AssetKeys = {
   importKeys(asset: AssetId, keys: readonly KeyToImport[]): Promise<void>;
   /** Throws `not-found`. */
   record(asset: AssetId): Promise<AssetKeyRecord>;
-  /** Records of many, read at once; undefined for unknown assets. */
+  /** Records of many, read at once and kept until the store says that one changed; undefined for unknown assets. */
   records(assets: readonly AssetId[]): Promise<readonly (AssetKeyRecord | undefined)[]>;
   /** TK of the record's current generation. */
   titleKey(record: AssetKeyRecord): Promise<Uint8Array>;
@@ -69,6 +70,7 @@ const checkSchedule = ({ period, periodsPerGroup }: KeySchedule): void => {
 /** Opened secrets are cached per returned object. */
 export const createAssetKeys = (options: { store: AssetKeyStore; box: SecretBox; random: Random; clock: Clock }): AssetKeys => {
   const { store, box, random, clock } = options;
+  let kept: { readonly revision: number; readonly records: Map<AssetId, AssetKeyRecord> } = { revision: Number.NaN, records: new Map() };
   const opened = new Map<string, { readonly sealed: Uint8Array; readonly plain: Uint8Array }>();
 
   const open = async (sealed: Uint8Array, context: string): Promise<Uint8Array> => {
@@ -128,7 +130,19 @@ export const createAssetKeys = (options: { store: AssetKeyStore; box: SecretBox;
       return record;
     },
 
-    records: (assets) => store.getMany(assets),
+    async records(assets) {
+      const revision = await store.revision();
+      if (revision !== kept.revision) kept = { revision, records: new Map() };
+      const { records } = kept;
+      const unknown = assets.filter((asset) => !records.has(asset));
+      if (unknown.length === 0) return assets.map((asset) => records.get(asset));
+      const found = await store.getMany(unknown);
+      const fresh = new Map(unknown.map((asset, index) => [asset, found[index]]));
+      const answer = assets.map((asset) => fresh.get(asset) ?? records.get(asset));
+      // Only what exists is kept: names of nothing would fill the memory.
+      for (const [asset, record] of fresh) if (record !== undefined && records.size < CACHE_LIMIT) records.set(asset, record);
+      return answer;
+    },
 
     async titleKey(record) {
       const entry = record.sealedTitleKeys.find(({ gen }) => gen === record.gen);

@@ -8,7 +8,7 @@
 import { SealcastError } from '#core/errors.ts';
 import type { AssetId, GrantKey, KeyGroup } from '#core/ids.ts';
 import { type LadderHash, leafWrapKey } from '#core/keys/ladder.ts';
-import { encodeLeaf, type LeafClaims, leafTag, type LeafWrap } from '#core/subscription/leaf.ts';
+import { type LeafClaims, leafFromText, leafTag, leafText, type LeafText, type LeafWrap, taggedBytes } from '#core/subscription/leaf.ts';
 import { COLLECTION, END_OF_MONTHS, FIRST_MONTH, groupLeafWrapKey, monthAt, rootKey, rootNodes, scopedRootSecret } from '#core/subscription/root-keys.ts';
 import { MAX_PLAN_MONTHS } from '#core/subscription/root.ts';
 import type { GrantGroup, Micros } from '#core/time.ts';
@@ -19,9 +19,10 @@ import { type AssetKeys, keyingOf } from './asset-keys.ts';
 export const MAX_LEAVES = 10_000;
 const MAX_WRAPS = 8;
 const KEY_GROUPS: readonly KeyGroup[] = ['video', 'audio'];
-const MONTH_KEY_CACHE = 4096;
 /** Stands for the account in the shared scope, which has none. */
 const NOBODY = new Uint8Array(32);
+
+type Under = LeafOrder['under'][number];
 
 /** Leaves for licence servers, and in-band leaves for packagers. */
 export type LeafKeys = LeafKeySource & {
@@ -39,42 +40,54 @@ export const createLeafKeys = (options: { assets: AssetKeys; rootSecret: (collec
   };
 
   /** Titles of a batch share few months: each month's key costs ten hashes, once. */
-  const monthKeys = (account: Uint8Array): ((under: LeafOrder['under'][number]) => Promise<Uint8Array>) => {
-    const known = new Map<string, Promise<Uint8Array>>();
-    return (under) => {
-      const id = `${under.scope}/${under.month}/${under.collection}`;
-      let key = known.get(id);
-      if (key === undefined) {
-        if (known.size >= MONTH_KEY_CACHE) known.clear();
-        key = secretOf(under.collection).then((secret) => rootKey(hash, scopedRootSecret(hash, secret, under.scope, account), under.month));
-        known.set(id, key);
-      }
-      return key;
+  const monthKeys = (account: Uint8Array): { readonly of: (under: Under) => Promise<Uint8Array>; readonly known: (under: Under) => Uint8Array | undefined } => {
+    const keys = new Map<string, Map<string, Map<number, Uint8Array>>>();
+    const known = ({ scope, collection, month }: Under): Uint8Array | undefined => keys.get(scope)?.get(collection)?.get(month);
+    return {
+      known,
+      async of(under) {
+        const found = known(under);
+        if (found !== undefined) return found;
+        const key = rootKey(hash, scopedRootSecret(hash, await secretOf(under.collection), under.scope, account), under.month);
+        const collections = keys.get(under.scope) ?? new Map<string, Map<number, Uint8Array>>();
+        const months = collections.get(under.collection) ?? new Map<number, Uint8Array>();
+        keys.set(under.scope, collections.set(under.collection, months.set(under.month, key)));
+        return key;
+      },
     };
   };
 
-  const leafOf = async (order: LeafOrder, record: AssetKeyRecord | undefined, keyOf: ReturnType<typeof monthKeys>): Promise<string | undefined> => {
-    if (record === undefined) return undefined;
+  /** What every leaf of a record needs, made at the first one. The asset keys drop a record as soon as it changes, and this with it. */
+  const prepared = new WeakMap<AssetKeyRecord, { readonly titleKey: Uint8Array; readonly duration: Micros; readonly actions: LeafOrder['actions']; readonly text: LeafText; readonly tagged: Uint8Array }>();
+  const prepare = async (order: LeafOrder, record: AssetKeyRecord): Promise<void> => {
     const keying = keyingOf(record);
-    // A leaf opens the whole asset at once: nothing that is released in time, or keyed by somebody else, can have one.
-    if (keying.mode === 'timed' || record.importedKeys.length > 0) return undefined;
     const claims: LeafClaims = { title: order.asset, gen: keying.gen, scheme: keying.scheme, salt: keying.salt, entryKid: keying.entryKid, schedule: keying.schedule, keyGroups: KEY_GROUPS, duration: order.duration, actions: order.actions };
-    const titleKey = await assets.titleKey(record);
+    const text = leafText(claims);
+    prepared.set(record, { titleKey: await assets.titleKey(record), duration: order.duration, actions: order.actions, text, tagged: taggedBytes(text) });
+  };
+
+  /** A leaf opens the whole asset at once: nothing that is released in time, or keyed by somebody else, can have one. */
+  const leafOf = async (order: LeafOrder, record: AssetKeyRecord | undefined, keys: ReturnType<typeof monthKeys>): Promise<string | undefined> => {
+    if (record === undefined || record.mode === 'timed' || record.importedKeys.length > 0) return undefined;
+    const known = prepared.get(record);
+    // Awaiting what is there already would cost as much as the hashes.
+    if (known === undefined || known.duration !== order.duration || known.actions.length !== order.actions.length || known.actions[0] !== order.actions[0]) await prepare(order, record);
+    const { titleKey, text, tagged } = prepared.get(record) as NonNullable<typeof known>;
     const wraps: LeafWrap[] = [];
     for (const under of order.under) {
-      const key = await keyOf(under);
-      wraps.push({ ...under, wrap: wrapper.wrap(leafWrapKey(hash, key, order.asset, keying.gen), titleKey), tag: leafTag(hash, key, claims, under) });
+      const key = keys.known(under) ?? (await keys.of(under));
+      wraps.push({ collection: under.collection, scope: under.scope, month: under.month, wrap: wrapper.wrap(leafWrapKey(hash, key, order.asset, record.gen), titleKey), tag: leafTag(hash, key, tagged, under) });
     }
-    return encodeLeaf({ ...claims, wraps });
+    return leafFromText(text, wraps);
   };
 
   return {
     bundle(collection) {
-      const keyOf = monthKeys(NOBODY);
+      const keys = monthKeys(NOBODY);
       return {
         async leaf({ asset, gen, group, starts, key }) {
           const month = monthAt(starts);
-          return { month, wrap: wrapper.wrap(groupLeafWrapKey(hash, await keyOf({ collection, scope: 'shared', month }), asset, gen, group), key) };
+          return { month, wrap: wrapper.wrap(groupLeafWrapKey(hash, await keys.of({ collection, scope: 'shared', month }), asset, gen, group), key) };
         },
       };
     },
@@ -84,10 +97,10 @@ export const createLeafKeys = (options: { assets: AssetKeys; rootSecret: (collec
     },
     async leaves({ account, orders }) {
       if (orders.length > MAX_LEAVES || orders.some(({ under }) => under.length === 0 || under.length > MAX_WRAPS)) throw new SealcastError('bad-request', `at most ${MAX_LEAVES} leaves are made at once, each under 1-${MAX_WRAPS} root keys`);
-      const keyOf = monthKeys(account);
+      const keys = monthKeys(account);
       const texts: (string | undefined)[] = [];
       const records = await assets.records(orders.map(({ asset }) => asset));
-      for (const [index, order] of orders.entries()) texts.push(await leafOf(order, records[index], keyOf));
+      for (const [index, order] of orders.entries()) texts.push(await leafOf(order, records[index], keys));
       return texts;
     },
   };

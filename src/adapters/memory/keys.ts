@@ -9,10 +9,13 @@ import type { AssetKeyStore, MasterSecretStore, SecretStore } from '#ports';
 /** Key server's asset records in memory. */
 export const createMemoryAssetKeys = (): AssetKeyStore => {
   const records = new Map<string, Awaited<ReturnType<AssetKeyStore['list']>>[number]>();
+  let revision = 0;
   return {
+    revision: async () => revision,
     async create(record) {
       if (records.has(record.asset)) return false;
       records.set(record.asset, structuredClone(record));
+      revision += 1;
       return true;
     },
     get: async (asset) => structuredClone(records.get(asset)),
@@ -21,6 +24,7 @@ export const createMemoryAssetKeys = (): AssetKeyStore => {
     async replace(record, expectedGen) {
       if (records.get(record.asset)?.gen !== expectedGen) return false;
       records.set(record.asset, structuredClone(record));
+      revision += 1;
       return true;
     },
   };

@@ -25,8 +25,13 @@ export const createSqliteAssetKeys = (db: Database): AssetKeyStore => {
   const addTitleKey = db.prepare('INSERT INTO title_keys (asset, gen, sealed) VALUES (?, ?, ?)');
   const addImportedKey = db.prepare('INSERT INTO imported_keys (asset, position, kid, sealed, key_group, from_period, to_period) VALUES (?, ?, ?, ?, ?, ?, ?)');
 
+  // Counts commits of other connections, to whatever table; own changes are counted here.
+  const dataVersion = db.prepare('PRAGMA data_version');
+  let changes = 0;
+
   const values = (r: AssetKeyRecord) => [r.kind, r.scheme, r.mode, r.gen, r.salt, r.periodMicros, r.periodsPerGroup, r.entryKid, r.sealedEntryKey, r.createdAt, r.asset] as const;
   const writeChildren = (record: AssetKeyRecord): void => {
+    changes += 1;
     dropTitleKeys.run(record.asset);
     dropImportedKeys.run(record.asset);
     for (const { gen, sealed } of record.sealedTitleKeys) addTitleKey.run(record.asset, gen, sealed);
@@ -64,6 +69,8 @@ export const createSqliteAssetKeys = (db: Database): AssetKeyStore => {
         const row = one.get(asset);
         return row && recordOf(row);
       }),
+    // Own changes are at most thousands; versions of 2^32 commits and more would still be exact.
+    revision: () => db.read(() => Number(dataVersion.get()?.['data_version']) * 2 ** 20 + changes),
     getMany: (assets) =>
       db.read(() => {
         const asked = JSON.stringify([...new Set(assets)]);

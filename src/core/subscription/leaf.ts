@@ -7,6 +7,7 @@
  */
 import { encodeBase64url } from '#core/bytes/base64url.ts';
 import { equalBytes } from '#core/bytes/equal.ts';
+import { encodeUtf8 } from '#core/bytes/utf8.ts';
 import { SealcastError } from '#core/errors.ts';
 import { type AssetId, assetId, type KeyGroup, type KeyId, type ProtectionScheme } from '#core/ids.ts';
 import { msg, u32 } from '#core/keys/encoding.ts';
@@ -68,19 +69,28 @@ const openPart = (claims: LeafClaims): Record<string, unknown> => ({
   actions: claims.actions,
 });
 
-/** Tag of one wrap, under the root key of its month. */
-export const leafTag = (hash: LadderHash, key: Uint8Array, claims: LeafClaims, wrap: Pick<LeafWrap, 'collection' | 'scope' | 'month'>): Uint8Array =>
-  hash.hmac(key, msg('leaf-claims', JSON.stringify({ ...openPart(claims), wraps: [] }), wrap.collection, wrap.scope, u32(wrap.month))).slice(0, TAG_LENGTH);
+/** The open part of a leaf as text, up to its wraps: made once, it serves the tags of all wraps and the leaf. */
+export type LeafText = string & { readonly __brand: 'LeafText' };
+
+/** Text of the open part. */
+export const leafText = (claims: LeafClaims): LeafText => `${JSON.stringify(openPart(claims)).slice(0, -1)},"wraps":[` as LeafText;
+
+/** The bytes of a leaf without wraps, which tags are made over. */
+export const taggedBytes = (text: LeafText): Uint8Array => encodeUtf8(`${text}]}`);
+
+/** Tag of one wrap, under the root key of its month; `claims` as such or as `taggedBytes`. */
+export const leafTag = (hash: LadderHash, key: Uint8Array, claims: LeafClaims | Uint8Array, wrap: Pick<LeafWrap, 'collection' | 'scope' | 'month'>): Uint8Array =>
+  hash.hmac(key, msg('leaf-claims', claims instanceof Uint8Array ? claims : taggedBytes(leafText(claims)), wrap.collection, wrap.scope, u32(wrap.month))).subarray(0, TAG_LENGTH);
 
 /** Whether `key` is the root key that this wrap was made under, and the open part is as it was then. Constant time. */
 export const leafTagMatches = (hash: LadderHash, key: Uint8Array, leaf: Leaf, wrap: LeafWrap): boolean => equalBytes(leafTag(hash, key, leaf, wrap), wrap.tag);
 
 /** Text of a leaf: always the same for the same content. */
-export const encodeLeaf = (leaf: Leaf): string =>
-  JSON.stringify({
-    ...openPart(leaf),
-    wraps: leaf.wraps.map(({ collection, scope, month, wrap, tag }) => ({ collection, scope, month, wrap: encodeBase64url(wrap), tag: encodeBase64url(tag) })),
-  });
+export const encodeLeaf = (leaf: Leaf): string => leafFromText(leafText(leaf), leaf.wraps);
+
+/** The same from its open part. Nothing in a wrap needs escaping: names of collections and base64url are plain. */
+export const leafFromText = (text: LeafText, wraps: readonly LeafWrap[]): string =>
+  `${text}${wraps.map(({ collection, scope, month, wrap, tag }) => `{"collection":"${collection}","scope":"${scope}","month":${month},"wrap":"${encodeBase64url(wrap)}","tag":"${encodeBase64url(tag)}"}`).join(',')}]}`;
 
 const bad = (rule: string): SealcastError => new SealcastError('bad-request', `leaf: ${rule}`);
 
