@@ -86,16 +86,19 @@ export interface FrameTool {
   grayFrames(request: { file: string; width: number; height: number; framesPerSecond: number; limit?: Micros; signal?: AbortSignal }): AsyncIterable<Uint8Array>;
 }
 
+/** Memory for picture n of a decoding, of the right length; without it every picture gets its own. */
+export type PictureBuffer = (n: number) => Uint8Array;
+
 /** Decodes video to luma at full size: what a detector compares, pixel by pixel. Throws `tool-missing`, `media-malformed`. */
 export interface PictureTool {
   /**
    * Luma of the first video stream of a stranger's file, `width` x `height` bytes per picture at a constant rate, picture n at
    * `from` + n / framesPerSecond seconds. At most `limit` of media time; no network, CPU time bounded.
    */
-  filePictures(request: { file: string; width: number; height: number; framesPerSecond: number; from?: Micros; limit?: Micros; signal?: AbortSignal }): AsyncIterable<Uint8Array>;
+  filePictures(request: { file: string; width: number; height: number; framesPerSecond: number; from?: Micros; limit?: Micros; buffer?: PictureBuffer; signal?: AbortSignal }): AsyncIterable<Uint8Array>;
   /**
    * Luma of every picture of own H.264 (Annex B) in order of display, `width` x `height` bytes: the coded size, rounded up to
    * whole fours; what lies beyond the picture says nothing. Each part starts with a key frame.
    */
-  codedPictures(request: { parts: Iterable<Uint8Array>; width: number; height: number; signal?: AbortSignal }): AsyncIterable<Uint8Array>;
+  codedPictures(request: { parts: Iterable<Uint8Array>; width: number; height: number; buffer?: PictureBuffer; signal?: AbortSignal }): AsyncIterable<Uint8Array>;
 }

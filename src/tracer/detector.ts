@@ -71,10 +71,13 @@ const FADED = 0.6;
 /** Share of a segment's pictures that makes a reading. */
 const ENOUGH = 0.2;
 
-const decodedOf = async (tool: PictureTool, segment: MarkedSegment, { width, height }: Rendition, signal: AbortSignal | undefined): Promise<DecodedSegment> => {
+/** `memory`: pictures of a segment that is done with, to be overwritten. */
+const decodedOf = async (tool: PictureTool, segment: MarkedSegment, { width, height }: Rendition, signal: AbortSignal | undefined, memory: Uint8Array[] = []): Promise<DecodedSegment> => {
   const stride = Math.ceil(width / 4) * 4;
+  const rows = Math.ceil(height / 4) * 4;
   const pictures: Uint8Array[] = [];
-  for await (const picture of tool.codedPictures({ parts: [segment.original], width: stride, height: Math.ceil(height / 4) * 4, ...(signal === undefined ? {} : { signal }) })) pictures.push(picture);
+  const buffer = (n: number): Uint8Array => (memory[n] ??= new Uint8Array(stride * rows));
+  for await (const picture of tool.codedPictures({ parts: [segment.original], width: stride, height: rows, buffer, ...(signal === undefined ? {} : { signal }) })) pictures.push(picture);
   return { pictures, times: segment.times, width, height, stride };
 };
 
@@ -129,13 +132,14 @@ const readRun = async (options: RunOptions): Promise<Homography> => {
   }
   if (place === undefined) return start;
 
-  const incoming = suspect.pictures(Math.max(0, run.from - 0.5), run.to - run.from + 1);
+  const incoming = suspect.pictures(Math.max(0, run.from - 0.5), run.to - run.from + 1, true);
   const tracker = createTracker(place);
   let current: { readonly rendition: Rendition; readonly usual: number } | undefined;
+  const memory = new Map<string, Uint8Array[]>();
   let carried: Shown[] = [];
   for (const number of numbers) {
     if (found.size >= (options.limit ?? Number.POSITIVE_INFINITY)) break;
-    const active = await activate(options, current === undefined ? reference.renditions : [current.rendition], number);
+    const active = await activate(options, current === undefined ? reference.renditions : [current.rendition], number, memory);
     if (active.length === 0) continue;
     const pass = await readSegment({ suspect, active, incoming, carried, tracker });
     carried = pass.carried;
@@ -172,14 +176,16 @@ const segmentsOf = async (reference: MarkedReference, from: number, to: number, 
 };
 
 /** Decodes a segment in the renditions to read, and gets their differences. */
-const activate = async ({ reference, tool, onDifferences, signal }: DetectorOptions, renditions: readonly Rendition[], number: number): Promise<Active[]> => {
+const activate = async ({ reference, tool, onDifferences, signal }: DetectorOptions, renditions: readonly Rendition[], number: number, memory: Map<string, Uint8Array[]>): Promise<Active[]> => {
   const active: Active[] = [];
   for (const rendition of renditions) {
     onDifferences?.(rendition.id, number);
     const segment = await reference.segment(rendition.id, number);
     const differences: Differences | undefined = segment === undefined ? undefined : await reference.differences(rendition.id, number);
     if (segment === undefined || differences === undefined) continue;
-    active.push({ rendition, segment, decoded: await decodedOf(tool, segment, rendition, signal), reader: createSlotReader(differences), noise: 0 });
+    const own = memory.get(rendition.id) ?? [];
+    memory.set(rendition.id, own);
+    active.push({ rendition, segment, decoded: await decodedOf(tool, segment, rendition, signal, own), reader: createSlotReader(differences), noise: 0 });
   }
   return active;
 };
@@ -200,7 +206,8 @@ const createTracker = (place: Lock): Tracker => {
   let before: { reference: Pyramid; suspect: Pyramid } | undefined;
   return {
     track(decoded, picture, n) {
-      const pair = { reference: levelsOf(unpadded(decoded, decoded.pictures[n] as Uint8Array)), suspect: levelsOf(picture) };
+      // Copies: the pictures themselves are overwritten before the next segment is tracked.
+      const pair = { reference: levelsOf(copyOf(unpadded(decoded, decoded.pictures[n] as Uint8Array))), suspect: levelsOf(copyOf(picture)) };
       const pairs = before === undefined || before.reference[0]?.width !== pair.reference[0]?.width ? [pair] : [before, pair];
       before = pair;
       const fit = refine(pairs, map, { coarsest: 1, points: 8000 });
@@ -215,6 +222,8 @@ const createTracker = (place: Lock): Tracker => {
     shift: () => shift,
   };
 };
+
+const copyOf = (picture: Picture): Picture => ({ ...picture, luma: picture.luma.slice() });
 
 type Shown = { readonly picture: Picture; readonly at: number };
 type Pass = { readonly carried: Shown[]; readonly read: number; readonly begin: number; readonly correlation: number; readonly over: boolean };

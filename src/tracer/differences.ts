@@ -66,7 +66,10 @@ export const differencesOf = async (tool: PictureTool, segment: SwitchableSegmen
   let seen = 0;
   const across = width / 4;
   const down = height / 4;
-  for await (const picture of tool.codedPictures({ parts: parts(), width, height, ...(signal === undefined ? {} : { signal }) })) {
+  // Only the originals are kept.
+  const scratch = [new Uint8Array(width * height), new Uint8Array(width * height)] as const;
+  const buffer = (n: number): Uint8Array => (n < frames ? new Uint8Array(width * height) : (scratch[n % 2] as Uint8Array));
+  for await (const picture of tool.codedPictures({ parts: parts(), width, height, buffer, ...(signal === undefined ? {} : { signal }) })) {
     if (seen < frames) originals.push(new Uint32Array(picture.buffer, picture.byteOffset, picture.length / 4));
     else if (seen < frames * (groups + 1)) {
       const before = originals[seen % frames] as Uint32Array;

@@ -24,8 +24,8 @@ export type Suspect = {
   /** Small frames of all of it, up to LIMIT. */
   readonly clip: Clip;
   readonly seconds: number;
-  /** Pictures from `from` seconds on, with the second each is shown at. */
-  pictures(from: number, seconds: number): AsyncGenerator<{ readonly picture: Picture; readonly at: number }>;
+  /** Pictures from `from` seconds on, with the second each is shown at. With `passing` a picture is overwritten by the PASSING-th after it. */
+  pictures(from: number, seconds: number, passing?: boolean): AsyncGenerator<{ readonly picture: Picture; readonly at: number }>;
 };
 /** Tools for strangers' files. */
 export type SuspectTools = { readonly tool: VideoTool; readonly frames: FrameTool & PictureTool };
@@ -36,6 +36,8 @@ const RATES = { least: 5, most: 120, usual: 25 };
 /** Small frames are taken at most so often. */
 const SMALL_RATE = 30;
 const MOST_ACROSS = 1920;
+/** Pictures of a passing stream that stay: those that two segments may show, at 120 a second. */
+export const PASSING = 64;
 /** Below this a suspect has no whole segment to speak of. */
 const SHORTEST_SECONDS = 2;
 
@@ -94,10 +96,12 @@ export const openSuspect = async (options: {
       rate,
       clip,
       seconds,
-      async *pictures(from, length) {
+      async *pictures(from, length, passing = false) {
+        const ring: Uint8Array[] = [];
+        const buffer = (at: number): Uint8Array => (passing ? (ring[at % PASSING] ??= new Uint8Array(width * height)) : new Uint8Array(width * height));
         const start = Math.max(0, Math.round(from * 1_000_000)) as Micros;
         let n = 0;
-        for await (const luma of tools.frames.filePictures({ file, width, height, framesPerSecond: rate, from: start, limit: Math.round(length * 1_000_000) as Micros, ...request })) {
+        for await (const luma of tools.frames.filePictures({ file, width, height, framesPerSecond: rate, from: start, limit: Math.round(length * 1_000_000) as Micros, buffer, ...request })) {
           yield { picture: pictureOf(luma, width, height), at: start / 1_000_000 + n / rate };
           n++;
         }

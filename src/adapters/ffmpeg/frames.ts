@@ -9,7 +9,7 @@
  */
 import type { ChildProcess } from 'node:child_process';
 import type { Readable, Writable } from 'node:stream';
-import type { FrameTool, PictureTool } from '#ports';
+import type { FrameTool, PictureBuffer, PictureTool } from '#ports';
 import { findTool, localInput, run, type Running } from './process.ts';
 
 /** CPU seconds one decoding may use. */
@@ -21,8 +21,9 @@ const RAW = ['-fps_mode', 'passthrough', '-f', 'rawvideo', '-pix_fmt', 'gray', '
 const LUMA = 'format=yuv420p,extractplanes=y';
 
 /** Whole frames of a child's output; ends the child when nobody reads on. */
-async function* framesOf({ child, done }: Running, size: number): AsyncGenerator<Uint8Array> {
-  let frame = new Uint8Array(size);
+async function* framesOf({ child, done }: Running, size: number, buffer: PictureBuffer = () => new Uint8Array(size)): AsyncGenerator<Uint8Array> {
+  let n = 0;
+  let frame = buffer(n);
   let filled = 0;
   try {
     for await (const part of child.stdout as Readable) {
@@ -34,7 +35,7 @@ async function* framesOf({ child, done }: Running, size: number): AsyncGenerator
         filled += taken;
         if (filled < size) continue;
         yield frame;
-        frame = new Uint8Array(size);
+        frame = buffer(++n);
         filled = 0;
       }
     }
@@ -70,12 +71,12 @@ export const createFfmpegFrames = (): FrameTool & PictureTool => ({
     const filters = `fps=fps=${framesPerSecond}:start_time=0:round=up,scale=${width}:${height}:flags=area,${LUMA}`;
     return framesOf(run(findTool('ffmpeg'), [...QUIET, ...timeLimit(limit), ...localInput(file), '-map', '0:v:0', '-vf', filters, ...RAW], { signal }), width * height);
   },
-  filePictures({ file, width, height, framesPerSecond, from = 0, limit, signal }) {
+  filePictures({ file, width, height, framesPerSecond, from = 0, limit, buffer, signal }) {
     const filters = `fps=fps=${framesPerSecond}:start_time=0:round=up,scale=${width}:${height}:flags=bicubic,${LUMA}`;
     const seek = from > 0 ? ['-ss', String(from / 1_000_000)] : [];
-    return framesOf(run(findTool('ffmpeg'), [...QUIET, ...seek, ...timeLimit(limit), ...localInput(file), '-map', '0:v:0', '-vf', filters, ...RAW], { signal }), width * height);
+    return framesOf(run(findTool('ffmpeg'), [...QUIET, ...seek, ...timeLimit(limit), ...localInput(file), '-map', '0:v:0', '-vf', filters, ...RAW], { signal }), width * height, buffer);
   },
-  codedPictures({ parts, width, height, signal }) {
+  codedPictures({ parts, width, height, buffer, signal }) {
     // Padding starts at the origin: elsewhere ffmpeg rounds its place, which would move the picture by a pixel.
     const running = run(
       findTool('ffmpeg'),
@@ -83,7 +84,7 @@ export const createFfmpegFrames = (): FrameTool & PictureTool => ({
       { pipes: 1, signal },
     );
     void feed(running.child, 3, parts);
-    return framesOf(running, width * height);
+    return framesOf(running, width * height, buffer);
   },
 });
 
