@@ -75,7 +75,7 @@ export const titleMarking = (packed: PackedTitle, segment: Micros): AssetMarking
 
 /** Packs with marks from the title's secret; the description is written last, so that a reference that reads is whole. */
 export const packWithMarks = async (
-  options: { readonly asset: AssetId; readonly segment: Micros; readonly config: Config; /** So many variants in place of one copy with boxes. */ readonly variants?: number },
+  options: { readonly asset: AssetId; readonly segment: Micros; readonly config: Config; /** So many variants in place of one copy with boxes. */ readonly variants?: number; readonly requireMark?: boolean },
   pack: (marks: NonNullable<PackTitleOptions['marks']>) => Promise<PackedTitle>,
 ): Promise<{ readonly packed: PackedTitle; readonly capacity: readonly RenditionCapacity[] }> => {
   const { openLocalTracing } = await import('#entry/tracing.ts');
@@ -87,6 +87,7 @@ export const packWithMarks = async (
     const { variants } = options;
     const packed = await pack({
       ...(variants === undefined ? {} : { variants: { alphabet: variants, code: await tracing.variants(options.asset, variants) } }),
+      requireMark: options.requireMark === true,
       keys: tracing.boxKeys,
       references,
       onSegment: (rendition, capacity) => report.add(rendition, capacity),

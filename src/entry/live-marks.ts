@@ -15,15 +15,16 @@ import type { Config } from './config/index.ts';
 import type { OwnSecrets } from './secrets.ts';
 
 /** Undefined for assets whose marks do not lie inside the bitstream. Throws `store-unavailable`. */
-export const liveMarks = async (options: { asset: AssetId; marking: AssetMarking; keys: MarkBoxKeySource; config: Pick<Config, 'data' | 'tracing'> }): Promise<LiveMarks | undefined> => {
+export const liveMarks = async (options: { asset: AssetId; marking: AssetMarking; keys: MarkBoxKeySource; config: Pick<Config, 'data' | 'tracing' | 'packager'> }): Promise<LiveMarks | undefined> => {
   const { asset, marking, keys, config } = options;
   const { inBand, representations, schedule, segment } = marking;
   if (inBand === undefined) return undefined;
   const { referenceMinutes } = config.tracing;
-  if (referenceMinutes === 0) return { slots: inBand.slots, representations, keys };
+  const { requireMark } = config.packager;
+  if (referenceMinutes === 0) return { slots: inBand.slots, representations, keys, requireMark };
   const references = createMarkReferences(createFileObjectStore({ root: join(config.data, 'tracing'), durability: 'process' }), asset);
   await references.describe({ schedule, segment, representations, slots: inBand.slots, live: true });
-  return { slots: inBand.slots, representations, keys, references, keepSegments: Math.max(1, Math.ceil((referenceMinutes * 60_000_000) / segment)) };
+  return { slots: inBand.slots, representations, keys, requireMark, references, keepSegments: Math.max(1, Math.ceil((referenceMinutes * 60_000_000) / segment)) };
 };
 
 /** What titles are marked with. */

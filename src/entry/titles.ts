@@ -88,6 +88,7 @@ export const createTitles = (options: {
         ...(references !== undefined && {
           marks: {
             keys: marks.keys,
+            requireMark: config.packager.requireMark,
             references,
             onSegment: (representation, { sites, because }) => void places.set(representation, { sites: sites + (places.get(representation)?.sites ?? 0), because }),
             onFault: (error) => {

@@ -25,6 +25,10 @@ export type WorkerEdgeEnv = {
   readonly EDGE_SIGN_KEY: string;
   /** Private JWK (ECDH P-256) as JSON. */
   readonly EDGE_AGREE_KEY: string;
+  /** `refuse`: segments whose coding has no places for marks are not served. Default `serve`. */
+  readonly WITHOUT_MARK_PLACES?: string;
+  /** `serve`: segments that cannot be marked are served unmarked and reported. Default `refuse`. */
+  readonly UNMARKABLE?: string;
   /** Memory budget of the cache in MB; an isolate has 128 in all. Default 48. */
   readonly CACHE_MEGABYTES?: string;
 };
@@ -65,6 +69,7 @@ const createWorkerEdge = (env: WorkerEdgeEnv): Edge => {
     log: workerLog,
     metrics: noMetrics,
     events: ({ severity, message }) => (severity === 'info' ? workerLog.info(message) : workerLog.warn(message)),
+    marking: { noSites: env.WITHOUT_MARK_PLACES === 'refuse' ? 'refuse' : 'serve', unmarkable: env.UNMARKABLE === 'serve' ? 'serve' : 'refuse' },
     cache: { memoryBytes: megabytes * MEGABYTE, maxObjectBytes: 16 * MEGABYTE, maxArrivingBytes: 32 * MEGABYTE },
     rememberedTokens: 10_000,
     respond: workerResponse,

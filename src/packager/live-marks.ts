@@ -12,7 +12,7 @@ import { createTrackMarker, type MarkSettings, type TrackMarker } from './mark-t
 import type { SourceTrack } from './source-track.ts';
 
 /** Marking of one event. */
-export type LiveMarks = Pick<MarkSettings, 'slots' | 'keys' | 'references' | 'keepSegments'> & {
+export type LiveMarks = Pick<MarkSettings, 'slots' | 'keys' | 'references' | 'keepSegments' | 'requireMark'> & {
   /** Tracks to mark; others have one copy for everybody. */
   readonly representations: readonly string[];
 };

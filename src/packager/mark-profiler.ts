@@ -9,7 +9,7 @@
  * Invariant: every place can be switched alone or with any others (replacement.ts), in the clear and under `cenc` and `cbcs`.
  */
 import { avcConfigurationOf } from '#core/avc/avc-configuration.ts';
-import { lengthPrefixedNals, NAL_PPS, NAL_SLICE, NAL_SPS } from '#core/avc/nal.ts';
+import { lengthPrefixedNals, NAL_IDR, NAL_PPS, NAL_SLICE, NAL_SPS } from '#core/avc/nal.ts';
 import { createParameterSets } from '#core/avc/parameter-sets.ts';
 import { MASK_DISTANCE, replacementOf } from '#core/avc/slice-data/replacement.ts';
 import { createSliceDataParser, type SliceData } from '#core/avc/slice-data/slice-data.ts';
@@ -25,7 +25,13 @@ import { markRandom, type MarkRandom } from './mark-random.ts';
 export type ChunkPlace = { readonly segment: number; readonly from: number; readonly to: number };
 
 /** Places of a chunk; offsets from the first byte of its `moof` as it was passed in. */
-export type ChunkSites = { readonly sites: readonly MarkSite[]; /** Why there are none. */ readonly because?: WithoutSites };
+export type ChunkSites = {
+  readonly sites: readonly MarkSite[];
+  /** Why there are none. */
+  readonly because?: WithoutSites;
+  /** Places that edges switch on for everybody, where `requireMark` was asked for; apart from all others. */
+  readonly covers: readonly MarkSite[];
+};
 
 /** What a finished segment had room for. */
 export type SegmentCapacity = {
@@ -62,6 +68,8 @@ export type MarkProfilerOptions = {
   readonly placesPerGroup?: number;
   /** Largest share of a segment's bytes that boxes may take. Default 0.01. */
   readonly overhead?: number;
+  /** Also find places at which to make the media unwatchable until an edge has marked it. Default false. */
+  readonly requireMark?: boolean;
   /** Told of each finished segment when the next one begins. */
   readonly onSegment?: (capacity: SegmentCapacity) => void;
 };
@@ -81,6 +89,10 @@ const USUAL_B_PICTURES = 3;
 const BLOCK = 16;
 /** `cbcs` ciphers one block of ten. */
 const PATTERN = 10;
+/** Bytes of slice data that a cover changes, how far behind their beginning, and how much of a slice there must be. */
+const COVER = 4;
+const COVER_AT = 2;
+const COVERED_SLICE = 32;
 
 type Segment = {
   readonly number: number;
@@ -148,7 +160,7 @@ export const createMarkProfiler = (options: MarkProfilerOptions): MarkProfiler =
   };
 
   /** Takes the places that are due once `reached` of the segment is over; `nalAt` is where the slice's NAL unit begins in the chunk. */
-  const choose = (into: Segment, nal: Uint8Array, nalAt: number, slice: SliceData, reached: number, out: MarkSite[]): void => {
+  const choose = (into: Segment, nal: Uint8Array, nalAt: number, slice: SliceData, reached: number, cover: number | undefined, out: MarkSite[]): void => {
     const due = Math.floor(quota * reached) - into.placed;
     sizeGrid(slice.header);
     const { rows, energy, weight, rank } = candidatesOf(slice);
@@ -159,6 +171,7 @@ export const createMarkProfiler = (options: MarkProfilerOptions): MarkProfiler =
     const keys = Float64Array.from(weight, (value, at) => -Math.log(into.random.unit()) / value + (rank[at] as number) * BEHIND);
     const order = Uint32Array.from(rows, (_, at) => at).sort((a, b) => (keys[a] as number) - (keys[b] as number));
     const taken = new Uint8Array(nal.length + 2 * MASK_DISTANCE);
+    if (cover !== undefined) taken.fill(1, cover + MASK_DISTANCE, cover + MASK_DISTANCE + COVER);
     let left = due;
     let pictureEnergy = 0;
     const allowed = SEGMENT_ENERGY * samples * (slots / ENERGY_SLOTS) * reached;
@@ -189,14 +202,24 @@ export const createMarkProfiler = (options: MarkProfilerOptions): MarkProfiler =
     }
   };
 
-  const readSample = (into: Segment, clear: Uint8Array, from: number, size: number, place: { readonly from: number; readonly to: number }, out: MarkSite[]): void => {
+  const readSample = (into: Segment, clear: Uint8Array, from: number, size: number, place: { readonly from: number; readonly to: number }, out: MarkSite[], covers: MarkSite[]): void => {
     const sample = clear.subarray(from, from + size);
     picture += 1;
+    let coverable = options.requireMark === true;
     for (const unit of lengthPrefixedNals(sample, lengthSize)) {
       const nal = sample.subarray(unit.start, unit.end);
       if (unit.type === NAL_SPS || unit.type === NAL_PPS) sets.accept(nal);
       if (unit.type >= 2 && unit.type <= 4) into.because ??= 'data-partitioning';
-      if (unit.type !== NAL_SLICE || unit.refIdc === 0 || parseSliceHeader(nal, sets).type !== 'P') continue;
+      if ((unit.type !== NAL_SLICE && unit.type !== NAL_IDR) || unit.refIdc === 0) continue;
+      const { type, headerBytes } = parseSliceHeader(nal, sets);
+      // The first slice of a picture that others refer to: all that follow it are damaged with it.
+      const cover = coverable && nal.length >= headerBytes + COVERED_SLICE ? headerBytes + COVER_AT : undefined;
+      if (cover !== undefined) {
+        coverable = false;
+        covers.push({ offset: from + unit.start + cover, slot: slots, group: 0, mask: Uint8Array.from({ length: COVER }, () => 1 + into.random.below(255)) });
+        into.cost += 3 + COVER;
+      }
+      if (unit.type !== NAL_SLICE || type !== 'P') continue;
       const slice = parser.parse(nal, sets);
       if (slice.sites === 'none') {
         into.because ??= slice.because;
@@ -204,7 +227,7 @@ export const createMarkProfiler = (options: MarkProfilerOptions): MarkProfiler =
       }
       // Slices of one picture share its time by their place in the sample; the pictures between it and the next reference have no places.
       const reached = Math.min(Math.max(1, place.to), place.from + (place.to - place.from) * (unit.end / size + USUAL_B_PICTURES));
-      choose(into, nal, from + unit.start, slice as SliceData, reached, out);
+      choose(into, nal, from + unit.start, slice as SliceData, reached, cover, out);
     }
   };
 
@@ -215,6 +238,7 @@ export const createMarkProfiler = (options: MarkProfilerOptions): MarkProfiler =
       into.bytes += clear.length;
       into.cost += MARK_BOX_OVERHEAD + PROFILE_HEAD;
       const out: MarkSite[] = [];
+      const covers: MarkSite[] = [];
       const fragment = parseFragment(clear, [track]);
       const run = onlyTrackFragment(fragment);
       const total = run.samples.reduce((sum, { duration }) => sum + duration, 0) || 1;
@@ -223,7 +247,7 @@ export const createMarkProfiler = (options: MarkProfilerOptions): MarkProfiler =
       try {
         for (const sample of run.samples) {
           const share = (at: number): number => place.from + ((place.to - place.from) * at) / total;
-          readSample(into, clear, sample.offset, sample.size, { from: share(time), to: share(time + sample.duration) }, out);
+          readSample(into, clear, sample.offset, sample.size, { from: share(time), to: share(time + sample.duration) }, out, covers);
           time += sample.duration;
         }
       } catch (error) {
@@ -231,7 +255,10 @@ export const createMarkProfiler = (options: MarkProfilerOptions): MarkProfiler =
         if (!isSealcastError(error)) throw error;
         because = into.because ??= 'damaged';
       }
-      return out.length > 0 ? { sites: out } : { sites: [], because: because ?? into.because ?? 'no-places' };
+      if (out.length > 0) return { sites: out, covers };
+      const why = because ?? into.because ?? 'no-places';
+      // What carries no mark because of its coding is to be watched all the same.
+      return { sites: [], because: why, covers: why === 'no-places' ? covers : [] };
     },
     finish,
   };

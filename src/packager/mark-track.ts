@@ -41,12 +41,28 @@ export type MarkSettings = {
   readonly random: Random;
   /** Where the tracer's originals go; absent: nowhere. */
   readonly references?: MarkReferences;
+  /** The one copy is unwatchable until an edge has marked it. Default false. */
+  readonly requireMark?: boolean;
   /** Segments that the tracer's originals reach back; absent: all. */
   readonly keepSegments?: number;
   /** Told of every finished segment. */
   readonly onSegment?: (representation: string, capacity: SegmentCapacity) => void;
   /** Told when the tracer's store fails; marking goes on. */
   readonly onFault?: (error: unknown) => void;
+};
+
+/** Changes bytes of a chunk in parts where they lie. */
+const cover = (parts: readonly Uint8Array[], offset: number, mask: Uint8Array): void => {
+  mask.forEach((byte, i) => {
+    let at = offset + i;
+    for (const part of parts) {
+      if (at < part.length) {
+        part[at] = (part[at] as number) ^ byte;
+        return;
+      }
+      at -= part.length;
+    }
+  });
 };
 
 /** Epochs of box keys fetched at once: this one and the next. */
@@ -58,7 +74,7 @@ export const createTrackMarker = async (settings: MarkSettings, representation: 
   const start = random.bytes(4);
   const sealer = createMarkBoxSealer({ asset, representation, packagerStart: new DataView(start.buffer, start.byteOffset).getUint32(0) });
   const { choiceKey } = await keys.boxKeys({ asset, from: 0, to: 0 });
-  const profiler = createMarkProfiler({ track, representation, choiceKey, slots, onSegment: (capacity) => settings.onSegment?.(representation, capacity) });
+  const profiler = createMarkProfiler({ track, representation, choiceKey, slots, requireMark: settings.requireMark === true, onSegment: (capacity) => settings.onSegment?.(representation, capacity) });
   const masters = new Map<number, Uint8Array>();
   let writes: Promise<void> = Promise.resolve();
   /** Clear chunks of the segment in the making, and their places from its start. */
@@ -109,8 +125,9 @@ export const createTrackMarker = async (settings: MarkSettings, representation: 
       return {
         async box(parts) {
           const size = parts.reduce((sum, part) => sum + part.length, 0);
-          const sites = shiftSites(clearSites, size - clearLength);
-          const profile: MarkProfile = { slots, size, sites, ...(found.because === undefined ? {} : { because: found.because }) };
+          const sites = shiftSites(found.covers.length === 0 ? clearSites : marksOf([...found.sites, ...found.covers]), size - clearLength);
+          for (const { offset, mask } of found.covers) cover(parts, offset + size - clearLength, mask);
+          const profile: MarkProfile = { slots, size, sites, ...(found.because === undefined || sites.count > 0 ? {} : { because: found.because }) };
           return sealer.seal(segment, profile, parts, await masterOf(segment), random.bytes(12));
         },
         copy(symbolOf) {

@@ -72,7 +72,7 @@ const pack = (file: string, scheme: ProtectionScheme | 'none'): Promise<Packed> 
   packs.set(key, known);
   return known;
 };
-const packNow = async (file: string, scheme: ProtectionScheme | 'none'): Promise<Packed> => {
+const packNow = async (file: string, scheme: ProtectionScheme | 'none', requireMark = false): Promise<Packed> => {
   const store = createMemoryObjects();
   const tracer = createMemoryObjects();
   const capacity: SegmentCapacity[] = [];
@@ -81,7 +81,7 @@ const packNow = async (file: string, scheme: ProtectionScheme | 'none'): Promise
     asset: ASSET, file, keys, store, folder: '', tool: createFfmpegTool(), aes: nodeSampleAes, random: systemRandom, clock: systemClock,
     log: { debug: () => undefined, info: () => undefined, warn: () => undefined, error: () => undefined },
     segmentDuration: SEGMENT,
-    marks: { keys: createMarkKeys({ secret: async () => SECRET }), references: createMarkReferences(tracer, ASSET), onSegment: (_name, found) => capacity.push(found) },
+    marks: { requireMark, keys: createMarkKeys({ secret: async () => SECRET }), references: createMarkReferences(tracer, ASSET), onSegment: (_name, found) => capacity.push(found) },
   });
   const track = title.tracks.find(({ kind }) => kind === 'video');
   const rendition = track?.id ?? '';
@@ -159,7 +159,7 @@ describe.each(CODINGS)('a title marked inside the bitstream: %s', (name, coding)
     for (const [number, bytes] of clear.entries()) {
       const profile = profiles[number] as MarkProfile;
       const marked = bytes.slice();
-      applySwitches(marked, profile.sites, new Uint8Array(profile.slots * 2).fill(1));
+      applySwitches(marked, profile.sites, new Uint8Array(profile.slots * 2 + 1).fill(1));
       const [first, second] = [new SerialCabac(), new SerialCabac()];
       const [before, after] = [createSliceDataParser({ cabac: first }), createSliceDataParser({ cabac: second })];
       const sets = createParameterSets(configuration);
@@ -190,6 +190,31 @@ describe.each(CODINGS)('a title marked inside the bitstream: %s', (name, coding)
       }
       expect(turned).toBe(profile.sites.count);
     }
+  });
+});
+
+describe('media that requires a mark', () => {
+  it.each(['cenc', 'cbcs', 'none'] as const)('in %s is noise as it lies at the origin, and every viewer\'s copy is whole', async (scheme) => {
+    const packed = await packNow(clip('high, CABAC, 8x8, B', ...(CODINGS[0]?.[1] ?? [])), scheme, true);
+    const { init, header, served, clear, profiles } = packed;
+    for (const seed of [1, 2]) {
+      const copies = await Promise.all(served.map((bytes, number) => atEdge(packed, number, bytes, viewerOf(seed + number))));
+      copies.forEach((copy, number) => {
+        const marked = (clear[number] as Uint8Array).slice();
+        applySymbols(marked, profiles[number] as MarkProfile, viewerOf(seed + number));
+        same(opened(init, copy), opened(header, marked));
+      });
+      if (scheme === 'none') strictly(init, copies);
+    }
+    // The tracer's originals are never covered.
+    for (const [number, bytes] of served.entries()) expect(Buffer.compare(opened(init, await atEdge(packed, number, bytes, undefined)), opened(header, clear[number] as Uint8Array))).not.toBe(0);
+    if (scheme !== 'none') return;
+    const [plain, covered] = [join(folder, 'plain.mp4'), join(folder, 'covered.mp4')];
+    writeFileSync(plain, concatBytes(init, ...clear));
+    writeFileSync(covered, concatBytes(init, ...(await Promise.all(served.map((bytes, number) => atEdge(packed, number, bytes, undefined))))));
+    const { stderr } = spawnSync(findTool('ffmpeg'), ['-nostdin', '-hide_banner', '-ec', '0', '-i', covered, '-i', plain, '-lavfi', '[0:v][1:v]psnr', '-f', 'null', '-']);
+    const psnr = Number(/PSNR.* average:([\d.]+)/.exec(stderr.toString())?.[1]);
+    expect(psnr).toBeLessThan(22);
   });
 });
 

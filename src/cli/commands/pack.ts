@@ -177,6 +177,7 @@ const args: {
   readonly period: Text & { readonly default: string };
   readonly key: Text;
   readonly mark: { readonly type: 'boolean'; readonly description: string; readonly default: false };
+  readonly 'require-mark': { readonly type: 'boolean'; readonly description: string; readonly default: false };
   readonly embed: Text & { readonly default: string };
   readonly variants: Text;
   readonly 'equal-size': { readonly type: 'boolean'; readonly description: string; readonly default: false };
@@ -192,6 +193,7 @@ const args: {
   period: { type: 'string', default: '30', valueHint: 'SECONDS', description: 'crypto period: a new content key this often (not with --key)' },
   key: { type: 'string', valueHint: 'KIDHEX:KEYHEX', description: 'one fixed key for the whole title' },
   mark: { type: 'boolean', default: false, description: 'put marks inside the bitstream: edges switch them on per viewer, so that a leaked copy can be traced' },
+  'require-mark': { type: 'boolean', default: false, description: 'with --mark: the folder is unwatchable until an edge has marked it' },
   embed: { type: 'string', default: 'picture', valueHint: 'picture|bitstream', description: 'how --variants differ: a faint picture before coding, or marks in the coded video (no second encode, equal sizes)' },
   variants: { type: 'string', valueHint: 'M', description: 'make M marked variants (2-5) of the video, so that a leaked copy can be traced' },
   'equal-size': { type: 'boolean', default: false, description: 'pad the variants of a segment to one length, so that sizes tell nothing' },
@@ -211,6 +213,7 @@ const command: CommandDef<typeof args> = defineCommand({
     if (variants !== undefined && !Number.isInteger(variants)) throw usageError('--variants must be a whole number from 2 to 5');
     if (given.embed !== 'picture' && given.embed !== 'bitstream') throw usageError('--embed must be picture or bitstream');
     if (given.embed === 'bitstream' && variants === undefined) throw usageError('--embed says how --variants differ: give both');
+    if (given['require-mark'] && !given.mark) throw usageError('--require-mark needs --mark');
     if (given.mark && variants !== undefined) throw usageError('--mark and --variants exclude each other: marks are in one copy, or in several');
     const period = numberOption('period', given.period, { min: 0.1, max: 86_400 }) ?? 30;
     if (given.title !== undefined && !isAssetId(given.title)) throw usageError('--title must be 1-40 characters of a-z, 0-9 and -');
@@ -228,7 +231,7 @@ const command: CommandDef<typeof args> = defineCommand({
     const segmentMicros = microsFromSeconds(segment);
     const inBitstream = given.mark || given.embed === 'bitstream';
     const packing = inBitstream
-      ? packWithMarks({ asset, segment: segmentMicros, config: config(), ...(variants === undefined ? {} : { variants }) }, (marks) => packFile({ ...options, marks }))
+      ? packWithMarks({ asset, segment: segmentMicros, config: config(), requireMark: given['require-mark'], ...(variants === undefined ? {} : { variants }) }, (marks) => packFile({ ...options, marks }))
       : (variants === undefined ? packFile(options) : packVariants(options, variants, config())).then((packed) => ({ packed, capacity: undefined }));
     const { packed, capacity } = await packing.catch((error: unknown) => {
       own?.close();

@@ -7,16 +7,17 @@
  */
 import type { MarkGroup, MarkSites } from './sites.ts';
 
-/** Which places are on, by slot * 2 + group: 1 on, 0 off. */
+/** Which places are on, by slot * 2 + group: 1 on, 0 off; the last entry is of covers, which are on for every viewer. */
 export type Switches = Uint8Array;
 
 /** Switches of a viewer: `symbolOf` answers 0 or 1 for each of `slots`. Group 0 is on for symbol 1, group 1 for symbol 0. */
-export const switchesOf = (slots: number, symbolOf: (slot: number) => number, into: Switches = new Uint8Array(slots * 2)): Switches => {
+export const switchesOf = (slots: number, symbolOf: (slot: number) => number, into: Switches = new Uint8Array(slots * 2 + 1)): Switches => {
   for (let slot = 0; slot < slots; slot++) {
     const symbol = symbolOf(slot) & 1;
     into[slot * 2] = symbol;
     into[slot * 2 + 1] = symbol ^ 1;
   }
+  into[slots * 2] = 1;
   return into;
 };
 
@@ -47,7 +48,7 @@ export const applySymbols = (bytes: Uint8Array, profile: { readonly slots: numbe
 
 /** Switches on all places of one group of one slot and nothing else, in place: what a detector compares the original with. */
 export const applyGroup = (bytes: Uint8Array, profile: { readonly slots: number; readonly sites: MarkSites }, slot: number, group: MarkGroup): void => {
-  const switches = new Uint8Array(profile.slots * 2);
+  const switches = new Uint8Array(profile.slots * 2 + 1);
   switches[slot * 2 + group] = 1;
   applySwitches(bytes, profile.sites, switches);
 };

@@ -46,7 +46,7 @@ describe('profiles', () => {
         for (let row = 0; row < sites.count; row++) {
           expect(sites.offset[row]).toBeGreaterThanOrEqual(end);
           end = (sites.offset[row] as number) + (sites.maskStart[row + 1] as number) - (sites.maskStart[row] as number);
-          expect(sites.switchOf[row]).toBeLessThan(slots * 2);
+          expect(sites.switchOf[row]).toBeLessThanOrEqual(slots * 2);
         }
         expect(end).toBeLessThanOrEqual(size);
       } catch (error) {
@@ -69,7 +69,7 @@ describe('profiles', () => {
     for (const wrong of [{ slot: 128 }, { slot: -1 }, { mask: new Uint8Array(5) }, { mask: new Uint8Array(0) }]) expect(() => marksOf([{ offset: 4, slot: 0, group: 0, mask, ...wrong }])).toThrow(/places/);
   });
   it('a segment of any length has 8 slots a second, within limits', () => {
-    expect([2e6, 4e6, 500_000, 10_000, 60e6].map(slotsOf)).toEqual([16, 32, 4, 1, 128]);
+    expect([2e6, 4e6, 500_000, 10_000, 60e6].map(slotsOf)).toEqual([16, 32, 4, 1, 127]);
   });
 });
 
@@ -84,6 +84,18 @@ describe('switching', () => {
         expect(copy).toEqual(media);
       }),
     );
+  });
+  it('covers are on for everybody, and for no group alone', () => {
+    const covered = { slots: SLOTS, sites: marksOf([{ offset: 3, slot: SLOTS, group: 0, mask: Uint8Array.of(5, 6) }]) };
+    for (const symbol of [0, 1]) {
+      const copy = new Uint8Array(8);
+      applySymbols(copy, covered, () => symbol);
+      expect([...copy]).toEqual([0, 0, 0, 5, 6, 0, 0, 0]);
+    }
+    const alone = new Uint8Array(8);
+    for (let slot = 0; slot < SLOTS; slot++) for (const group of [0, 1] as const) applyGroup(alone, covered, slot, group);
+    expect([...alone]).toEqual([0, 0, 0, 0, 0, 0, 0, 0]);
+    expect(decodeProfile(encodeProfile({ ...covered, size: 8 }))).toEqual({ ...covered, size: 8 });
   });
   it('of a byte range gives that range of the whole', () => {
     fc.assert(

@@ -32,7 +32,7 @@ export type WithoutSites = (typeof NO_SITES_REASONS)[number];
 
 /** Places of one stretch. */
 export type MarkProfile = {
-  /** Slots of a segment, 1-128; position = segment number * slots + slot. */
+  /** Slots of a segment, 1-127; position = segment number * slots + slot. */
   readonly slots: number;
   /** Length of the stretch in bytes. */
   readonly size: number;
@@ -72,7 +72,7 @@ export const decodeProfile = (bytes: Uint8Array): MarkProfile => {
   const kind = input.u8();
   const slots = input.u8();
   const size = input.u32();
-  if (slots < 1 || slots > MAX_SLOTS) malformed('slots must be 1-128');
+  if (slots < 1 || slots > MAX_SLOTS) malformed('slots must be 1-127');
   const count = readVarint(input);
   if (kind > 0) {
     const because = NO_SITES_REASONS[kind - 1] ?? malformed('an unknown reason');
@@ -94,7 +94,7 @@ export const decodeProfile = (bytes: Uint8Array): MarkProfile => {
     const at = end + Math.floor(packed / 4);
     end = at + length;
     const which = input.u8();
-    if (end > size || which >= slots * 2) malformed('a place outside the media or the slots');
+    if (end > size || which > slots * 2) malformed('a place outside the media or the slots');
     const mask = input.take(length);
     if (mask[0] === 0 || mask[length - 1] === 0) malformed('a mask must begin and end with a change');
     offset[row] = at;

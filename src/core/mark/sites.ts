@@ -9,7 +9,7 @@
 import { SealcastError } from '#core/errors.ts';
 
 /** Most slots of a segment. */
-export const MAX_SLOTS = 128;
+export const MAX_SLOTS = 127;
 /** Longest mask in bytes. */
 export const MAX_MASK = 4;
 
@@ -26,7 +26,7 @@ export type MarkSites = {
   readonly count: number;
   /** First byte that changes, from the start of the stretch. */
   readonly offset: Uint32Array;
-  /** slot * 2 + group. */
+  /** slot * 2 + group; slots * 2 of places that are on for everybody (covers). */
   readonly switchOf: Uint8Array;
   /** `count` + 1 entries. */
   readonly maskStart: Uint32Array;
@@ -36,7 +36,7 @@ export type MarkSites = {
 /** The places of no marked segment. */
 export const NO_SITES: MarkSites = { count: 0, offset: new Uint32Array(0), switchOf: new Uint8Array(0), maskStart: new Uint32Array(1), masks: new Uint8Array(0) };
 
-/** One place, for building `MarkSites`. */
+/** One place, for building `MarkSites`. `slot` = slots and group 0: on for everybody. */
 export type MarkSite = { readonly offset: number; readonly slot: number; readonly group: MarkGroup; readonly mask: Uint8Array };
 
 /** Columns of places in any order; throws `media-malformed` where two overlap or one breaks a limit. */
@@ -51,7 +51,7 @@ export const marksOf = (list: readonly MarkSite[]): MarkSites => {
   let filled = 0;
   sorted.forEach((site, row) => {
     const { length } = site.mask;
-    if (site.offset < end || length < 1 || length > MAX_MASK || site.slot < 0 || site.slot >= MAX_SLOTS) {
+    if (site.offset < end || length < 1 || length > MAX_MASK || site.slot < 0 || site.slot > MAX_SLOTS) {
       throw new SealcastError('media-malformed', 'marked places must not overlap, and have masks of 1-4 bytes and slots of 0-127');
     }
     offset[row] = site.offset;

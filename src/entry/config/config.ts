@@ -79,6 +79,7 @@ export type Config = {
     readonly scheme: 'cenc' | 'cbcs';
     readonly segmentSeconds: number;
     readonly chunkMillis: number;
+    readonly requireMark: boolean;
     readonly periodSeconds: number;
     readonly titlePeriodSeconds: number;
     readonly groupPeriods: number;

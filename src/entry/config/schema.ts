@@ -345,6 +345,11 @@ export const SCHEMA: Section<Config> = {
           fraction: 0.001,
           default: 2,
         }),
+        requireMark: flag({
+          doc: 'Whether renditions with marks inside their bitstream are unwatchable until an edge has marked them.',
+          tradeOff: 'On: what leaks from the origin or a cache on the way shows noise. Off: a segment that no edge marked still plays, and a fault of the edge can be bridged.',
+          default: false,
+        }),
         chunkMillis: numeric({
           doc: 'Length of the pieces in which a live segment is delivered while it is made.',
           unit: 'milliseconds',
