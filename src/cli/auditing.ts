@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
- * The files of a release audit, told apart by what is in them: logs, receipts, released secrets, public keys.
+ * The files of a release audit, told apart by what is in them: logs, heads, receipts, released secrets, public keys.
  *
  * docs/wire/audit.md. Invariant: a file that is none of these is an error, not left out: an audit of half the files proves half.
  */
@@ -33,6 +33,7 @@ const keysIn = async (value: unknown): Promise<readonly (readonly [string, JwsKe
 export const auditFiles = async (files: readonly string[]): Promise<ReleaseAudit> => {
   const logs: NamedText[] = [];
   const receipts: NamedText[] = [];
+  const heads: NamedText[] = [];
   const secrets: (SecretRun & { name: string })[] = [];
   const keys = new Map<string, JwsKey>();
   for (const name of files) {
@@ -48,14 +49,15 @@ export const auditFiles = async (files: readonly string[]): Promise<ReleaseAudit
     if (bytes[0] === 2) secrets.push({ ...decodeRun(bytes), name });
     else if (text.includes(RECEIPTS_FORMAT)) receipts.push({ name, text: exact ? text : '' });
     else if (text.includes(AUDIT_FORMAT) || text.startsWith('{"t":')) logs.push({ name, text: exact ? text : '' });
+    else if (text.startsWith('{"edge":')) heads.push({ name, text });
     else {
       try {
         for (const [kid, key] of await keysIn(JSON.parse(text))) keys.set(kid, key);
       } catch {
-        throw new CommandExit(EXIT.usage, `${name} is no release log, no receipts, no released secrets and no public key`);
+        throw new CommandExit(EXIT.usage, `${name} is no release log, no receipts, no heads of logs, no released secrets and no public key`);
       }
     }
   }
   if (logs.length === 0) throw new CommandExit(EXIT.usage, 'give at least one release log (release/*.jsonl of an edge), and the public keys of its edge and its key servers');
-  return auditReleases({ logs, receipts, secrets, keyOf: (kid) => keys.get(kid), hash: nodeLadderHash, hashLine: (line) => hash('sha256', line, 'base64url') });
+  return auditReleases({ logs, receipts, heads, secrets, keyOf: (kid) => keys.get(kid), hash: nodeLadderHash, hashLine: (line) => hash('sha256', line, 'base64url') });
 };

@@ -52,6 +52,8 @@ export type ReleaseAudit = {
   /** Releases whose secret was given and matches its commitment and the logged hash. */
   readonly secretsProven: number;
   readonly receipts: { readonly onTime: number; readonly early: number; readonly undecided: number; readonly probes: readonly string[] };
+  /** Heads that key servers kept and that the logs lead to, and those of times without a log here. */
+  readonly heads: { readonly agreed: number; readonly elsewhere: number };
   /** Lines after the last signature: after a crash at most a second's. They prove nothing. */
   readonly unsigned: number;
   /** Every entry of a period, for `--period`. */
@@ -66,6 +68,16 @@ const quantiles = (values: readonly number[]): { p50: number; p99: number; most:
   return { p50: at(0.5), p99: at(0.99), most: sorted.at(-1) ?? 0 };
 };
 
+/** A line of `heads.jsonl`; undefined for anything else. */
+const headOf = (text: string): { readonly edge: string; readonly at: number; readonly jws: string } | undefined => {
+  try {
+    const { edge, at, jws, ...rest } = JSON.parse(text) as Record<string, unknown>;
+    return typeof edge === 'string' && typeof at === 'number' && typeof jws === 'string' && Object.keys(rest).length === 0 ? { edge, at, jws } : undefined;
+  } catch {
+    return undefined;
+  }
+};
+
 /** Enough at a time for all cores; more only takes memory. */
 const AT_ONCE = 256;
 const inBatches = async <Item>(items: readonly Item[], run: (item: Item) => Promise<void>): Promise<void> => {
@@ -76,6 +88,8 @@ const inBatches = async <Item>(items: readonly Item[], run: (item: Item) => Prom
 export const auditReleases = async (options: {
   readonly logs: readonly NamedText[];
   readonly receipts: readonly NamedText[];
+  /** What key servers kept of the edges' signatures: `heads.jsonl`. */
+  readonly heads?: readonly NamedText[];
   /** Released secrets, from `release/blocks/{n}`. */
   readonly secrets: readonly (SecretRun & { readonly name: string })[];
   readonly keyOf: (kid: string) => JwsKey | undefined;
@@ -88,6 +102,7 @@ export const auditReleases = async (options: {
   const schedules = new Map<string, BlockSchedule & { readonly seen: Map<string, Micros> }>();
   const pinned = new Map<string, BlockSchedule>();
   const notes: { edge: string; event: string; at: Micros; what: string }[] = [];
+  const starts: { readonly edge: string; readonly at: Micros; readonly signatures: ReadonlySet<string> }[] = [];
   let unsigned = 0;
 
   /** Checks the signatures of a file from its end; answers how many lines are covered by a good one. */
@@ -138,6 +153,7 @@ export const auditReleases = async (options: {
     const { edge } = start;
     const covered = await signed(file, start.kid, 'release-log+jwt', 'edge', edge, log.lines);
     unsigned += log.lines.length - Math.min(covered, log.lines.length);
+    starts.push({ edge, at: start.at, signatures: new Set(log.lines.flatMap(({ line }) => (line.kind === 'signature' ? [`${line.lines}/${line.head}`] : []))) });
     const proven = log.lines.filter(({ at }) => at <= covered);
     await inBatches(proven.filter(({ line }) => line.kind === 'schedule'), ({ at, line }) => takeSchedule(file, at, line as Extract<AuditLine, { kind: 'schedule' }>));
     for (const { at, line } of proven) {
@@ -262,6 +278,26 @@ export const auditReleases = async (options: {
     }
   }
 
+  // ---- heads that others kept ----
+  const heads = { agreed: 0, elsewhere: 0 };
+  for (const { name: file, text } of options.heads ?? []) {
+    for (const [index, own] of text.split('\n').entries()) {
+      if (own === '' && index > 0) continue;
+      const fault = (what: string): void => void faults.push({ file, line: index + 1, what });
+      const head = headOf(own);
+      const payload = head && (await verifyJws(head.jws, { typ: 'release-log+jwt', key: (kid) => (kid === undefined ? undefined : keyOf(kid)) }));
+      if (head === undefined || payload === undefined || payload['edge'] !== head.edge) {
+        fault('not a head of a release log signed by an edge whose key was given');
+        continue;
+      }
+      // The log that was being written then: what was signed must still be in it.
+      const log = starts.filter(({ edge, at }) => edge === head.edge && at <= head.at).toSorted((a, b) => b.at - a.at)[0];
+      if (log === undefined) heads.elsewhere++;
+      else if (log.signatures.has(`${String(payload['lines'])}/${String(payload['head'])}`)) heads.agreed++;
+      else fault(`${head.edge} signed another log than this one at the time, or its end was cut off`);
+    }
+  }
+
   // ---- who released what when ----
   const groups = new Map<string, Entry[]>();
   for (const entry of entries) {
@@ -291,7 +327,7 @@ export const auditReleases = async (options: {
   return {
     ok: faults.length === 0 && entries.length > 0, faults, edges, releases: entries.length, early, secretsProven,
     receipts: { onTime: found.onTime, early: found.early, undecided: found.undecided, probes: [...found.probes] },
-    unsigned,
+    heads, unsigned,
     entriesOf: (period) => byPeriod.get(period) ?? [],
   };
 };

@@ -166,7 +166,7 @@ test('B178: the edge\'s log, its schedules, a probe\'s receipts and the released
   expect(audit.receipts.early).toBe(0);
   expect(audit.secretsProven).toBeGreaterThan(10);
   // An edge that says it wrote later than a probe had it is found out.
-  const log = copies.find((name) => name.endsWith(String(names.findIndex((each) => each.endsWith('.jsonl'))))) as string;
+  const log = copies.find((name) => name.endsWith(String(names.findIndex((each) => /edge-1-.*\.jsonl$/.test(each))))) as string;
   const text = await readFile(log, 'utf8');
   await writeFile(log, text.replace(/"first":(\d+)/, (_, at: string) => `"first":${Number(at) + 1}`));
   expect((await auditFiles([...copies, receiptsFile(), probeKeyFile(), keySet, run])).ok).toBe(false);

@@ -93,6 +93,23 @@ describe('the proof of a timed event', () => {
     expect(audit.faults.map(({ what }) => what).join()).toContain('before its instant');
   });
 
+  test('B178: a log that was rewritten or cut after a key server kept its head is found', async () => {
+    await put(files);
+    const signatures = files.log.split('\n').filter((line) => line.startsWith('{"t":"signature"')).map((line) => JSON.parse(line) as { jws: string });
+    const at = Number(/"at":(\d+)/.exec(files.log)?.[1]) + 5_000_000;
+    const head = (jws: string, when: number): string => `${JSON.stringify({ edge: 'edge-1', at: when, jws })}\n`;
+    const audit = async (text: string): Promise<{ ok: boolean; heads: { agreed: number; elsewhere: number } }> => {
+      await writeFile(path('heads.jsonl'), text);
+      return auditFiles([...names, 'heads.jsonl'].map(path));
+    };
+    expect(await audit(signatures.map(({ jws }) => head(jws, at)).join(''))).toMatchObject({ ok: true, heads: { agreed: 12, elsewhere: 0 } });
+    expect(await audit(head(signatures[0]?.jws ?? '', 1))).toMatchObject({ ok: true, heads: { agreed: 0, elsewhere: 1 } });
+    const last = files.log.lastIndexOf('\n', files.log.lastIndexOf('{"t":"signature"') - 300);
+    await put(files, { log: Buffer.from(files.log.slice(0, files.log.lastIndexOf('\n', last) + 1)) });
+    expect(await audit(head(signatures.at(-1)?.jws ?? '', at))).toMatchObject({ ok: false });
+    expect(await audit(head(`${signatures[0]?.jws ?? ''}A`, at))).toMatchObject({ ok: false });
+  });
+
   test('keys of somebody else prove nothing', async () => {
     await put(files);
     await writeFile(path('keys.json'), JSON.stringify({ keys: (await makeEventFiles(1)).keys }));

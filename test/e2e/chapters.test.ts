@@ -66,3 +66,10 @@ test('limit: a fourth stream on a limit of three, in each mode', async () => {
     'terminate-oldest.endedDevice': 'living room', 'terminate-oldest.reason': 'concurrency', 'detection-only.running': 4,
   });
 }, 150_000);
+
+test('race: hacked players against honest viewers; B163 B165 B169 nobody before T, all screens together, the log proves it', async () => {
+  const figures = await held('race', ['on-air', 'audience', 'race', 'fair', 'proof']);
+  expect(figures).toMatchObject({ 'on-air.periodMs': 100, 'on-air.deltaMs': 150, 'race.early': 0, 'race.boundMs': 250, 'proof.early': 0, 'proof.faults': 0 });
+  expect(Number(figures['race.advantageMaxMs'])).toBeLessThanOrEqual(250.2);
+  expect(Number(figures['race.pullsRefusedTooEarly'])).toBeGreaterThan(0);
+}, 200_000);

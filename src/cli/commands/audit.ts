@@ -38,7 +38,7 @@ const verify: CommandDef<any> = defineCommand({
           ...(edge.uncommitted > 0 ? [`    ${edge.uncommitted} periods whose signed schedule is not in this log before their instant`] : []),
           ...edge.gaps.slice(0, MAX_SHOWN).map((gap) => `    not released: ${gap.from} to ${gap.to} (${gap.because})`),
         ]),
-        `  receipts: ${audit.receipts.onTime} on time, ${audit.receipts.early} early, ${audit.receipts.undecided} undecided, of ${audit.receipts.probes.length} probes; secrets proven: ${audit.secretsProven}; unsigned lines at the end: ${audit.unsigned}`,
+        `  receipts: ${audit.receipts.onTime} on time, ${audit.receipts.early} early, ${audit.receipts.undecided} undecided, of ${audit.receipts.probes.length} probes; secrets proven: ${audit.secretsProven}; heads agreed: ${audit.heads.agreed}; unsigned lines at the end: ${audit.unsigned}`,
         ...audit.faults.slice(0, MAX_SHOWN).map(({ file, line, what }) => `  fault: ${file}:${line}: ${what}`),
         ...entries.map((entry) => `  period ${entry.period} of ${entry.event}: ${entry.edge} worker ${entry.worker}, instant ${instant(entry.releaseAt)}, first write ${instant(entry.first)}, last ${instant(entry.last)}, ${entry.sent} sent, ${entry.skipped} skipped, order of seed ${entry.seed}`),
       ];

@@ -6,6 +6,7 @@ import { leakChapter } from './leak-chapter.ts';
 import { levelsChapter } from './levels-chapter.ts';
 import { limitChapter } from './limit-chapter.ts';
 import { outageChapter } from './outage-chapter.ts';
+import { raceChapter } from './race-chapter.ts';
 
 /** All chapters, the core story first. */
-export const CHAPTERS: readonly Chapter[] = [coreChapter, outageChapter, levelsChapter, limitChapter, leakChapter];
+export const CHAPTERS: readonly Chapter[] = [coreChapter, outageChapter, levelsChapter, limitChapter, leakChapter, raceChapter];

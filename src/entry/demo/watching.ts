@@ -15,7 +15,7 @@ import type { Stage } from './stage.ts';
 export type Watching = { readonly account: AccountId; readonly session: Session; readonly viewer: Viewer; stop(): Promise<void> };
 
 /** Who watches what, and how. */
-export type WatchOptions = Pick<ViewerOptions, 'follow' | 'speed' | 'patience' | 'startAt'> & {
+export type WatchOptions = Pick<ViewerOptions, 'follow' | 'speed' | 'patience' | 'startAt' | 'onFrame'> & {
   readonly account: string;
   readonly asset: AssetId;
   readonly device?: string;
@@ -60,6 +60,7 @@ export const watch = async (place: Place, options: WatchOptions): Promise<Watchi
     ...(options.follow !== undefined && { follow: options.follow }),
     ...(options.speed !== undefined && { speed: options.speed }),
     ...(options.patience !== undefined && { patience: options.patience }),
+    ...(options.onFrame !== undefined && { onFrame: options.onFrame }),
     startAt: options.startAt ?? (0 as Micros),
   });
   return {
