@@ -35,8 +35,14 @@ export const applySwitches = (bytes: Uint8Array, sites: MarkSites, switches: Swi
     if (switches[switchOf[row] as number] !== 1) continue;
     const from = maskStart[row] as number;
     const length = (maskStart[row + 1] as number) - from;
+    const into = first - start;
+    if (into >= 0 && into + length <= bytes.length) {
+      for (let i = 0; i < length; i++) (bytes[into + i] as number) = (bytes[into + i] as number) ^ (masks[from + i] as number);
+      continue;
+    }
+    // At an end of a byte range: only the part of the mask that lies inside.
     for (let i = 0; i < length; i++) {
-      const at = first + i - start;
+      const at = into + i;
       if (at >= 0 && at < bytes.length) (bytes[at] as number) = (bytes[at] as number) ^ (masks[from + i] as number);
     }
   }
