@@ -187,7 +187,16 @@ export const startPlatform = async (options: PlatformOptions): Promise<Platform>
     const { credentialFile } = config.origin;
     const origin = packager && credentialFile !== undefined ? guardedOrigin(packager.originHandler, await readCredential(credentialFile)) : undefined;
     const handlers = handlersOf(roles, operations, release, { time: release.timeHandler, release: release.route, ...(origin && { origin }), ...(extension && { demo: extension.demo }) });
-    const pages = (which: ('watch' | 'control')[]): Handlers['pages'] => (operations === undefined ? undefined : createPages({ read, pages: which, allowedHosts: hosts }));
+    const pages = (which: ('watch' | 'control')[]): Handlers['pages'] => {
+      if (operations === undefined) return undefined;
+      // Release workers and other edges have origins of their own, the former known only once they listen.
+      let made = { connect: '', answer: createPages({ read, pages: which, allowedHosts: hosts }) };
+      return (request) => {
+        const connect = release.origins();
+        if (connect.join(' ') !== made.connect) made = { connect: connect.join(' '), answer: createPages({ read, pages: which, allowedHosts: hosts, connect }) };
+        return made.answer(request);
+      };
+    };
     const tls = await loadTls(config.tls, config.data);
     const listen = async (where: { host: string; port: number }, sides: { viewers: boolean; operators: boolean }, secure: TlsFiles | undefined): Promise<RunningServer> => {
       const shown = pages([...(sides.viewers ? (['watch'] as const) : []), ...(sides.operators ? (['control'] as const) : [])]);

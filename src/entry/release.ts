@@ -66,6 +66,8 @@ export type Release = {
   readonly releaseSecret?: (asset: AssetId, period: CryptoPeriod, length: Micros) => Promise<Uint8Array>;
   /** For the licence server. */
   readonly releases: () => { readonly urls: readonly string[]; readonly keys: readonly object[] };
+  /** Origins beside this one that viewers of timed events connect to, for pages' content policy. */
+  readonly origins: () => readonly string[];
   /** Periods and offsets of new timed events. */
   readonly timing: (mode: TimedMode) => { readonly timing: EventTiming; readonly periodsPerGroup: number };
   /** The packager finished a chunk of a timed event. */
@@ -156,9 +158,7 @@ export const openRelease = async (deps: ReleaseDeps): Promise<Release> => {
   const others: readonly (ReleasePublicKeys & { readonly url: string })[] = await Promise.all(release.keyServers.map(async ({ name: other, url, publicFile }) => ({ ...(await releaseKeysOf(publicFile, other)), url })));
   let server: ReleaseServer | undefined;
   const keepHead = async (edge: string, jws: string, at: Micros): Promise<void> => {
-    const folder = release.log ?? join(config.data, 'release');
-    await mkdir(folder, { recursive: true });
-    await appendFile(join(folder, 'heads.jsonl'), `${JSON.stringify({ edge, at, jws })}\n`);
+    await appendFile(join(config.data, 'release-log-heads.jsonl'), `${JSON.stringify({ edge, at, jws })}\n`);
   };
   let publicKeys: ReleasePublicKeys | undefined;
   if (hasKeys) {
@@ -280,14 +280,20 @@ export const openRelease = async (deps: ReleaseDeps): Promise<Release> => {
   };
 
   const exchange = (query: URLSearchParams): Readonly<Record<string, unknown>> => {
-    const received = edgePart === undefined ? time.system().utc : edgePart.clock.utc();
-    const t1 = query.get('t1');
-    const bound = edgePart?.bound();
-    const t3 = edgePart === undefined ? time.system().utc : edgePart.clock.utc();
+    const part = edgePart;
+    const bound = part?.bound();
     const sure = bound !== undefined && (bound.status === 'sync' || bound.status === 'single-host');
+    const stamp = (): { readonly utc: number; readonly within: number } => {
+      if (sure && part !== undefined) return { utc: part.clock.utc(), within: (bound.latest - bound.earliest) / 2 };
+      const { utc, within } = time.system();
+      return { utc, within: Math.ceil(within * 1000) + KEY_SERVER_ERROR };
+    };
+    const t1 = query.get('t1');
+    const [received, sent] = [stamp(), stamp()];
+    const error = Math.ceil(Math.max(received.within, sent.within));
     return {
-      time: t3, ...(t1 !== null && /^[0-9]{1,17}$/.test(t1) && { t1: Number(t1) }), t2: received, t3,
-      earliest: sure ? bound.earliest : t3 - KEY_SERVER_ERROR, latest: sure ? bound.latest : t3 + KEY_SERVER_ERROR, status: sure || !hasKeys ? (bound?.status ?? 'host') : 'host', host: hostId,
+      time: sent.utc, ...(t1 !== null && /^[0-9]{1,17}$/.test(t1) && { t1: Number(t1) }), t2: received.utc, t3: Math.max(received.utc, sent.utc),
+      earliest: sent.utc - error, latest: sent.utc + error, status: sure || !hasKeys ? (bound?.status ?? 'host') : 'host', host: hostId,
     };
   };
   const timeAnswer = createTimeEndpoint(clock, exchange);
@@ -318,6 +324,7 @@ export const openRelease = async (deps: ReleaseDeps): Promise<Release> => {
     ...(server !== undefined && { server }),
     ...(server !== undefined && replicaOf === undefined && { releaseSecret: ((made) => (asset: AssetId, period: CryptoPeriod, length: Micros) => made.secrets.secret({ event: asset, period: length }, period))(server) }),
     releases: () => ({ urls: urls(), keys: [...(publicKeys === undefined ? [] : [publicKeys.schedule]), ...others.filter((other) => other.name !== publicKeys?.name).map((other) => other.schedule)] }),
+    origins: () => urls().filter((url) => /^https?:/.test(url)).map((url) => new URL(url).origin).flatMap((origin) => [origin, origin.replace(/^http/, 'ws')]),
     timing(mode) {
       const { periodMillis, deltaMillis, fallbackDeltaMillis } = release[mode];
       const period = microsFromMillis(periodMillis);

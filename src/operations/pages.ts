@@ -65,7 +65,7 @@ const headersOf = (page: PageName, connect: readonly string[]): Record<string, s
 export const createPages = (options: PagesOptions): ((request: Request) => Promise<Response | undefined>) => {
   const { read, pages, allowedHosts, connect = [] } = options;
   for (const origin of connect) {
-    if (!/^https?:\/\/[A-Za-z0-9.:[\]-]+$/.test(origin)) throw new SealcastError('config-invalid', 'pages.connect must list origins such as https://edge.example');
+    if (!/^(?:https?|wss?):\/\/[A-Za-z0-9.:[\]-]+$/.test(origin)) throw new SealcastError('config-invalid', 'pages.connect must list origins such as https://edge.example');
   }
   const guarded = !pages.includes('watch');
 

@@ -311,7 +311,7 @@ describe('a timed event', () => {
       const content = await readFile(file);
       expect(content.includes(secret) || content.includes(secret.toString('base64url')) || content.includes(secret.toString('hex')), file).toBe(false);
     }
-    const log = files.find((file) => file.endsWith('.jsonl')) as string;
+    const log = files.find((file) => /edge-1-[^/]*\.jsonl$/.test(file)) as string;
     await expect.poll(async () => (await readFile(log, 'utf8')).split('\n').filter((line) => line.includes('"t":"signature"')).length, { timeout: 5000 }).toBeGreaterThan(1);
     const lines = (await readFile(log, 'utf8')).trim().split('\n');
     let prev = encodeBase64url(new Uint8Array(32));

@@ -143,6 +143,13 @@ describe('an edge', () => {
     await world.clock.advance(15_000);
     expect(Math.max(...client.frames.map(({ frame }) => frame.releaseAt))).toBeLessThanOrEqual(at + 10_100_000);
     expect(mine.edge.intake.books.size).toBe(0);
+    // Let in again, it goes on as if it were new.
+    world.allowed = 'all';
+    await world.clock.advance(3000);
+    const again = mine.client();
+    await world.clock.advance(1000);
+    expect(again.frames.length).toBeGreaterThan(8);
+    expect(early(again)).toBe(0);
     await Promise.all([mine.edge.stop(), foreign.edge.stop()]);
   });
 

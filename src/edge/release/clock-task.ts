@@ -18,7 +18,7 @@ export type TimeSource = { readonly name: string; readonly url: string; readonly
 export type EdgeClock = {
   /** The interval that holds UTC now. */
   bound(): ClockBound;
-  /** The middle of the interval, for stamps. */
+  /** The middle of the interval, for stamps; the system clock while there is none. */
   utc(): Micros;
   /** Takes a sample in, from here or from the main thread. */
   sample(sample: ClockSample): void;
@@ -44,7 +44,8 @@ export const createEdgeClock = (options: { time: PreciseTime; floor: Micros; max
   };
   return {
     bound: () => boundAt(state, time.monotonic()),
-    utc: () => Math.round(time.monotonic() * 1000 + state.offset) as Micros,
+    // Before the first sample there is only the system clock; nothing is released by it.
+    utc: () => (Number.isFinite(state.error) ? (Math.round(time.monotonic() * 1000 + state.offset) as Micros) : time.system().utc),
     sample: (sample) => replace(observe(state, sample)),
     look() {
       const { at, utc, within } = time.system();

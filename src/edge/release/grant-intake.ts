@@ -66,10 +66,12 @@ export const createGrantIntake = (options: {
   const addresses = new Map<AssetId, readonly string[]>();
   const sequence = new Map<string, number>();
   let closed = false;
+  const dropped = new Set<AssetId>();
   const given = new Map<string, { after: number; block: number }>();
 
   const refuse = (reason: GrantRefusal, event: AssetId, server: string): void => {
-    if (closed) return;
+    // What was under way when the event was dropped is no alarm.
+    if (closed || dropped.has(event)) return;
     metrics.count('sealcast_release_grants_refused_total', 'Grants and schedules of key servers that were not taken.', { reason });
     options.events({ at: options.now(), kind: 'release.grant-refused', severity: 'alert', message: `A grant for ${event} from key server ${server} was refused: ${reason}.`, asset: event, data: { reason, server } });
   };
@@ -105,6 +107,7 @@ export const createGrantIntake = (options: {
       if (told === undefined || !sameSchedule(schedule, told)) return refuse('shifted', event, server.name);
       book = createReleaseBook({ info: told, hash: options.hash });
       books.set(event, book);
+      dropped.delete(event);
       options.onTaken?.({ kind: 'event', info: told, urls: addresses.get(event) ?? [] });
     }
     const known = book.schedule(schedule.block) !== undefined;
@@ -168,8 +171,11 @@ export const createGrantIntake = (options: {
       books.clear();
     },
     drop(event) {
+      if (books.has(event)) dropped.add(event);
       books.get(event)?.close();
       books.delete(event);
+      // An edge that is let in again starts from nothing; sequences stay, or old grants could be replayed.
+      for (const { name } of servers) given.delete(`${event}/${name}`);
       addresses.delete(event);
     },
   };
