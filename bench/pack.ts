@@ -2,7 +2,7 @@
 /**
  * `sealcast pack`, files to files, against itself without protection and against ffmpeg copying with its CENC option.
  *
- * Every contender is a process of its own on the same input of at least 100 MB, one after the other in every round; a figure
+ * Every contender is a process of its own on the same input of at least 100 MB (the short form: 40), one after the other in every round; a figure
  * is the ratio of the best rounds, which other programs on the machine disturb least. Outputs go to the same disk.
  */
 import { spawn } from 'node:child_process';
@@ -17,7 +17,7 @@ export type Figure = { name: string; value: number; unit: string; baseline: stri
 
 const MAIN = fileURLToPath(new URL('../bin/sealcast.js', import.meta.url));
 const KEY = '00112233445566778899aabbccddeeff';
-const LEAST_BYTES = 100_000_000;
+const leastBytes = (full: boolean): number => (full ? 100_000_000 : 40_000_000);
 
 const timed = (file: string, args: readonly string[]): Promise<number> =>
   new Promise((resolve, reject) => {
@@ -32,7 +32,7 @@ const timed = (file: string, args: readonly string[]): Promise<number> =>
   });
 
 /** Noisy pictures at a high rate, copied end to end until the file is large enough. */
-const makeInput = async (folder: string): Promise<string> => {
+const makeInput = async (folder: string, full: boolean): Promise<string> => {
   const ffmpeg = findTool('ffmpeg');
   const quiet = ['-nostdin', '-hide_banner', '-loglevel', 'error', '-y'];
   const piece = join(folder, 'piece.mp4');
@@ -48,7 +48,7 @@ const makeInput = async (folder: string): Promise<string> => {
     '-i',
     'sine=f=440:r=48000',
     '-t',
-    '8',
+    full ? '8' : '4',
     '-c:v',
     'libx264',
     '-preset',
@@ -69,7 +69,7 @@ const makeInput = async (folder: string): Promise<string> => {
     '128k',
     piece,
   ]);
-  const times = Math.ceil(LEAST_BYTES / (await stat(piece)).size);
+  const times = Math.ceil(leastBytes(full) / (await stat(piece)).size);
   await timed(ffmpeg, [...quiet, '-stream_loop', String(times), '-i', piece, '-c', 'copy', input]);
   return input;
 };
@@ -91,7 +91,7 @@ const figure = (name: string, seconds: Map<string, number>, of: string, to: stri
 const run = async (options: { full: boolean; log(line: string): void }): Promise<{ figures: Figure[] }> => {
   const folder = await mkdtemp(join(tmpdir(), 'sealcast-bench-pack-'));
   try {
-    const input = await makeInput(folder);
+    const input = await makeInput(folder, options.full);
     const { size } = await stat(input);
     options.log(`input: ${(size / 1e6).toFixed(0)} MB, H.264 720p and AAC`);
     const pack = (scheme: string) => (out: string) => timed(process.execPath, [MAIN, 'pack', input, '-o', out, '--scheme', scheme, '--json']);
@@ -122,7 +122,7 @@ const run = async (options: { full: boolean; log(line: string): void }): Promise
       ],
     ];
     const best = new Map<string, number>();
-    for (let round = 0; round < (options.full ? 9 : 3); round += 1) {
+    for (let round = 0; round < (options.full ? 9 : 2); round += 1) {
       for (const [name, contend] of contenders) {
         const out = join(folder, `out-${round}`);
         const seconds = await contend(out);
