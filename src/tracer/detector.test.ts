@@ -260,6 +260,20 @@ describe('the detector finds place, time and symbols', () => {
     expect(detection.segments.map(({ number }) => number)).toEqual(expect.arrayContaining([1, 3, 4]));
   }, 60_000);
 
+  test('of two renditions the one that was copied is read, and both are paid for', async () => {
+    const one = reference();
+    const decoys = Array.from({ length: SECONDS }, (_, segment) => differencesFor(segment + 500));
+    const two: MarkedReference = {
+      ...one,
+      renditions: [{ id: 'w', width: ACROSS, height: DOWN }, { id: 'v', width: ACROSS, height: DOWN }],
+      differences: async (rendition, number) => (rendition === 'v' ? differences[number] : decoys[number]),
+    };
+    const detection = await detect({ reference: two, suspect: suspectOf({}), tool });
+    expect(detection.segments.map(({ rendition }) => rendition)).toEqual(detection.segments.map(() => 'v'));
+    expect(wrongSlots(detection).wrong).toBe(0);
+    expect(detection.hypotheses).toBe(2);
+  }, 60_000);
+
   test('an unmarked original says nothing either way, another film is not found', async () => {
     const original = await detect({ reference: reference(), suspect: suspectOf({ source: originals }), tool });
     const likelihoods = slotLikelihoods(original.segments.flatMap(({ statistics }) => statistics));
