@@ -8,7 +8,8 @@
  * Invariant: bits depend on secret, segment, variant and slot alone; without the secret those of a segment say nothing of another's.
  */
 import { msg, u32, u64 } from '#core/keys/encoding.ts';
-import type { Hmac } from '#core/watermark/index.ts';
+
+type Hmac = (key: Uint8Array, data: Uint8Array) => Uint8Array;
 
 /** Columns of the code: variants up to 8. */
 const COLUMNS = 8;
