@@ -34,6 +34,8 @@ const STAT_JITTER = 3000;
 const MISSING_BEFORE = 40_000;
 /** Pushes missed in a row after which a connection is not worth keeping. */
 const MAX_MISSED = 3;
+/** The same where no other connection had them either: a busy edge must not be made busier. */
+const MAX_MISSED_ALONE = 15;
 const INFO_PAUSE = 1000;
 /** Blocks of one request for the past: a minute. */
 const MAX_BLOCKS = 6;
@@ -284,10 +286,12 @@ export const openReleaseChannel = (options: ReleaseChannelOptions): ReleaseChann
     cancelCheck = clock.after(Math.max(1, (next - reading.now) / 1000) as Millis, scheduleCheck);
   };
   const look = (period: CryptoPeriod): void => {
-    for (const slot of slots.up()) {
-      if (slot.holding) continue;
+    const up = slots.up().filter(({ holding }) => !holding);
+    for (const slot of up) {
       slot.missed = slot.pushed < period ? slot.missed + 1 : 0;
-      if (slot.missed >= MAX_MISSED) slots.leave(slot, 1000, false);
+      // What no edge pushed is no fault of this connection; it is given up later, in case it is dead.
+      const others = up.some((other) => other !== slot && other.pushed >= period);
+      if (slot.missed >= (others ? MAX_MISSED : MAX_MISSED_ALONE)) slots.leave(slot, 1000, false);
     }
     if (!secrets.came(period)) puller.miss(period);
   };
