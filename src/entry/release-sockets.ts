@@ -56,11 +56,12 @@ export const createReleaseSockets = (host: () => ReleaseHost | undefined): Relea
     const code = here.admits(event, token);
     if (code !== undefined) return refuse(answer, code);
     const last = message.headers['last-event-id'];
-    let connection: ReturnType<ReleaseHost['subscribe']> | undefined;
+    const taken: { connection?: ReturnType<ReleaseHost['subscribe']> } = {};
     const transport = acceptEventStream(answer, () => {
-      if (typeof connection === 'object') connection.gone();
+      if (typeof taken.connection === 'object') taken.connection.gone();
     });
-    connection = here.subscribe(event, transport, eventStreamFraming, { token, ...(typeof last === 'string' && /^[0-9]{1,15}$/.test(last) && { last: Number(last) as CryptoPeriod }) });
+    const connection = here.subscribe(event, transport, eventStreamFraming, { token, ...(typeof last === 'string' && /^[0-9]{1,15}$/.test(last) && { last: Number(last) as CryptoPeriod }) });
+    taken.connection = connection;
     if (typeof connection === 'number') transport.close(connection, '');
     return true;
   },

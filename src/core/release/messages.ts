@@ -186,7 +186,8 @@ export const encodeClientMessage = (message: ClientMessage): string => {
         segments: segments?.map((each) => [each.segment, each.at]),
       });
     }
-    default:
+    case 'token':
+    case 'bye':
       return JSON.stringify(message);
   }
 };

@@ -13,7 +13,7 @@ import type { ReleaseBook } from '#core/release/book.ts';
 import type { ClockBound } from '#core/release/clock-bound.ts';
 import { encodeRelease, REPLAY } from '#core/release/frame.ts';
 import { releaseInstant } from '#core/release/gate.ts';
-import { CLOSE, type EdgeMessage, type HoldReason, MAX_PULL } from '#core/release/messages.ts';
+import { CLOSE, edgeMessageData, type EdgeMessage, encodeEdgeMessage, type HoldReason, MAX_PULL } from '#core/release/messages.ts';
 import { permutation } from '#core/release/permutation.ts';
 import { lastReleasedBy } from '#core/release/schedule.ts';
 import type { CryptoPeriod, Micros, Millis } from '#core/time.ts';
@@ -165,8 +165,15 @@ export const createRoom = (options: { book: ReleaseBook; clock: EdgeClock; timer
     },
     broadcast(message) {
       const all = [...connections];
+      // One text for all of them: a schedule has kilobytes, and there may be thousands of clients.
+      const framed = new Map<ReleaseFraming, Uint8Array>();
+      const bytesFor = ({ framing, transport }: Connection): Uint8Array => {
+        let bytes = framed.get(framing);
+        if (bytes === undefined) framed.set(framing, (bytes = framing.text(message.type, transport.kind === 'ws' ? encodeEdgeMessage(message) : JSON.stringify(edgeMessageData(message)))));
+        return bytes;
+      };
       const slice = (from: number): void => {
-        for (const connection of all.slice(from, from + SLICE)) if (connection.index >= 0) connection.send(message);
+        for (const connection of all.slice(from, from + SLICE)) if (connection.index >= 0) connection.transport.raw(bytesFor(connection));
         if (from + SLICE < all.length) timers.after(SLICE_EVERY as Millis, () => slice(from + SLICE));
       };
       slice(0);
