@@ -153,9 +153,9 @@ const startLoad = (): { order(order: LoadOrder): Promise<LoadResult>; close(): v
 type Measured = LoadResult & { /** Microseconds of this process per request. */ readonly cpu: number };
 
 const run = async (options: { full: boolean; log(line: string): void }): Promise<{ figures: Figure[] }> => {
-  const rounds = options.full ? 9 : 5;
-  const millis = options.full ? 3000 : 600;
-  const warmUp = options.full ? 4000 : 1000;
+  const rounds = options.full ? 9 : 3;
+  const millis = options.full ? 3000 : 500;
+  const warmUp = options.full ? 4000 : 700;
   const bodies = new Map(SIZES.map(({ bytes, number }) => [`${number}.m4s`, new Uint8Array(bytes).fill(number)]));
   const edge = await startEdge(bodies);
   const bare = await startBare(bodies);

@@ -75,14 +75,14 @@ const rounds = async (count: number, ours: () => Promise<Measured>, bare: () => 
 const middle = (pairs: readonly Pair[], of: (pair: Pair) => number): number => median(pairs.map(of));
 
 const measureRenewals = async (installation: Installation, bare: BareServer, load: Load, { full, log }: Options, judge: Judge): Promise<{ cpu: number; perSecond: number }> => {
-  const [count, millis, warmUp] = full ? [9, 2000, 3] : [5, 400, 2];
+  const [count, millis, warmUp] = full ? [9, 2000, 3] : [3, 400, 1];
   const sizes = await answerSizes(installation);
   judge('renewal-request', sizes.request, 'B', 'an asset id of 40 characters, the longest', '<= 256 B', sizes.request <= 256, 'the state grew');
   judge('renewal-answer-level-3', sizes.answers[3], 'B', 'largest of 512, at every place of the unlock tree, groups of 30 s', '<= 256 B', sizes.answers[3] <= 256, 'more nodes than planned');
   judge('renewal-answer-levels-1-2', Math.max(sizes.answers[1], sizes.answers[2]), 'B', 'largest of 1,024, half of them after a missed renewal', '<= 512 B', Math.max(sizes.answers[1], sizes.answers[2]) <= 512, 'more nodes than planned');
 
   // Each round has sessions of its own: no node ever sees a request twice.
-  const sessions = full ? 12_000 : 2_500;
+  const sessions = full ? 12_000 : 1_500;
   const fresh = async (): Promise<number> => {
     const { requests, bodyBytes } = renewalPool(installation, sessions);
     await load.order({ pool: requests });
@@ -108,8 +108,8 @@ const measureRenewals = async (installation: Installation, bare: BareServer, loa
   const ofBare = middle(pairs, (pair) => pair.bare.cpu / pair.ours.cpu);
   const baseline = `bare node:http JSON server, ${CONNECTIONS} connections, bodies of ${bodyBytes} and ${sizes.typicalAnswer} B: ${middle(pairs, (pair) => pair.bare.perSecond).toFixed(0)} requests/s, ${bareCpu.toFixed(0)} µs CPU each`;
   log(`renewals: ${perSecond.toFixed(0)}/s, ${cpu.toFixed(0)} µs CPU each; ${baseline}`);
-  const hashes = cpuOf(createRenewalCryptoOnly(6), full ? 20_000 : 4_000);
-  const alone = await cpuOfDecisions(installation, full ? 20_000 : 2_000);
+  const hashes = cpuOf(createRenewalCryptoOnly(6), full ? 20_000 : 1_000);
+  const alone = await cpuOfDecisions(installation, full ? 20_000 : 1_000);
   const breakdown = `of ${cpu.toFixed(0)} µs, ${hashes.toFixed(0)} are about 20 keyed hashes that a node without session state makes for every renewal, ${Math.max(0, alone - hashes).toFixed(0)} the rest of the decision, record, journal and media token, ${Math.max(0, cpu - alone).toFixed(0)} HTTP; a whole bare request is ${bareCpu.toFixed(0)} µs`;
   judge('renewals-of-bare', rates, 'ratio', baseline, '>= 0.7', rates >= 0.7, breakdown);
   judge('renewals-of-bare-per-core', ofBare, 'ratio', `CPU time per request, journal writes on other threads included; ${baseline}`, '>= 0.7', ofBare >= 0.7, breakdown);
@@ -129,7 +129,7 @@ const measureRenewals = async (installation: Installation, bare: BareServer, loa
 type Starts = { readonly cpu: number; readonly perSecond: number };
 
 const measureStarts = async (installation: Installation, bare: BareServer, load: Load, { full, log }: Options, judge: Judge, byTicket: boolean): Promise<Starts> => {
-  const [count, starts] = full ? [7, 500] : [3, 100];
+  const [count, starts] = full ? [7, 500] : [3, 80];
   const starter = await createStarter(installation.url, installation.backend);
   const devices: readonly BenchDevice[] = await Promise.all(Array.from({ length: DEVICES }, makeDevice));
   const [first] = devices;
@@ -154,10 +154,10 @@ const measureStarts = async (installation: Installation, bare: BareServer, load:
   const plain = (): Promise<Measured> => measured(load, { port: bare.port, request, millis: full ? 2000 : 300, rate: 0 });
   const issue = createCryptoOnly({ groups, opened: Math.ceil(600 / (groupLength(SCHEDULE) / 1e6)), bytes: license.length, ticket: byTicket });
   const crypto: number[] = [];
-  const alone = (): void => void crypto.push(cpuOf(issue, full ? 400 : 100));
+  const alone = (): void => void crypto.push(cpuOf(issue, full ? 400 : 50));
   await plain();
   // Compiling is CPU time too, and not what a running server does.
-  for (let warm = 0; warm < 3; warm++) await ours();
+  for (let warm = 0; warm < (full ? 3 : 2); warm++) await ours();
   alone();
   crypto.length = 0;
   const pairs = await rounds(

@@ -24,7 +24,7 @@ import type { Fetch } from '#ports';
 
 type Figure = { name: string; value: number; unit: string; baseline: string; goal: string; ok: boolean; reason?: string };
 
-const SHORT_SECONDS = 16;
+const SHORT_SECONDS = 12;
 const FULL_SECONDS = 600;
 const WARM_UP_SECONDS = 4;
 

@@ -32,7 +32,7 @@ const VIEWERS = 1_000_000;
 const EPS = 1e-6;
 const VIEWER = viewerNumber(271_828);
 /** The short form takes a smaller picture: coding five variants of it is most of its time. */
-const sizeOf = (full: boolean): readonly [width: number, height: number] => (full ? [640, 360] : [480, 270]);
+const sizeOf = (full: boolean): readonly [width: number, height: number] => (full ? [640, 360] : [320, 180]);
 const silent = { debug: () => undefined, info: () => undefined, warn: () => undefined, error: () => undefined };
 
 const x264 = (...more: string[]): string[] => ['-c:v', 'libx264', '-preset', 'veryfast', ...more];

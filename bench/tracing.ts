@@ -162,25 +162,25 @@ export const bench = {
     const window = windowForLength(lengthForUsers(5, BigInt(BILLION)));
     const paper = `paper's window: ${window} segments, no errors allowed`;
 
-    const clean = Array.from({ length: full ? 100 : 25 }, (_, trial) => hunt(trial, 0, 0, 13));
+    const clean = Array.from({ length: full ? 100 : 10 }, (_, trial) => hunt(trial, 0, 0, 13));
     figures.push(
       figure('1e9 viewers, m=5, eps 1e-9, clean: segments until certified, worst trace', Math.max(...clean.map(({ certified }) => certified)), 'segments', paper, '<=', 27),
       figure('same: segments until named, 95th percentile', quantile(clean.map(({ named }) => named), 0.95), 'segments', paper, '<=', 16),
     );
     log('clean traces done');
-    const noisy = Array.from({ length: full ? 200 : 30 }, (_, trial) => hunt(1000 + trial, 0.03, 0.05, 16));
+    const noisy = Array.from({ length: full ? 200 : 12 }, (_, trial) => hunt(1000 + trial, 0.03, 0.05, 16));
     figures.push(
       figure('3 % errors, 5 % erasures: segments until certified, mean', mean(noisy.map(({ certified }) => certified)), 'segments', paper, '<=', 32),
       figure('exact search over 1e9 viewers, every look at every noisy trace, p95', quantile(noisy.flatMap(({ milliseconds }) => milliseconds), 0.95), 'ms', 'scoring 1e9 viewers: over an hour', '<', 1000, 'ms'),
     );
     log('noisy traces done');
-    const trials = full ? 10_000 : 300;
+    const trials = full ? 10_000 : 100;
     let innocents = [...clean, ...noisy].filter(({ wrong }) => wrong).length;
     for (let trial = 0; trial < trials; trial++) if (accusesInnocent(trial)) innocents++;
-    const naive = paperAccusations(full ? 6000 : 800);
+    const naive = paperAccusations(full ? 6000 : 300);
     figures.push(figure(`innocents accused in ${trials + clean.length + noisy.length} traces of leaks, pairs and strangers`, innocents, 'traces', `paper's decoder at the same 3 % errors: ${(100 * naive).toFixed(0)} % of traces`, '<=', 0));
     log('false accusations counted');
-    const calibrated = full ? 600 : 100;
+    const calibrated = full ? 600 : 40;
     figures.push(figure(`family-wise false accusations at eps = 0.1, ${calibrated} traces of 1-3 colluders`, familyWise(calibrated), 'share', 'eps, which Ville bounds it by', '<=', 0.1));
     log('calibration done');
     for (const attack of ['interleaving', 'plurality', 'minority'] as const) {

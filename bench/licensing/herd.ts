@@ -124,7 +124,7 @@ const FILM = 5400 * SECOND;
 
 /** Reports the herd by `judge`: how far jitter spreads it, and whom servers that answer a third of its first wave stop. */
 export const measureHerd = (full: boolean, judge: Judge): void => {
-  const clients = full ? CLIENTS : CLIENTS / 10;
+  const clients = full ? CLIENTS : CLIENTS / 20;
   const free = runHerd({ level: 2, film: FILM, until: 1200 * SECOND, clients });
   const [first, later] = [peak(free.asked, 0, 301), peak(free.asked, 900)];
   const who = `${clients} clients that started in one second, simulated clock, the product's own decisions and pauses`;
