@@ -114,7 +114,7 @@ export const createLicenseServer = async (options: LicenseServerOptions): Promis
     roots: createRoots({ nonceKey, issuer: options.issuer, entitlements, devices, keys: sold.keys, roots: sold.roots, secrets, hash, sealTo: options.sealTo ?? sealTo, random, clock, events, metrics }),
     leaves,
     downloads: await createDownloads({ secrets, leaves, catalogue, collections: sold.collections, devices, marking, masterSecrets, zone: home.index, random, clock }),
-    usage: createUsage({ secrets, devices, catalogue, collections: sold.collections, usage: sold.usage, hash, ...(sold.countedAfter !== undefined && { countedAfter: sold.countedAfter }), clock, events, metrics }),
+    usage: createUsage({ secrets, devices, catalogue, collections: sold.collections, usage: sold.usage, hash, es256: options.es256, ...(sold.countedAfter !== undefined && { countedAfter: sold.countedAfter }), clock, events, metrics }),
   };
 
   const refresh = async (): Promise<void> => {

@@ -14,8 +14,8 @@ import { parsePublicJwk } from '#core/license/public-jwk.ts';
 import { membersOf } from '#core/license/shape.ts';
 import { type ChainHead, countsAsPlay, EMPTY_CHAIN, extendChain, parseUsageReport, UNCERTAIN_AFTER, USAGE_ACKNOWLEDGEMENT_TYPE, USAGE_TYPE, type UsageReport, usageRecordHash } from '#core/subscription/usage.ts';
 import type { Micros } from '#core/time.ts';
-import { importVerifyKey, signJws, verifyJws } from '#crypto/jose.ts';
-import type { CatalogueStore, Clock, CollectionStore, DeviceRecord, DeviceStore, EventSink, Metrics, StoredUsage, UsageChain, UsageStore } from '#ports';
+import { type Es256, importVerifyKey, signJws, verifyJws } from '#crypto/jose.ts';
+import type { CatalogueEntry, CatalogueStore, Clock, CollectionStore, DeviceRecord, DeviceStore, EventSink, Metrics, StoredUsage, UsageChain, UsageStore } from '#ports';
 import type { ServerSecrets } from './server-secrets.ts';
 
 /** Longest report, characters. */
@@ -24,6 +24,14 @@ const DEFAULT_COUNTED_AFTER = 30_000_000 as Micros;
 /** Devices whose broken chain was told of already. */
 const MAX_TOLD = 4096;
 const RACES = 4;
+
+/** µs that a change of a title's owner may take until it counts. */
+const FACTS_KEPT = 2_000_000;
+const MAX_FACTS = 100_000;
+
+type TitleFacts = { readonly owner: string; readonly duration: Micros | undefined };
+/** Ended events that were kept are as long as what was kept. */
+const lengthOf = (entry: CatalogueEntry | undefined): Micros | undefined => (entry?.archive === undefined ? entry?.duration : ((entry.archive.to - entry.archive.from) as Micros));
 
 /** Answer to POST /v1/usage. */
 export type UsageAnswer = { readonly ack: number; readonly head: string; readonly time: Micros; readonly signature: string };
@@ -36,6 +44,7 @@ export type UsageOptions = {
   readonly collections: CollectionStore;
   readonly usage: UsageStore;
   readonly hash: LadderHash;
+  readonly es256?: Es256 | undefined;
   /** Played for this long, a play counts; half of a shorter title does too. */
   readonly countedAfter?: Micros;
   readonly clock: Clock;
@@ -49,7 +58,7 @@ export const createUsage = (options: UsageOptions): ((body: unknown) => Promise<
   const told = new Set<DeviceId>();
 
   const reportOf = async (record: DeviceRecord, token: string): Promise<UsageReport> => {
-    const payload = await verifyJws(token, { typ: USAGE_TYPE, key: await importVerifyKey(parsePublicJwk(record.sign, 'device sign key', 'internal')), maxLength: MAX_USAGE_REPORT });
+    const payload = await verifyJws(token, { typ: USAGE_TYPE, key: await importVerifyKey(parsePublicJwk(record.sign, 'device sign key', 'internal'), options.es256), maxLength: MAX_USAGE_REPORT });
     if (payload === undefined) {
       events({ at: clock.now(), kind: 'usage.forged', severity: 'alert', message: 'A usage report was not signed by its device.', account: record.account });
       throw new SealcastError('proof-invalid', `a usage report is a JWS (ES256, typ ${USAGE_TYPE}) by the device's sign key`);
@@ -80,9 +89,16 @@ export const createUsage = (options: UsageOptions): ((body: unknown) => Promise<
     return { chain: newest.chain + 1, known: EMPTY_CHAIN, exists: false };
   };
 
-  const ownersOf = async (titles: readonly AssetId[]): Promise<ReadonlyMap<AssetId, { readonly owner: string; readonly duration: Micros | undefined }>> => {
-    const [memberships, entries] = await Promise.all([collections.ofAssets(titles), catalogue.getMany(titles)]);
-    return new Map(titles.map((title, index) => [title, { owner: memberships[index]?.find(({ owner }) => owner !== undefined)?.owner ?? '', duration: entries[index]?.duration }]));
+  /** Who is paid for a title, and how long it is: the same few thousand titles are reported again and again. */
+  let facts: { readonly until: Micros; readonly known: Map<AssetId, TitleFacts> } = { until: 0 as Micros, known: new Map() };
+  const factsOf = async (titles: readonly AssetId[], now: Micros): Promise<ReadonlyMap<AssetId, TitleFacts>> => {
+    if (now >= facts.until || facts.known.size > MAX_FACTS) facts = { until: (now + FACTS_KEPT) as Micros, known: new Map() };
+    const { known } = facts;
+    const unknown = titles.filter((title) => !known.has(title));
+    if (unknown.length === 0) return known;
+    const [memberships, entries] = await Promise.all([collections.ofAssets(unknown), catalogue.getMany(unknown)]);
+    for (const [index, title] of unknown.entries()) known.set(title, { owner: memberships[index]?.find(({ owner }) => owner !== undefined)?.owner ?? '', duration: lengthOf(entries[index]) });
+    return known;
   };
 
   const store = async (record: DeviceRecord, report: UsageReport, now: Micros): Promise<ChainHead | undefined> => {
@@ -91,9 +107,9 @@ export const createUsage = (options: UsageOptions): ((body: unknown) => Promise<
     const outcome = extendChain(hash, known, report, (seq) => hashes[seq - report.first]);
     if (!outcome.fits) throw broken(record, known, outcome.because);
     if (outcome.fresh.length === 0) return outcome.head;
-    const facts = await ownersOf([...new Set(outcome.fresh.map((each) => each.record.title))]);
+    const titles = await factsOf([...new Set(outcome.fresh.map((each) => each.record.title))], now);
     const records = outcome.fresh.map(({ record: used, text, hash: own }): StoredUsage => {
-      const fact = facts.get(used.title);
+      const fact = titles.get(used.title);
       return {
         device: record.device, chain, seq: used.seq, hash: own, text, account: record.account, title: used.title, owner: fact?.owner ?? '', action: used.action, plan: used.plan, started: used.started, played: used.played,
         offline: used.offline, counted: countsAsPlay(used, fact?.duration, countedAfter), uncertain: used.certain > UNCERTAIN_AFTER, receivedAt: now,

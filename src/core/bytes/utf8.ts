@@ -52,6 +52,12 @@ const encodeAny = (text: string): Uint8Array => {
 const CHUNK = 4096;
 const SHORT = 64;
 
+const isAscii = (bytes: Uint8Array): boolean => {
+  let all = 0;
+  for (let i = 0; i < bytes.length; i++) all |= bytes[i] as number;
+  return all < 0x80;
+};
+
 /** Text of UTF-8 bytes; throws `bad-request` where they are not well-formed. A byte order mark is kept. */
 export const decodeUtf8 = (bytes: Uint8Array): string => {
   if (bytes.length <= SHORT) {
@@ -64,10 +70,20 @@ export const decodeUtf8 = (bytes: Uint8Array): string => {
       ascii += String.fromCharCode(byte);
     }
     if (at === bytes.length) return ascii;
-  } else if (bytes.length <= CHUNK && bytes.every((byte) => byte < 0x80)) return String.fromCharCode(...bytes);
+  }
   let text = '';
+  let start = 0;
+  if (bytes.length > SHORT) {
+    // Nearly all long text is ASCII to its end: documents of JSON and base64url.
+    for (let chunk = bytes.subarray(0, CHUNK); chunk.length > 0 && isAscii(chunk); chunk = bytes.subarray(start, start + CHUNK)) {
+      // The engine reads bytes in place; spreading them would make a list of numbers first.
+      text += String.fromCharCode.apply(undefined, chunk as unknown as number[]);
+      start += chunk.length;
+    }
+    if (start === bytes.length) return text;
+  }
   let codes: number[] = [];
-  for (let i = 0; i < bytes.length; ) {
+  for (let i = start; i < bytes.length; ) {
     const first = bytes[i] as number;
     let length = 1;
     let code = first;

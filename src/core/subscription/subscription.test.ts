@@ -202,3 +202,35 @@ describe('usage', () => {
     expect(countsAsPlay({ action: 'download', played: seconds(90) }, undefined, seconds(30))).toBe(false);
   });
 });
+
+describe('records as devices write them', () => {
+  it('are read the same in one pass as member by member', () => {
+    const micros = fc.integer({ min: 0, max: Number.MAX_SAFE_INTEGER });
+    fc.assert(
+      fc.property(
+        fc.record({
+          seq: fc.integer({ min: 1, max: Number.MAX_SAFE_INTEGER }), prev: fc.uint8Array({ minLength: 32, maxLength: 32 }), title: fc.stringMatching(/^[a-z0-9][a-z0-9-]{0,39}$/), gen: fc.integer({ min: 0, max: 0xffff }),
+          action: fc.constantFrom('play', 'download', 'delete'), plan: fc.stringMatching(/^[A-Za-z0-9._-]{1,64}$/), started: micros, ended: micros, played: micros, from: micros, offline: fc.boolean(), certain: micros,
+        }),
+        (made) => {
+          const text = encodeUsageRecord(made as never);
+          // White space sends it the long way, member by member.
+          const outcome = (source: string): unknown => {
+            try {
+              return parseUsageRecord(source);
+            } catch (error) {
+              return (error as { code?: string }).code;
+            }
+          };
+          expect(outcome(text)).toEqual(text.length < 512 ? outcome(` ${text}`) : outcome(text));
+          if (made.ended >= made.started && text.length <= 512) expect(outcome(text)).toEqual(made);
+        },
+      ),
+    );
+  });
+
+  it.each([['a number too large', '"certain":9007199254740993}'], ['a leading zero', '"certain":01}'], ['a repeated member', '"certain":1,"certain":1}'], ['an exponent', '"certain":1e99}'], ['a negative number', '"certain":-1}']])('refuses %s', (_name, end) => {
+    const text = encodeUsageRecord({ seq: 1, prev: new Uint8Array(32), title: 'film' as never, gen: 1, action: 'play', plan: 'p', started: 1 as never, ended: 2 as never, played: 1 as never, from: 0 as never, offline: false, certain: 7 as never });
+    expect(() => parseUsageRecord(text.replace('"certain":7}', end))).toThrow(expect.objectContaining({ code: 'bad-request' }));
+  });
+});

@@ -16,29 +16,42 @@ export type JsonObject = { readonly [name: string]: unknown };
 /** Whether a parsed JSON value is an object, not a list or null. */
 export const isJsonObject = (value: unknown): value is JsonObject => typeof value === 'object' && value !== null && !Array.isArray(value);
 
+const SPACE = 0x20;
+const QUOTE = 0x22;
+const COLON = 0x3a;
+const OPEN_LIST = 0x5b;
+const BACKSLASH = 0x5c;
+const CLOSE_LIST = 0x5d;
+const OPEN_OBJECT = 0x7b;
+const CLOSE_OBJECT = 0x7d;
+
 /** End of the string literal that starts at `at`, behind its closing quote. */
 const stringEnd = (text: string, at: number): number => {
-  let end = at + 1;
-  while (end < text.length && text[end] !== '"') end += text[end] === '\\' ? 2 : 1;
-  return end + 1;
+  for (let end = text.indexOf('"', at + 1); end !== -1; end = text.indexOf('"', end + 1)) {
+    // A quote belongs to the string if an odd number of backslashes stands before it.
+    let slashes = 0;
+    while (text.charCodeAt(end - 1 - slashes) === BACKSLASH) slashes++;
+    if (slashes % 2 === 0) return end + 1;
+  }
+  return text.length;
 };
 
 /** Runs on text that JSON.parse has accepted, so only structure has to be followed. */
 const hasUniqueNames = (text: string): boolean => {
   const scopes: (Set<string> | undefined)[] = [];
   for (let at = 0; at < text.length; at++) {
-    const character = text[at];
-    if (character === '{' || character === '[') {
+    const code = text.charCodeAt(at);
+    if (code === OPEN_OBJECT || code === OPEN_LIST) {
       if (scopes.length >= MAX_DEPTH) return false;
-      scopes.push(character === '{' ? new Set() : undefined);
-    } else if (character === '}' || character === ']') {
+      scopes.push(code === OPEN_OBJECT ? new Set() : undefined);
+    } else if (code === CLOSE_OBJECT || code === CLOSE_LIST) {
       scopes.pop();
-    } else if (character === '"') {
+    } else if (code === QUOTE) {
       const end = stringEnd(text, at);
       let next = end;
-      while (next < text.length && ' \t\r\n'.includes(text[next] ?? '')) next++;
+      while (text.charCodeAt(next) <= SPACE) next++;
       const names = scopes[scopes.length - 1];
-      if (text[next] === ':' && names !== undefined) {
+      if (text.charCodeAt(next) === COLON && names !== undefined) {
         const raw = text.slice(at + 1, end - 1);
         // Names are compared unescaped: "\u0061" and "a" are one name.
         const name = raw.includes('\\') ? (JSON.parse(`"${raw}"`) as string) : raw;
