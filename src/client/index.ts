@@ -3,6 +3,14 @@
 export { runtimeClock, runtimeRandom } from './clock.ts';
 export { type Device, type DeviceKeyPairs, type DeviceKeyStorage, type DeviceTicket, memoryDeviceStorage, openDevice, textDeviceStorage } from './device.ts';
 export { type Mpd, type MpdTrack, parseMpd } from './mpd.ts';
+export type { LeafCatalogue } from './offline/catalogue.ts';
+export type { Download, DownloadChoice, Downloads, DownloadState } from './offline/download-types.ts';
+export { createMemoryOfflineStorage, type MemoryOfflineStorage } from './offline/memory-storage.ts';
+export { type Offline, type OfflineOptions, openOffline, type UsageStatus } from './offline/offline.ts';
+export { type AwaitedSegment, cautiousForecast, leastWait, prebufferWait, type RateForecast } from './offline/prebuffer.ts';
+export { createStopKeeper, type StopKeeper } from './offline/stop-keeper.ts';
+export type { OpenedTitle, PlanStatus, Refused, Subscriptions } from './offline/subscriptions.ts';
+export type { TrustedClock } from './offline/trusted-clock.ts';
 export type { ReleaseChannel, ReleaseEvents } from './release/channel-types.ts';
 export type { ClockReading } from './release/clock-estimate.ts';
 export { type PresentationPlan, mediaTimeAt, releaseAt, shownAt } from './release/playout.ts';

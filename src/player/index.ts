@@ -3,6 +3,8 @@
 export { checkPlaybackSupport, clearKeyConfiguration, type PlaybackSupport } from './context.ts';
 export { indexedDbDeviceStorage } from './device-storage.ts';
 export { type MediaAddress, mediaAddress } from './media-address.ts';
+export { browserOfflineStorage, pageOwner } from './offline-storage.ts';
+export { serveOffline, type WorkerOptions, type WorkerScope } from './offline-worker.ts';
 export { latencyPace, type Pace, releasePace } from './in-step.ts';
 export { CODECS_CAPS, playCodecs, type PlayCodecsOptions } from './play-codecs.ts';
 export { hasCodecs } from './codecs-player.ts';

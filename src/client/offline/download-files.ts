@@ -19,6 +19,8 @@ export type DownloadFiles = {
   write(title: AssetId, path: string, bytes: Uint8Array): Promise<void>;
   /** The file as it was fetched, or undefined; a damaged one is forgotten. */
   read(title: AssetId, path: string): Promise<Uint8Array | undefined>;
+  /** Looks at every file; forgets those that are damaged or gone. */
+  verify(title: AssetId): Promise<void>;
   forget(title: AssetId): Promise<void>;
 };
 
@@ -42,7 +44,7 @@ export const openDownloadFiles = async ({ records, files }: OfflineStorage): Pro
   const hashOf = async (bytes: Uint8Array): Promise<string> => encodeBase64url(new Uint8Array(await crypto.subtle.digest('SHA-256', bytes as BufferSource)).subarray(0, 16));
   const bytesOf = (title: AssetId): number => [...(known.get(title)?.values() ?? [])].reduce((sum, { length }) => sum + length, 0);
 
-  return {
+  const own: DownloadFiles = {
     length: (title, path) => known.get(title)?.get(path)?.length,
     bytes: bytesOf,
     count: (title) => known.get(title)?.size ?? 0,
@@ -64,6 +66,9 @@ export const openDownloadFiles = async ({ records, files }: OfflineStorage): Pro
       await records.write([[keyOf(title, path), undefined]]);
       return undefined;
     },
+    async verify(title) {
+      for (const path of [...(known.get(title)?.keys() ?? [])]) await own.read(title, path);
+    },
     async forget(title) {
       const paths = [...(known.get(title)?.keys() ?? [])];
       // First what is remembered: files without a memory are rubbish, a memory without files would be a promise.
@@ -72,4 +77,5 @@ export const openDownloadFiles = async ({ records, files }: OfflineStorage): Pro
       await files.remove(`${title}/`);
     },
   };
+  return own;
 };

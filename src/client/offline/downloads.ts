@@ -217,6 +217,8 @@ export const openDownloads = async (options: DownloadsOptions): Promise<Download
   const download = async (entry: Entry, signal: AbortSignal): Promise<void> => {
     const permitted = await options.permit(entry.title);
     if (!permitted.ok) throw new SealcastError(permitted.denial.code, permitted.denial.detail);
+    // Without its manifest a download was evicted or damaged: what else is still there has to be looked at.
+    if ((await planFrom(entry.title)) === undefined) await files.verify(entry.title);
     entry.plan = (await planFrom(entry.title)) ?? (await begin(entry, signal));
     for (const { path } of entry.plan.files) {
       if (signal.aborted) return;
@@ -355,9 +357,9 @@ export const openDownloads = async (options: DownloadsOptions): Promise<Download
     async check(title) {
       const entry = entries.get(title);
       if (entry === undefined) return false;
-      const paths = [MPD, ...(entry.plan?.files.map(({ path }) => path) ?? [])];
-      let whole = entry.plan !== undefined;
-      for (const path of paths) whole = (await files.read(title, path)) !== undefined && whole;
+      await files.verify(title);
+      entry.plan = await planFrom(title);
+      const whole = entry.plan?.files.every(({ path }) => files.length(title, path) !== undefined) ?? false;
       if (!whole && entry.state === 'complete') {
         await change(entry, 'queued', 'download-incomplete');
         start();
