@@ -145,6 +145,21 @@ describe('marked objects in the cache', () => {
     const answer = await world.get('v720/1.m4s');
     expect([answer.status, ((await answer.json()) as { code: string }).code]).toEqual([502, 'unmarkable']);
   });
+  it('of an asset that the bundle does not name yet are not served, from origin or disk, kept or not', async () => {
+    const segment = await markedSegment({ asset: CUP, segment: 1, slots: SLOTS });
+    const store = createMemoryObjects();
+    const first = await worldOf(segment, { cache: { disk: { store, bytes: 10e6 } } });
+    expect((await first.get('v720/1.m4s', marked(first, 16))).status).toBe(200);
+    while ((await store.list('')).length === 0) await new Promise((resolve) => setImmediate(resolve));
+    for (const cache of [{}, { maxObjectBytes: 100 }, { disk: { store, bytes: 10e6 } }]) {
+      const world = await worldOf(segment, { cache });
+      world.bundle = { ...world.bundle, version: 3, marks: [] };
+      await world.edge.refresh();
+      const bytes = await world.get('v720/1.m4s').then(async (answer) => (answer.status === 200 ? (await answer.arrayBuffer()).byteLength : 0)).catch(() => 0);
+      expect(bytes).toBe(0);
+      expect(world.edge.stats().cachedObjects).toBe(0);
+    }
+  });
   it('that cannot be marked are told of once a minute, however many ask', async () => {
     const world = await worldOf(await markedSegment({ asset: CUP, segment: 1, slots: SLOTS, change: () => undefined }));
     for (let viewer = 16; viewer < 26; viewer++) expect((await world.get('v720/1.m4s', marked(world, viewer))).status).toBe(502);

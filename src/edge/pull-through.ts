@@ -14,7 +14,8 @@ import { type Micros, microsFromSeconds, type Millis } from '#core/time.ts';
 import type { DiskTier } from '#edge/disk-tier.ts';
 import { createGrowingBytes, type GrowingBytes } from '#edge/growing-bytes.ts';
 import type { Unboxer } from '#edge/mark-boxes.ts';
-import { unboxedBody, unboxedObject } from '#edge/unboxed.ts';
+import { createBoxGuard, requireUnmarked } from '#edge/box-guard.ts';
+import { guardedBody, unboxedBody, unboxedObject } from '#edge/unboxed.ts';
 import type { MemoryTier, StoredObject } from '#edge/memory-tier.ts';
 import type { Origin, OriginAnswer, OriginHead } from '#edge/origin.ts';
 import type { Clock, Log } from '#ports';
@@ -84,6 +85,9 @@ export type PullThroughOptions = {
 
 const unavailable = (detail: string): CacheAnswer => ({ kind: 'refused', code: 'origin-unavailable', detail });
 
+/** Objects that may carry mark boxes. */
+const SEGMENT = /\.m4s$/;
+
 /** What readers get of an answer that broke off before its first byte. */
 const refusalOf = (cause: unknown): Extract<CacheAnswer, { kind: 'refused' }> =>
   isSealcastError(cause, 'unmarkable') ? { kind: 'refused', code: 'unmarkable', detail: cause.message } : { kind: 'refused', code: 'origin-unavailable', detail: 'the object could not be fetched' };
@@ -126,6 +130,7 @@ export const createPullThrough = (options: PullThroughOptions): PullThrough => {
   const fill = async (key: string, answer: Extract<OriginAnswer, { kind: 'object' }>, bytes: GrowingBytes, bornAt: Micros, heard: () => void, unboxer: Unboxer | undefined): Promise<StoredObject | undefined> => {
     let reader: ReadableStreamDefaultReader<Uint8Array> | undefined;
     let received = 0;
+    const guard = unboxer === undefined && SEGMENT.test(key) ? createBoxGuard() : undefined;
     const kept: Uint8Array[] = [];
     try {
       reader = answer.body?.getReader();
@@ -134,12 +139,13 @@ export const createPullThrough = (options: PullThroughOptions): PullThrough => {
         arriving += next.value.length;
         received += next.value.length;
         if (unboxer !== undefined && disk !== undefined) kept.push(next.value);
-        bytes.append(unboxer === undefined ? next.value : await unboxer.push(next.value));
+        bytes.append(unboxer === undefined ? (guard?.push(next.value) ?? next.value) : await unboxer.push(next.value));
         if (received > maxObjectBytes) throw new Error(`an object without a length grew beyond ${maxObjectBytes} bytes`);
         if (answer.length !== undefined && received > answer.length) throw new Error('the origin sent more than it announced');
       }
       if (answer.length !== undefined && received !== answer.length) throw new Error('the origin sent less than it announced');
       if (unboxer !== undefined) bytes.append(await unboxer.end());
+      else if (guard !== undefined) bytes.append(guard.end());
       const body = bytes.finish();
       options.onFetched?.(key, body.length);
       const object: StoredObject = { head: answer.head, body, freshUntil: answer.freshness.freshUntil, bornAt, ...(unboxer && { marks: [joinSites(unboxer.marks)] }) };
@@ -189,7 +195,7 @@ export const createPullThrough = (options: PullThroughOptions): PullThrough => {
     if (answer.kind === 'unchanged') {
       done();
       if (stale === undefined) return unavailable('the origin answered 304 to an unconditional request');
-      const current = await opened(stale, make);
+      const current = await opened(key, stale, make);
       if ('kind' in current) return current;
       const renewed: StoredObject = { ...current, freshUntil: answer.freshness.freshUntil, bornAt: bornAt(answer.age) };
       if (answer.freshness.storable) memory.put(key, renewed);
@@ -202,7 +208,8 @@ export const createPullThrough = (options: PullThroughOptions): PullThrough => {
       done();
       options.onFetched?.(key, length ?? 0);
       const unboxer = make?.();
-      if (unboxer === undefined || answer.body === null) return { kind: 'direct', source: 'direct', head, bornAt: born, body: answer.body, length };
+      if (answer.body === null || (unboxer === undefined && !SEGMENT.test(key))) return { kind: 'direct', source: 'direct', head, bornAt: born, body: answer.body, length };
+      if (unboxer === undefined) return { kind: 'direct', source: 'direct', head, bornAt: born, body: guardedBody(answer.body), length };
       try {
         return { kind: 'direct', source: 'direct', head, bornAt: born, body: await unboxedBody(answer.body, unboxer), length: undefined, marks: unboxer.marks };
       } catch (cause) {
@@ -231,9 +238,13 @@ export const createPullThrough = (options: PullThroughOptions): PullThrough => {
   };
 
   /** The object without mark boxes, where it still has them. */
-  const opened = async (object: StoredObject, make: MakeUnboxer | undefined): Promise<StoredObject | Extract<CacheAnswer, { kind: 'refused' }>> => {
-    if (make === undefined || object.marks !== undefined) return object;
+  const opened = async (key: string, object: StoredObject, make: MakeUnboxer | undefined): Promise<StoredObject | Extract<CacheAnswer, { kind: 'refused' }>> => {
+    if (object.marks !== undefined || (make === undefined && !SEGMENT.test(key))) return object;
     try {
+      if (make === undefined) {
+        requireUnmarked(object.body);
+        return object;
+      }
       return await unboxedObject(object, make());
     } catch (cause) {
       return refusalOf(cause);
@@ -245,14 +256,14 @@ export const createPullThrough = (options: PullThroughOptions): PullThrough => {
     const now = clock.now();
     // A fetch that landed between `peek` and here has already stored it.
     if (stale !== undefined && now < stale.freshUntil) {
-      const object = await opened(stale, make);
+      const object = await opened(key, stale, make);
       if (!('kind' in object) && object !== stale) memory.put(key, object);
       landed();
       return 'kind' in object ? object : { kind: 'stored', source: 'memory', object };
     }
     const onDisk = stale === undefined ? await disk?.get(key) : undefined;
     if (onDisk !== undefined && now < onDisk.freshUntil) {
-      const object = await opened(onDisk, make);
+      const object = await opened(key, onDisk, make);
       if (!('kind' in object)) memory.put(key, object);
       landed();
       return 'kind' in object ? object : { kind: 'stored', source: 'disk', object };

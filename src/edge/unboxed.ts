@@ -6,6 +6,7 @@
  * answered, or breaks the stream off.
  */
 import { joinSites } from '#core/mark/index.ts';
+import { createBoxGuard } from '#edge/box-guard.ts';
 import type { Unboxer } from '#edge/mark-boxes.ts';
 import { concatBytes } from '#core/bytes/concat.ts';
 import type { StoredObject } from '#edge/memory-tier.ts';
@@ -45,6 +46,36 @@ export const unboxedBody = async (source: ReadableStream<Uint8Array>, unboxer: U
         const rest = await unboxer.end();
         if (rest.length > 0) controller.enqueue(rest);
         controller.close();
+      },
+      cancel: (reason) => reader.cancel(reason),
+    },
+    { highWaterMark: 0 },
+  );
+};
+
+/** A stream that is not kept, of an object that is not to be marked; breaks off before its first byte where it is. */
+export const guardedBody = (source: ReadableStream<Uint8Array>): ReadableStream<Uint8Array> => {
+  const reader = source.getReader();
+  const guard = createBoxGuard();
+  return new ReadableStream<Uint8Array>(
+    {
+      async pull(controller) {
+        for (;;) {
+          const { done, value } = await reader.read();
+          if (done) {
+            const rest = guard.end();
+            if (rest.length > 0) controller.enqueue(rest);
+            return controller.close();
+          }
+          let ready: Uint8Array;
+          try {
+            ready = guard.push(value);
+          } catch (cause) {
+            await reader.cancel(cause).catch(() => undefined);
+            throw cause;
+          }
+          if (ready.length > 0) return controller.enqueue(ready);
+        }
       },
       cancel: (reason) => reader.cancel(reason),
     },
