@@ -170,7 +170,10 @@ export const createReleaseEdge = (options: ReleaseEdgeOptions): ReleaseEdge => {
   };
 
   const reports: Pick<HostEvents, 'released' | 'stat' | 'count'> = {
-    released(event, { entry, lateness, spread }) {
+    released(event, { entry, lateness, spread }, size) {
+      intake.book(event)?.passed(entry.period);
+      // Where workers have the sockets, the main thread's own loop writes to nobody: its figures would be about nothing.
+      if (followers.length > 0 && entry.worker === 0 && size === 0) return;
       releaseLog.released(entry);
       timeline.pushed(event, entry.period, entry.first);
       const early = entry.earliest < entry.releaseAt;
