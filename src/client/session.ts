@@ -21,6 +21,7 @@ import type { ServerTime } from './clock.ts';
 import { createEmitter } from './emitter.ts';
 import { type KeyRing, createKeyRing } from './key-ring.ts';
 import type { Admission, Desk, SignedStop } from './license-desk.ts';
+import type { StopKeeper } from './offline/stop-keeper.ts';
 import { createPresence } from './presence.ts';
 import { type ReleaseOptions, type SessionReleases, openSessionReleases } from './release/session-releases.ts';
 import { type Attempt, createRenewalTimer, earlier } from './renewal-timer.ts';
@@ -43,6 +44,8 @@ export type SessionParts = {
   /** A pause of this length ends renewals until somebody watches again. */
   readonly idleAfter: Millis;
   readonly texts: Texts;
+  /** Keeps the session's stop until it is acknowledged, also over a crash. */
+  readonly stops?: StopKeeper | undefined;
   /** How the release channel of a timed event connects. */
   readonly release?: ReleaseOptions & { readonly fetch: Fetch };
 };
@@ -130,6 +133,8 @@ export const createSession = (parts: SessionParts): Session => {
     for (const ring of rings) ring.clear();
     rings = [];
     releases?.stop();
+    // Whatever else ended it, the service knows; a stop by the viewer is due first.
+    if (code !== 'viewer') void parts.stops?.over(sid).catch(() => undefined);
     events.emit('ended', end);
   };
 
@@ -147,7 +152,10 @@ export const createSession = (parts: SessionParts): Session => {
 
   /** Pages that close cannot wait for a signature, so there is always one at hand that is not older than a renewal. */
   const keepStopReady = (): void => {
-    void desk.prepareStop(sid).then((signed) => (signedStop = signed));
+    void desk.prepareStop(sid).then(async (signed) => {
+      signedStop = signed;
+      if (end === undefined) await parts.stops?.running(signed).catch(() => undefined);
+    });
   };
 
   const accepted = (): void => {
@@ -366,8 +374,12 @@ export const createSession = (parts: SessionParts): Session => {
     },
     renew: () => timer.run(),
     async stop() {
+      // Keys are gone before anything is recorded (B150), and the request is on its way before the first wait.
       finish('viewer');
-      return desk.stop(signedStop ?? (await desk.prepareStop(sid)));
+      const signed = signedStop ?? (await desk.prepareStop(sid));
+      const [stopped] = await Promise.all([desk.stop(signed), parts.stops?.due(signed).catch(() => undefined)]);
+      if (stopped) await parts.stops?.over(sid).catch(() => undefined);
+      return stopped;
     },
   };
 };

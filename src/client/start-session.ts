@@ -14,6 +14,7 @@ import type { Clock, Fetch, Random } from '#ports';
 import { createServerTime, runtimeClock, runtimeRandom, sleep } from './clock.ts';
 import type { Device } from './device.ts';
 import { type Desk, createDesk } from './license-desk.ts';
+import type { StopKeeper } from './offline/stop-keeper.ts';
 import type { ReleaseOptions } from './release/session-releases.ts';
 import { type ServerAddress, orderAddresses } from './server-address.ts';
 import type { ConflictingSession, Session, SessionDenial } from './session-types.ts';
@@ -53,6 +54,8 @@ export type SessionOptions = ServiceOptions & {
   readonly end?: readonly string[];
   /** A viewer who pauses for so long stops counting as one: nothing is renewed until he plays on. Default 10 min. */
   readonly idleAfter?: Millis;
+  /** Keeps the session's stop until the service has acknowledged it: `offline.stops`. Without it a stop is sent once. */
+  readonly stops?: StopKeeper;
   /** Timed events: how releases are followed. */
   readonly release?: ReleaseOptions;
 };
@@ -134,6 +137,7 @@ export const startSession = async (options: SessionOptions): Promise<StartedSess
     startAt: position ?? (0 as Micros),
     idleAfter: options.idleAfter ?? DEFAULT_IDLE_AFTER,
     texts: options.texts ?? {},
+    stops: options.stops,
     release: { ...options.release, fetch: options.fetch ?? ((request) => fetch(request)) },
   });
   return { ok: true, session };

@@ -7,6 +7,7 @@ export { type RunningServer, serve, type ServeOptions, type ServerHandler } from
 export { nodeKeyWrapper } from './key-wrap.ts';
 export { createLog, type LogLevel, type LogOptions } from './log.ts';
 export { createMetrics, type NodeMetrics } from './metrics.ts';
+export { type FolderOfflineStorage, openFolderOfflineStorage } from './offline-storage.ts';
 export { systemRandom } from './random.ts';
 export { createSecretBox, type KekSource, loadKeyEncryptionKey } from './secret-box.ts';
 export { ensureTool, type EnsureToolOptions, requireTool, type Tool, type ToolOutcome } from './setup.ts';
