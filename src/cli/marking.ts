@@ -28,8 +28,10 @@ export type RenditionCapacity = {
   /** Places of the poorest polarity group of all segments, and how many were wanted. */
   readonly poorest: number;
   readonly wanted: number;
-  /** The most frequent reason of segments without places. */
+  /** A reason of segments without places. */
   readonly because?: string;
+  /** Each segment by itself. */
+  readonly bySegment: readonly SegmentCapacity[];
 };
 
 /** Adds up what the profiler says of each segment. */
@@ -54,6 +56,7 @@ export const createCapacityReport = (): { add(rendition: string, capacity: Segme
           poorest: Math.min(...all.map(({ poorest }) => poorest)),
           wanted: all[0]?.wanted ?? 0,
           ...(because === undefined ? {} : { because }),
+          bySegment: all,
         };
       }),
   };
