@@ -29,6 +29,7 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { ENFORCEMENT_DEFAULTS } from '#core/policy/enforcement.ts';
+import type { OverloadPolicy } from '#core/policy/overload.ts';
 import { createRouter } from '#entry/routes.ts';
 import { createKeyServer } from '#key-server/key-server.ts';
 import { createLicenseServer } from '#license-server/license-server.ts';
@@ -63,7 +64,7 @@ export type Installation = {
 };
 
 /** A running installation with one live event. `schedule`: of its keys. */
-export const startInstallation = async (schedule: KeySchedule = SCHEDULE): Promise<Installation> => {
+export const startInstallation = async (schedule: KeySchedule = SCHEDULE, { overload: policy, startsAtOnce }: { /** Makes the overload watch count, by this policy. */ readonly overload?: Partial<OverloadPolicy>; readonly startsAtOnce?: number } = {}): Promise<Installation> => {
   const stores = createMemoryStores();
   const metrics = createMetrics({ process: false });
   const box = createSecretBox(systemRandom.bytes(32));
@@ -71,9 +72,9 @@ export const startInstallation = async (schedule: KeySchedule = SCHEDULE): Promi
   const folder = await mkdtemp(join(tmpdir(), 'sealcast-bench-'));
   const heartbeats = await openJournalledHeartbeats({ path: join(folder, 'heartbeats.ndjson'), clock: systemClock });
   const record = createGuardedConcurrency({ store: createMemoryConcurrency(), ...common });
-  const overload = createOverloadWatch(common);
-  // An overloaded server lengthens periods and turns starts away; here it is overloaded on purpose, and its watch runs without effect.
-  const load = (): { factor: number; sheds: boolean } => ({ ...overload.load(), factor: 1, sheds: false });
+  const overload = createOverloadWatch({ ...common, ...(policy && { policy }) });
+  // An overloaded server lengthens periods and turns starts away. Where speed is measured it is overloaded on purpose, and its watch runs without effect.
+  const load = (): { factor: number; sheds: boolean } => (policy === undefined ? { ...overload.load(), factor: 1, sheds: false } : overload.load());
   const keyServer = createKeyServer({ store: stores.assetKeys, box, credentials: [], hash: nodeLadderHash, ...common });
   await keyServer.createAsset({ asset: EVENT, kind: 'event', scheme: 'cenc', mode: 'untimed', schedule });
   await stores.catalogue.create({ asset: EVENT, kind: 'event', name: 'Bench', state: 'live', createdAt: systemClock.now(), clearKey: 'off' });
@@ -85,6 +86,7 @@ export const startInstallation = async (schedule: KeySchedule = SCHEDULE): Promi
     heartbeats,
     record,
     load,
+    ...(startsAtOnce !== undefined && { startsAtOnce }),
     policy: { enforcement: ENFORCEMENT_DEFAULTS, limit: 3, mode: 'deny-new' },
     box,
     wrapper: nodeKeyWrapper,

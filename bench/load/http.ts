@@ -15,12 +15,14 @@ export type LoadOrder = {
   readonly request?: string | readonly string[];
   /** The pool is sent once, and the order is done when all of it is answered. */
   readonly once?: boolean;
+  /** Refusals are counted by status in place of being a fault; latencies are those of good answers alone. */
+  readonly refusable?: boolean;
   readonly connections: number;
   readonly millis: number;
   readonly rate: number;
 };
 export type LoadMessage = LoadOrder | { readonly pool: readonly Uint8Array[] };
-export type LoadResult = { readonly requests: number; readonly bytes: number; readonly seconds: number; readonly p50: number; readonly p99: number };
+export type LoadResult = { /** Refusals by status. */ readonly refused: Readonly<Record<string, number>>; readonly requests: number; readonly bytes: number; readonly seconds: number; readonly p50: number; readonly p99: number };
 
 const HEAD_END = Buffer.from('\r\n\r\n');
 
@@ -30,11 +32,12 @@ const nextOf = (request: string | readonly (string | Uint8Array)[]): string | Ui
 
 type Client = { readonly socket: Socket; busy: boolean; due: number; send(due: number): void };
 
-const client = (order: LoadOrder, done: (client: Client, bytes: number) => void, fail: (error: Error) => void): Promise<Client> =>
+const client = (order: LoadOrder, done: (client: Client, bytes: number, good: boolean) => void, fail: (error: Error) => void, refused: Record<string, number>): Promise<Client> =>
   new Promise((resolve) => {
     const socket = connect({ port: order.port, host: '127.0.0.1', noDelay: true });
     let left = -1;
     let bytes = 0;
+    let good = true;
     const self: Client = {
       socket,
       busy: false,
@@ -54,7 +57,10 @@ const client = (order: LoadOrder, done: (client: Client, bytes: number) => void,
         const end = data.indexOf(HEAD_END);
         const head = data.toString('latin1', 0, end).toLowerCase();
         const length = /\r\ncontent-length: ([0-9]+)/.exec(head)?.[1];
-        if (end < 0 || !/^http\/1\.1 20[01] /.test(head) || length === undefined) return fail(new Error(`unexpected answer: ${head.slice(0, 200)}`));
+        const status = /^http\/1\.1 (\d{3}) /.exec(head)?.[1] ?? '';
+        good = status === '200' || status === '201';
+        if (end < 0 || (!good && order.refusable !== true) || length === undefined) return fail(new Error(`unexpected answer: ${head.slice(0, 200)}`));
+        if (!good) refused[status] = (refused[status] ?? 0) + 1;
         left = Number(length);
         body = data.length - end - HEAD_END.length;
       }
@@ -62,7 +68,7 @@ const client = (order: LoadOrder, done: (client: Client, bytes: number) => void,
       bytes += body;
       if (left === 0) {
         self.busy = false;
-        done(self, bytes);
+        done(self, bytes, good);
       }
     });
     socket.on('error', fail);
@@ -78,9 +84,10 @@ const run = async (order: LoadOrder): Promise<LoadResult> => {
   const idle: Client[] = [];
   const all = Promise.withResolvers<void>();
   turn = order.once === true ? 0 : turn;
-  const done = (one: Client, got: number): void => {
+  const refused: Record<string, number> = {};
+  const done = (one: Client, got: number, good: boolean): void => {
     const now = performance.now();
-    latencies.push(now - one.due);
+    if (good) latencies.push(now - one.due);
     bytes += got;
     if (order.once === true && latencies.length === pool.length) all.resolve();
     if (stopping || (order.once === true && turn >= pool.length)) return;
@@ -89,7 +96,7 @@ const run = async (order: LoadOrder): Promise<LoadResult> => {
     if (due === undefined) idle.push(one);
     else one.send(due);
   };
-  const clients = await Promise.race([Promise.all(Array.from({ length: order.connections }, () => client(order, done, failed.reject))), failed.promise]);
+  const clients = await Promise.race([Promise.all(Array.from({ length: order.connections }, () => client(order, done, failed.reject, refused))), failed.promise]);
   const started = performance.now();
   let timer: ReturnType<typeof setInterval> | undefined;
   if (order.rate === 0) for (const one of clients) one.send(started);
@@ -115,7 +122,7 @@ const run = async (order: LoadOrder): Promise<LoadResult> => {
   for (const one of clients) one.socket.destroy();
   latencies.sort((a, b) => a - b);
   const quantile = (q: number): number => latencies[Math.min(latencies.length - 1, Math.floor(latencies.length * q))] ?? 0;
-  return { requests, bytes: total, seconds, p50: quantile(0.5), p99: quantile(0.99) };
+  return { refused, requests, bytes: total, seconds, p50: quantile(0.5), p99: quantile(0.99) };
 };
 
 process.on('message', (message: LoadMessage) => {

@@ -2,13 +2,13 @@
 import { expect, it } from 'vitest';
 import { createMemoryHeartbeats } from '#adapters/memory/index.ts';
 import { systemClock } from '#adapters/node/clock.ts';
+import { createMetrics } from '#adapters/node/metrics.ts';
 import type { AccountId, AssetId, DeviceId, SessionId } from '#core/ids.ts';
 import type { Micros } from '#core/time.ts';
-import type { Metrics } from '#ports';
 import { loadConfig } from './config/index.ts';
-import { openCounting } from './counting.ts';
+import { licensingShare, openCounting } from './counting.ts';
 
-const metrics: Metrics = { count: () => undefined, gauge: () => undefined, observe: () => undefined };
+const metrics = createMetrics({ process: false });
 
 it('B008 B020 a restarted process counts the streams that its journal kept, and only those that still run', async () => {
   const heartbeats = createMemoryHeartbeats();
@@ -26,4 +26,17 @@ it('B008 B020 a restarted process counts the streams that its journal kept, and 
   } finally {
     await counting.close();
   }
+});
+
+it('B071 beside a packager the load that counts is what renewals and starts asked for, those turned away among them', () => {
+  const counted = createMetrics({ process: false });
+  counted.count('sealcast_renewals_total', 'before', { act: 'extend' }, 1_000_000);
+  const share = licensingShare(counted);
+  expect(share(1000)).toBe(0);
+  counted.count('sealcast_renewals_total', 'now', { act: 'extend' }, 2000);
+  expect(share(1000)).toBeCloseTo(0.2);
+  counted.count('sealcast_sessions_turned_away_total', 'now', {}, 600);
+  counted.count('sealcast_sessions_started_total', 'now', {}, 100);
+  expect(share(1000)).toBeCloseTo(0.7);
+  expect(share(1000)).toBe(0);
 });

@@ -8,7 +8,8 @@ import { createGuardedConcurrency } from '#adapters/guarded/concurrency.ts';
 import { createMemoryConcurrency } from '#adapters/memory/index.ts';
 import { createOverloadWatch } from '#adapters/node/overload.ts';
 import { openRedisConcurrency } from '#adapters/redis/index.ts';
-import type { Clock, ConcurrencyRecord, ConcurrencyStore, EventSink, HeartbeatStore, Metrics } from '#ports';
+import type { NodeMetrics } from '#adapters/node/metrics.ts';
+import type { Clock, ConcurrencyRecord, ConcurrencyStore, EventSink, HeartbeatStore } from '#ports';
 import type { Config } from './config/index.ts';
 
 /** What counts. */
@@ -30,21 +31,38 @@ const openRecord = async ({ concurrency: { recordUrls, recordTimeoutMillis } }: 
   return { store, close: async () => undefined };
 };
 
+/** CPU time of one request, ms; about what BENCHMARKS.md has (`renewal-cpu`, `initial-cpu`). A slower machine is overloaded earlier, but not by less of its own. */
+const COST = { renewal: 0.1, start: 1 } as const;
+
+/** Parts of a core that renewals and starts ask for, from what was counted since the last call. Starts turned away count: they are why. */
+export const licensingShare = (metrics: NodeMetrics): ((millis: number) => number) => {
+  const asked = (): number =>
+    COST.renewal * metrics.total('sealcast_renewals_total') +
+    COST.start * ['sealcast_sessions_started_total', 'sealcast_sessions_refused_total', 'sealcast_sessions_turned_away_total', 'sealcast_relicenses_total'].reduce((sum, name) => sum + metrics.total(name), 0);
+  let before = asked();
+  return (millis) => {
+    const now = asked();
+    const share = (now - before) / millis;
+    before = now;
+    return share;
+  };
+};
+
 /** Opens the configured record; one that cannot be reached is found by itself later. `wrap`: for demos that cut it off. */
-export const openCounting = async (options: { config: Config; heartbeats: HeartbeatStore; clock: Clock; events: EventSink; metrics: Metrics; wrap?: (store: ConcurrencyStore) => ConcurrencyStore }): Promise<Counting> => {
+export const openCounting = async (options: { config: Config; heartbeats: HeartbeatStore; clock: Clock; events: EventSink; metrics: NodeMetrics; wrap?: (store: ConcurrencyStore) => ConcurrencyStore }): Promise<Counting> => {
   const { config, heartbeats, clock, events, metrics, wrap = (store) => store } = options;
   const { store: opened, close } = await openRecord(config, heartbeats, clock);
   const store = wrap(opened);
   const record = createGuardedConcurrency({ store, timeBudget: config.concurrency.recordTimeoutMillis, clock, events, metrics });
-  // Beside a packager the load is not made by renewals, and fewer of them would not end it.
-  const overload = config.roles.includes('packager') ? undefined : createOverloadWatch({ clock, events, metrics });
+  // Beside a packager most of the load is its own, and fewer renewals would not end that.
+  const overload = createOverloadWatch({ clock, events, metrics, ...(config.roles.includes('packager') && { licensingShare: licensingShare(metrics) }) });
   return {
     store,
     record,
-    load: overload?.load ?? (() => ({ factor: 1, sheds: false })),
+    load: overload.load,
     async close() {
       record.close();
-      overload?.close();
+      overload.close();
       await close();
     },
   };

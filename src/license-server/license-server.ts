@@ -162,6 +162,7 @@ export const createLicenseServer = async (options: LicenseServerOptions): Promis
       random,
       ...(options.respond !== undefined && { respond: options.respond }),
       log,
+      metrics,
     }),
     endSession: endings.endSession,
     endAccount: endings.endAccount,

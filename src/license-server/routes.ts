@@ -9,7 +9,7 @@ import { problemOf, SealcastError } from '#core/errors.ts';
 import { assetId } from '#core/ids.ts';
 import type { Entitlement } from '#core/license/entitlement.ts';
 import { membersOf } from '#core/license/shape.ts';
-import type { Clock, Log, Random, ResponseFactory } from '#ports';
+import type { Clock, Log, Metrics, Random, ResponseFactory } from '#ports';
 import type { Bundles } from './bundle.ts';
 import type { ClearKey } from './clear-key.ts';
 import type { Endings } from './end-session.ts';
@@ -56,6 +56,7 @@ export type RouteOptions = {
   readonly random: Random;
   readonly respond?: ResponseFactory;
   readonly log: Log;
+  readonly metrics: Metrics;
 };
 
 type Route = (request: Request, url: URL, id: string) => Promise<Response>;
@@ -65,13 +66,16 @@ const BUNDLE = /^\/v1\/edges\/([A-Za-z0-9._-]{1,64})\/bundle$/;
 
 /** Never rejects: faults become problem documents. */
 export const createRoutes = (options: RouteOptions): ((request: Request) => Promise<Response>) => {
-  const { secrets, entitlements, start, relicense, register, endings, subscriptions, clearKey, bundles, sheds, trusted, startsAtOnce, clock, random, log } = options;
+  const { secrets, entitlements, start, relicense, register, endings, subscriptions, clearKey, bundles, sheds, trusted, startsAtOnce, clock, random, log, metrics } = options;
   const json = createJsonAnswers(options.respond ?? platformResponse);
 
   let starting = 0;
   /** New sessions wait for nobody and make nobody wait: beyond what is worked on already they are turned away, before anything is read. */
   const unlessOverloaded = async <T>(work: () => Promise<T>): Promise<T> => {
-    if (sheds() || starting >= startsAtOnce) throw new SealcastError('overloaded', 'new sessions are turned away until the load falls');
+    if (sheds() || starting >= startsAtOnce) {
+      metrics.count('sealcast_sessions_turned_away_total', 'New sessions turned away, unread, because the server was overloaded.');
+      throw new SealcastError('overloaded', 'new sessions are turned away until the load falls');
+    }
     starting += 1;
     try {
       return await work();

@@ -63,8 +63,21 @@ describe('overload', () => {
       load = observeLoad(load, O, cool, s(second));
       down.push(loadFactor(load, O));
     }
-    expect([down[30], down[61], down[121], down[181]]).toEqual([4, 2, 1.5, 1]);
+    expect([down[10], down[16], down[31], down[46]]).toEqual([4, 2, 1.5, 1]);
     expect(shedsInitialRequests(load)).toBe(false);
+  });
+  test('B071 all is as before within a minute of the end, whatever the step', () => {
+    let load: Overload = { step: O.factors.length - 1, hot: true, since: s(0) };
+    let second = 0;
+    while (loadFactor(load, O) > 1) load = observeLoad(load, O, cool, s(++second));
+    expect(second).toBeLessThanOrEqual(60);
+  });
+  test('B071 beside other work it counts only where licensing makes a good part of it', () => {
+    let load: Overload = calm(s(0));
+    for (let second = 0; second <= 45; second++) load = observeLoad(load, O, { ...hot, licensingShare: 0.05 }, s(second));
+    expect([loadFactor(load, O), shedsInitialRequests(load)]).toEqual([1, false]);
+    for (let second = 46; second <= 91; second++) load = observeLoad(load, O, { ...hot, licensingShare: 0.4 }, s(second));
+    expect([loadFactor(load, O), shedsInitialRequests(load)]).toEqual([4, true]);
   });
   test('a spike changes nothing', () => {
     let load: Overload = calm(s(0));
