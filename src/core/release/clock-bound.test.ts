@@ -86,6 +86,22 @@ describe('clock bound', () => {
     expect(after.cause).toContain('stepped');
   });
 
+  test('a first look that was far off is forgotten when closer ones come: the bound is that of the best samples', () => {
+    const here = world(0);
+    let state = startClock(ms(0), us(0));
+    // The first answers took half a second one way; later ones take a millisecond.
+    for (let n = 1; n <= 4; n++) state = observe(state, here.honest(n % 2 === 0 ? 'a' : 'b', n * 600, 1, 500));
+    for (let n = 1; n <= 12; n++) state = observe(state, here.honest(n % 2 === 0 ? 'a' : 'b', 2400 + n * 100, 1, 1));
+    expect(state.status).toBe('sync');
+    const bound = boundAt(state, ms(3700));
+    expect(bound.latest - bound.earliest).toBeLessThan(6000);
+    expect(bound.earliest).toBeLessThanOrEqual(here.truthAt(3700));
+    expect(bound.latest).toBeGreaterThanOrEqual(here.truthAt(3700));
+    // A slow answer afterwards changes nothing.
+    const after = observe(state, here.honest('a', 3800, 400, 1));
+    expect(boundAt(after, ms(3800)).latest - boundAt(after, ms(3800)).earliest).toBeLessThan(6000);
+  });
+
   test('a gap between ticks is a suspend; trust comes back after 8 agreeing samples', () => {
     const { state, mono, world: here } = synced();
     let now = mono + 5_000;

@@ -116,9 +116,12 @@ export const observe = (state: ClockState, sample: ClockSample): ClockState => {
   if (common === undefined) return fault(state, now, 'time sources disagree');
   const middle = (common.low + common.high) / 2;
   const half = (common.high - common.low) / 2;
-  const first = state.error === Number.POSITIVE_INFINITY || state.status === 'fault';
+  // Before it is trusted nothing depends on the estimate; it need not come slowly.
+  const first = state.error === Number.POSITIVE_INFINITY || state.status !== 'sync';
   const reach = (Math.max(0, now - state.anchoredAt) * 1000 * SLEW_PPM) / 1_000_000;
-  const offset = first ? middle : state.offset + Math.min(reach, Math.max(-reach, middle - state.offset));
+  const slewed = state.offset + Math.min(reach, Math.max(-reach, middle - state.offset));
+  // An estimate outside of what the sources agree on is wrong, however far it may move: its distance would only widen the bound.
+  const offset = first ? middle : Math.min(common.high, Math.max(common.low, slewed));
   const agreeing = state.agreeing + 1;
   const agreeingSince = state.agreeing === 0 ? now : state.agreeingSince;
   const trusted = agreeing >= SAMPLES_TO_TRUST && now - agreeingSince >= TRUST_SPAN && new Set(samples.map((each) => each.source)).size >= 2;
