@@ -44,7 +44,7 @@ const log: Log = { debug: () => undefined, info: () => undefined, warn: loud, er
 const metrics: Metrics = { count: () => undefined, gauge: () => undefined, observe: () => undefined };
 const common = { random: systemRandom, clock: systemClock, log, metrics, events: () => undefined };
 
-type Service = { readonly stores: SqliteStores; readonly keyServer: KeyServer; readonly licenses: LicenseServer; readonly shop: JwsKey; post(path: string, body: unknown): Promise<{ status: number; text: string }>; close(): void };
+type Service = { readonly stores: SqliteStores; readonly keyServer: KeyServer; readonly licenses: LicenseServer; readonly shop: JwsKey; post(path: string, body: string | object): Promise<{ status: number; text: string }>; close(): void };
 
 const openService = async (path: string): Promise<Service> => {
   const stores = createSqliteStores({ path });
@@ -65,7 +65,7 @@ const openService = async (path: string): Promise<Service> => {
     licenses,
     shop: await importSigningKey(shop.privateJwk),
     async post(path_, body) {
-      const response = await licenses.handler(new Request(`https://license.example${path_}`, { method: 'POST', headers: { 'Content-Type': 'application/json' }, body: JSON.stringify(body) }));
+      const response = await licenses.handler(new Request(`https://license.example${path_}`, { method: 'POST', headers: { 'Content-Type': 'application/json' }, body: typeof body === 'string' ? body : JSON.stringify(body) }));
       return { status: response.status, text: await response.text() };
     },
     close() {
@@ -173,7 +173,7 @@ export const renewal = async (batch: LeafBatch): Promise<{ readonly requests: nu
 /** Devices that report `records`. */
 export const accounts = (records: number): number => Math.ceil(records / (RECORDS_PER_REPORT * 4));
 
-type Report = { readonly body: unknown; readonly rows: readonly StoredUsage[] };
+type Report = { readonly body: string; readonly rows: readonly StoredUsage[] };
 
 const reportsOf = async (device: OwnDevice, account: AccountId, count: number): Promise<readonly Report[]> => {
   const reports: Report[] = [];
@@ -194,7 +194,7 @@ const reportsOf = async (device: OwnDevice, account: AccountId, count: number): 
       rows.push({ device: device.id, chain: 1, seq, hash: head.head, text, account, title, owner: 'owner-1', action: 'play', plan: 'family', started, played, offline, counted: true, uncertain: false, receivedAt: start as Micros });
     }
     const report = encodeUsageReport({ account: accountHash, transaction: systemRandom.bytes(16), first, records: texts, head: head.head, lost: false });
-    reports.push({ body: { device: device.id, report: await signJws(report, { typ: USAGE_TYPE, key: device.sign }) }, rows });
+    reports.push({ body: JSON.stringify({ device: device.id, report: await signJws(report, { typ: USAGE_TYPE, key: device.sign }) }), rows });
   }
   return reports;
 };
