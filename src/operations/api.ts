@@ -318,6 +318,10 @@ export type ReleaseEventView = {
     readonly displayP50?: number;
     readonly displayP95?: number;
     readonly arrivalP99?: number;
+    /** Arrivals of the last hour's reports by steps; `sealcast bench release-sim --mix` takes them as `recorded`. */
+    readonly steps?: readonly number[];
+    /** What δ they speak for, for the next event; `delta` in microseconds, quantiles in ms. */
+    readonly advice?: { readonly delta: number; readonly q95: number; readonly q99: number; readonly viewers: number; readonly trimmed: number };
   };
   /** The seven instants per segment, newest first. */
   readonly segments: readonly {

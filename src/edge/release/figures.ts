@@ -5,6 +5,7 @@
  * Client reports are hostile input: they are trimmed and shown, and decide nothing here.
  * Invariant: a bounded window; a figure without data is absent, not zero.
  */
+import { type DeltaAdvice, LEAD, REPORT_STEPS, adviseDelta } from '#core/release/delta-advice.ts';
 import type { StatMessage } from '#core/release/messages.ts';
 import type { Micros, Millis } from '#core/time.ts';
 
@@ -29,6 +30,10 @@ export type ReleaseFigures = {
   readonly displayP50?: number;
   readonly displayP95?: number;
   readonly arrivalP99?: number;
+  /** Arrivals of the last hour's reports, counted by the steps of `delta-advice.ts`; `bench release-sim --mix` takes it as `recorded`. */
+  readonly steps?: readonly number[];
+  /** What δ they speak for, for the next event; microseconds and ms. */
+  readonly advice?: DeltaAdvice;
 };
 
 /** When the bytes of a segment reached clients, from their reports. */
@@ -46,6 +51,8 @@ export type FigureBook = {
 const KEEP_RELEASES = 600;
 const KEEP_REPORTS = 4096;
 const REPORT_LIFETIME = 20_000;
+/** Arrivals are kept so long, for the advice on δ. */
+const ARRIVALS_LIFETIME = 3_600_000;
 const KEEP_SEGMENTS = 30;
 /** The best and worst hundredth of reports are left out. */
 const TRIM = 0.01;
@@ -60,11 +67,13 @@ const trimmed = (values: readonly number[]): number[] => {
 };
 const mean = (values: readonly number[]): number => values.reduce((sum, value) => sum + value, 0) / values.length;
 
-/** Empty. */
-export const createFigureBook = (): FigureBook => {
+/** Empty. `lead` is what players of the event need between a key and its frame, ms. */
+export const createFigureBook = (lead: number = LEAD.standard): FigureBook => {
   const lateness: number[] = [];
   const spread: number[] = [];
   const reports: { readonly at: Millis; readonly stat: StatMessage }[] = [];
+  const arrivals: { readonly at: Millis; readonly steps: readonly number[] }[] = [];
+  let advice: { readonly at: Millis; readonly value: DeltaAdvice | undefined } | undefined;
   const segments = new Map<number, { first: number; last: number; clients: number }>();
   let releases = 0;
   let early = 0;
@@ -86,6 +95,8 @@ export const createFigureBook = (): FigureBook => {
     stat(stat, now) {
       reports.push({ at: now, stat });
       if (reports.length > KEEP_REPORTS) reports.shift();
+      if (stat.steps !== undefined) arrivals.push({ at: now, steps: stat.steps });
+      if (arrivals.length > KEEP_REPORTS) arrivals.shift();
       for (const { segment, at } of stat.segments ?? []) {
         const known = segments.get(segment);
         if (known === undefined) segments.set(segment, { first: at, last: at, clients: 1 });
@@ -95,6 +106,9 @@ export const createFigureBook = (): FigureBook => {
     },
     figures(now) {
       while (reports.length > 0 && now - (reports[0]?.at ?? now) > REPORT_LIFETIME) reports.shift();
+      while (arrivals.length > 0 && now - (arrivals[0]?.at ?? now) > ARRIVALS_LIFETIME) arrivals.shift();
+      // Thousands of reports are summed up once in ten seconds, not at every look.
+      if (advice === undefined || now - advice.at > 10_000) advice = { at: now, value: adviseDelta(arrivals.map(({ steps }) => [steps]), lead) };
       const late = sorted(lateness);
       const wide = sorted(spread);
       const stats = reports.map(({ stat }) => stat);
@@ -112,6 +126,8 @@ export const createFigureBook = (): FigureBook => {
         ...(display.length > 0 && { displayP50: quantile(display, 0.5) }),
         ...(displayHigh.length > 0 && { displayP95: quantile(displayHigh, 0.95) }),
         ...(arrival.length > 0 && { arrivalP99: quantile(arrival, 0.99) }),
+        ...(arrivals.length > 0 && { steps: Array.from({ length: REPORT_STEPS.length + 1 }, (_, step) => arrivals.reduce((sum, { steps }) => sum + (steps[step] ?? 0), 0)) }),
+        ...(advice.value !== undefined && { advice: advice.value }),
       };
     },
     segments: () => [...segments].sort(([a], [b]) => b - a).map(([segment, { first, last, clients }]) => ({ segment, first: first as Micros, last: last as Micros, clients })),

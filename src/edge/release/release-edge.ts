@@ -17,6 +17,7 @@ import type { JwsKey } from '#crypto/jose.ts';
 import type { Clock, EventSink, Fetch, Log, Metrics, PreciseTime, Random, ReleaseFraming } from '#ports';
 import { type ClockTask, createClockTask, createEdgeClock, type EdgeClock, type TimeSource } from './clock-task.ts';
 import type { TokenCheck } from './connection.ts';
+import { LEAD } from '#core/release/delta-advice.ts';
 import { createFigureBook, type FigureBook, type ReleaseFigures } from './figures.ts';
 import { createGrantIntake, type GrantIntake, type Taken, type TrustedKeyServer } from './grant-intake.ts';
 import { createGrantLoop } from './grant-loop.ts';
@@ -165,7 +166,7 @@ export const createReleaseEdge = (options: ReleaseEdgeOptions): ReleaseEdge => {
 
   const bookOfFigures = (event: AssetId): FigureBook => {
     let book = figures.get(event);
-    if (book === undefined) figures.set(event, (book = createFigureBook()));
+    if (book === undefined) figures.set(event, (book = createFigureBook(intake.book(event)?.info?.mode === 'strict' ? LEAD.strict : LEAD.standard)));
     return book;
   };
 
