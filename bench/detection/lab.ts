@@ -82,9 +82,9 @@ export const markedTitle = async (file: string): Promise<MarkedTitle> => {
   };
 };
 
-/** Traces a file of the lab; `onRead` is told when the marks are read and only the verdict is missing. */
-export const traceFile = ({ tracer }: MarkedTitle, file: string, onRead?: () => void): Promise<TraceAnswer> =>
-  tracer.trace({ asset: ASSET, file, viewers: 1_000_000, eps: 1e-6, onProgress: ({ step }) => step === 'score' && onRead?.() });
+/** Traces a file of the lab among `viewers`; `onRead` is told when the marks are read and only the verdict is missing. */
+export const traceFile = ({ tracer }: MarkedTitle, file: string, { viewers = 1_000_000, onRead }: { viewers?: number; onRead?: () => void } = {}): Promise<TraceAnswer> =>
+  tracer.trace({ asset: ASSET, file, viewers, eps: 1e-6, onProgress: ({ step }) => step === 'score' && onRead?.() });
 
 /** Slots read, and read wrongly, of a viewer's copy. */
 export const errorsOf = (observation: Observation, book: CodeBook, viewer: number): { readonly read: number; readonly wrong: number } => {
