@@ -14,7 +14,6 @@ export type DownloadFiles = {
   /** Bytes of a file by its remembered length; undefined if it is not there. */
   length(title: AssetId, path: string): number | undefined;
   bytes(title: AssetId): number;
-  count(title: AssetId): number;
   readonly total: number;
   write(title: AssetId, path: string, bytes: Uint8Array): Promise<void>;
   /** The file as it was fetched, or undefined; a damaged one is forgotten. */
@@ -47,7 +46,6 @@ export const openDownloadFiles = async ({ records, files }: OfflineStorage): Pro
   const own: DownloadFiles = {
     length: (title, path) => known.get(title)?.get(path)?.length,
     bytes: bytesOf,
-    count: (title) => known.get(title)?.size ?? 0,
     get total() {
       return [...known.keys()].reduce((sum, title) => sum + bytesOf(title), 0);
     },

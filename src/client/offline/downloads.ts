@@ -104,7 +104,7 @@ export const openDownloads = async (options: DownloadsOptions): Promise<Download
   const view = (entry: Entry): Download => ({
     title: entry.title,
     state: entry.state,
-    done: Math.min(entry.plan?.files.filter(({ path }) => files.length(entry.title, path) !== undefined).length ?? files.count(entry.title), entry.plan?.files.length ?? Number.POSITIVE_INFINITY),
+    done: entry.plan?.files.filter(({ path }) => files.length(entry.title, path) !== undefined).length ?? 0,
     total: entry.plan?.files.length ?? 0,
     bytes: files.bytes(entry.title),
     duration: entry.plan?.mpd.duration ?? (0 as Micros),
@@ -288,7 +288,7 @@ export const openDownloads = async (options: DownloadsOptions): Promise<Download
     while (!signal.aborted && !closed) {
       const bytes = await files.read(entry.title, path);
       if (bytes !== undefined) return new Response(bytes as BodyInit, { headers: { 'content-type': type, 'content-length': String(bytes.length) } });
-      const expected = entry.plan?.files.some((file) => file.path === path) ?? path === MPD;
+      const expected = entry.plan === undefined || entry.plan.files.some((file) => file.path === path) || path === MPD;
       // What a player asks for besides is not downloaded: the manifests name nothing else.
       if (!expected) return new Response(null, { status: 404 });
       if (entry.state === 'complete') {
