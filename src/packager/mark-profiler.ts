@@ -118,6 +118,8 @@ export const createMarkProfiler = (options: MarkProfilerOptions): MarkProfiler =
   const quota = placesPerGroup * 2 * slots;
   let segment: Segment | undefined;
   let picture = 0;
+  /** Of the places of the picture being read, all slices together. */
+  let pictureEnergy = 0;
   let cells = new Int32Array(0);
   let columns = 0;
   let samples = 1;
@@ -173,7 +175,6 @@ export const createMarkProfiler = (options: MarkProfilerOptions): MarkProfiler =
     const taken = new Uint8Array(nal.length + 2 * MASK_DISTANCE);
     if (cover !== undefined) taken.fill(1, cover + MASK_DISTANCE, cover + MASK_DISTANCE + COVER);
     let left = due;
-    let pictureEnergy = 0;
     const allowed = SEGMENT_ENERGY * samples * (slots / ENERGY_SLOTS) * reached;
     for (const at of order) {
       if (left === 0) break;
@@ -205,6 +206,7 @@ export const createMarkProfiler = (options: MarkProfilerOptions): MarkProfiler =
   const readSample = (into: Segment, clear: Uint8Array, from: number, size: number, place: { readonly from: number; readonly to: number }, out: MarkSite[], covers: MarkSite[]): void => {
     const sample = clear.subarray(from, from + size);
     picture += 1;
+    pictureEnergy = 0;
     let coverable = options.requireMark === true;
     for (const unit of lengthPrefixedNals(sample, lengthSize)) {
       const nal = sample.subarray(unit.start, unit.end);
