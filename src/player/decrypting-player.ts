@@ -69,7 +69,7 @@ export const startDecrypting = (options: DecryptingOptions): DecryptingPlayer =>
     if (media.duration === undefined) source.setLiveSeekableRange(0, FAR);
     // All buffers before the first media: a browser takes no further ones afterwards.
     queues.push(...media.tracks.map(({ track }) => createAppendQueue(source.addSourceBuffer(`${track.kind}/mp4; codecs="${track.codecs}"`), () => video.currentTime)));
-    await Promise.all(media.tracks.map(({ header }, index) => queues[index]?.append(header)));
+    await Promise.all(media.tracks.map(async ({ header }, index) => queues[index]?.append(header)));
     void first.then(() => {
       place();
       begun = true;
