@@ -217,6 +217,8 @@ export const openRelease = async (deps: ReleaseDeps): Promise<Release> => {
       ...(publicKeys !== undefined && here !== undefined ? [{ ...(await trusted(publicKeys)), url: INTERNAL, fetch: ((request: Request) => answerInternal(request, here)) as Fetch }] : []),
       ...(await Promise.all(others.filter((other) => other.name !== publicKeys?.name).map(async (other) => ({ ...(await trusted(other)), url: other.url, fetch: reach })))),
     ];
+    // All roles on this host: a key server here, and nobody else to ask. Enrolled edges of other hosts end it later.
+    const alone = release.singleHost === 'auto' && here !== undefined && servers.length === 1 && release.peers.length === 0;
     const agreeKey = await crypto.subtle.importKey('jwk', edgeAgree.privateJwk as Parameters<typeof crypto.subtle.importKey>[1] as never, { name: 'ECDH', namedCurve: 'P-256' }, false, ['deriveBits']);
     const logKey = await secrets.keyPair('release/log', 'EdDSA');
     const kid = `${config.edge.id}.log`;
@@ -230,7 +232,7 @@ export const openRelease = async (deps: ReleaseDeps): Promise<Release> => {
       workers = await startReleaseWorkers({
         count: release.workers,
         data: {
-          edge: config.edge.id, host: hostId, alone: release.singleHost === 'auto', floor, maxGap: release.suspendMillis as Millis, maxConnections: release.maxConnections,
+          edge: config.edge.id, host: hostId, alone, floor, maxGap: release.suspendMillis as Millis, maxConnections: release.maxConnections,
           listen: { host: release.workerHost, port: release.workerPort }, ...(tls && { tls }), keys: servers.map(({ jwk }) => jwk), past: [...others.map((other) => other.url), ...(tls === undefined ? [url] : [])],
         },
         reports: () => edgePart?.reports, now: () => clock.now(), log, events,
@@ -243,7 +245,7 @@ export const openRelease = async (deps: ReleaseDeps): Promise<Release> => {
       edge: config.edge.id, host: hostId,
       signKey: await importJwsKey(edgeSign.privateJwk, 'ES256'), agreeKey, servers,
       peers: release.peers.map(({ name: peer, url }) => ({ name: peer, url, fetch: reach })),
-      alone: release.singleHost === 'auto',
+      alone,
       ...(release.chrony && { local: () => askChrony(time) }),
       tokens: {
         keyOf: (id, now) => edge.keys()?.releaseTokenKey(id, now),

@@ -104,7 +104,7 @@ export const releaseSection: Section<ReleaseOptions> = {
     standard: modeSection('standard'),
     strict: modeSection('strict'),
     host: text({ doc: 'Name of this host among those that have edges; absent means the name the system gives it.', type: '1-64 characters of a-z, A-Z, 0-9, . and -', pattern: /^[A-Za-z0-9.-]{1,64}$/, example: 'rack-7' }),
-    singleHost: oneOf(['auto', 'off'], { doc: '`auto`: as long as no edge on another host is enrolled, this host\'s clock is right by definition. `off`: the time always needs two sources that agree.', default: 'auto' }),
+    singleHost: oneOf(['auto', 'off'], { doc: '`auto`: with the key server in this process, no other one and no peers, this host\'s clock is right by definition until an edge on another host is enrolled. `off`: the time always needs two sources that agree.', default: 'auto' }),
     chrony: flag({ doc: 'Asks chrony, where it runs, for the clock\'s own error bound, as one more source.', default: true }),
     urls: urls({ doc: 'Addresses of all edges of timed events, as viewers see them; clients use two of them. Empty means this process.', default: [], example: ['https://edge-1.example.com', 'https://edge-2.example.com'] }),
     keyServers,
