@@ -29,6 +29,8 @@ export type OperatorClient = {
   readonly post: <T>(path: string, body?: unknown) => Promise<T>;
   readonly put: <T>(path: string, body: unknown) => Promise<T>;
   readonly remove: <T>(path: string) => Promise<T>;
+  /** A document to be saved. */
+  readonly file: (path: string) => Promise<Blob>;
   readonly stream: (handlers: StreamHandlers) => () => void;
 };
 
@@ -46,7 +48,7 @@ const SILENCE = 8000;
 
 export const createOperatorClient = (token: string): OperatorClient => {
   const headers = { Authorization: `Bearer ${token}` };
-  const call = async <T>(path: string, init: RequestInit): Promise<T> => {
+  const ask = async (path: string, init: RequestInit): Promise<Response> => {
     let response: Response;
     try {
       response = await fetch(path, { cache: 'no-store', credentials: 'omit', ...init });
@@ -54,8 +56,9 @@ export const createOperatorClient = (token: string): OperatorClient => {
       throw new RequestError(0, 'unreachable', 'The server cannot be reached.');
     }
     if (!response.ok) throw await errorOf(response);
-    return (await response.json()) as T;
+    return response;
   };
+  const call = async <T>(path: string, init: RequestInit): Promise<T> => (await (await ask(path, init)).json()) as T;
 
   const listen = async (lastId: string, handlers: StreamHandlers, signal: AbortSignal, onId: (id: string) => void, alive: () => void): Promise<void> => {
     const response = await fetch('/v1/operations/stream', { headers: { ...headers, ...(lastId === '' ? {} : { 'Last-Event-ID': lastId }) }, cache: 'no-store', credentials: 'omit', signal });
@@ -87,6 +90,7 @@ export const createOperatorClient = (token: string): OperatorClient => {
   return {
     get: (path) => call(path, { headers }),
     put: (path, body) => call(path, { method: 'PUT', headers: { ...headers, 'Content-Type': 'application/json' }, body: JSON.stringify(body) }),
+    file: async (path) => (await ask(path, { headers })).blob(),
     remove: (path) => call(path, { method: 'DELETE', headers }),
     post: (path, body) => call(path, { method: 'POST', headers: { ...headers, 'Content-Type': 'application/json' }, body: JSON.stringify(body ?? {}) }),
     stream(handlers) {

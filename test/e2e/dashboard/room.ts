@@ -111,6 +111,8 @@ const actionsOn = (stores: Stores, accounts: ReturnType<typeof createAccounts>):
       await stores.catalogue.update({ ...rest, ...licensing });
       return { ...rest, ...licensing };
     },
+    setMembership: (membership) => stores.collections.put(membership),
+    removeMembership: (collection, asset) => stores.collections.remove(collection, asset),
     setDevicePolicy: (device, policy) => stores.devices.setPolicy(device, policy),
     revokeDevice: (device) => stores.devices.revoke(device, nowMicros()),
   };
