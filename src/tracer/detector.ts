@@ -135,11 +135,18 @@ const readRun = async (options: RunOptions): Promise<Homography> => {
   const incoming = suspect.pictures(Math.max(0, run.from - 0.5), run.to - run.from + 1, true);
   const tracker = createTracker(place);
   let current: { readonly rendition: Rendition; readonly usual: number } | undefined;
-  const memory = new Map<string, Uint8Array[]>();
+  // The next segment is decoded while this one is read; each has its own memory.
+  const memory = [new Map<string, Uint8Array[]>(), new Map<string, Uint8Array[]>()] as const;
+  const prepare = (at: number, renditions: readonly Rendition[]): Promise<Active[]> => activate(options, renditions, numbers[at] as number, memory[at % 2] as Map<string, Uint8Array[]>);
+  let ahead: { readonly rendition: Rendition; readonly segment: Promise<Active[]> } | undefined;
   let carried: Shown[] = [];
-  for (const number of numbers) {
+  for (const [at, number] of numbers.entries()) {
     if (found.size >= (options.limit ?? Number.POSITIVE_INFINITY)) break;
-    const active = await activate(options, current === undefined ? reference.renditions : [current.rendition], number, memory);
+    const ready = await ahead?.segment;
+    const active: Active[] = ready !== undefined && ahead?.rendition === current?.rendition ? ready : await prepare(at, current === undefined ? reference.renditions : [current.rendition]);
+    ahead = current === undefined || at + 1 >= numbers.length ? undefined : { rendition: current.rendition, segment: prepare(at + 1, [current.rendition]) };
+    // A fault is thrown where the segment is waited for.
+    ahead?.segment.catch(() => undefined);
     if (active.length === 0) continue;
     const pass = await readSegment({ suspect, active, incoming, carried, tracker });
     carried = pass.carried;
@@ -158,6 +165,7 @@ const readRun = async (options: RunOptions): Promise<Homography> => {
     }
     if (pass.over) break;
   }
+  await ahead?.segment.catch(() => undefined);
   await incoming.return(undefined);
   return tracker.map();
 };
