@@ -12,11 +12,14 @@ const Row = (props: { label: string; title?: string; children: ComponentChildren
   <div class="row" title={props.title}><dt>{props.label}</dt><dd>{props.children}</dd></div>
 );
 
+/** Off by more than this is not in step, ms. */
+const CATCHING_UP = 100;
 const STATES = { joining: ['warn', 'Joining'], 'in-step': ['good', 'In step'], elsewhere: ['', 'Time-shifted'] } as const;
 
 export const ReleaseCard = (props: { inStep: InStep }) => {
   const { playout, releases, clockError } = props.inStep;
-  const [tone, text] = STATES[playout.state];
+  const behind = playout.state === 'in-step' && playout.error !== undefined && Math.abs(playout.error) > CATCHING_UP;
+  const [tone, text] = behind ? (['warn', 'Catching up'] as const) : STATES[playout.state];
   return (
     <section class="card panel" aria-label="Timed release">
       <header><h2>{releases === undefined ? 'In step with other screens' : 'Timed release'}</h2><span class={`badge ${tone}`} role="status">{text}</span></header>
