@@ -161,9 +161,14 @@ export const createReleaseHost = (options: {
         const left = opening.waitFor / 1000;
         if (left > MAX_BLOCK) return left - WAKE_BEFORE;
         room.prepare();
-        // From here until the last write nothing else runs in this thread. The look catches a clock that was stepped while the timer slept.
-        time.waitUntil((time.monotonic() + left) as Millis);
+        // The look catches a suspend or a step while the timer slept; what it finds counts before anything is written.
         clock.look();
+        bound = clock.bound();
+        const rest = Math.max(0, (releaseInstant(info, room.cursor) - bound.earliest) / 1000);
+        // A clock that is not sure any more, or thinks otherwise now, is decided on anew, without waiting.
+        if (rest > MAX_BLOCK || (bound.status !== 'sync' && bound.status !== 'single-host')) continue;
+        // From here until the last write nothing else runs in this thread.
+        time.waitUntil((time.monotonic() + rest) as Millis);
         do {
           bound = clock.bound();
           opening = room.book.open(room.cursor, bound);
