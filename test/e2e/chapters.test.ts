@@ -73,3 +73,11 @@ test('race: hacked players against honest viewers; B163 B165 B169 nobody before 
   expect(Number(figures['race.advantageMaxMs'])).toBeLessThanOrEqual(250.2);
   expect(Number(figures['race.pullsRefusedTooEarly'])).toBeGreaterThan(0);
 }, 200_000);
+
+test('offline: a subscription on the train; B134 B135 B137 watched 1 online, 2 and 3 offline: counted, 4 not', async () => {
+  const figures = await held('offline', ['series', 'online', 'offline', 'restart', 'count', 'again', 'refund']);
+  expect(figures).toMatchObject({
+    'online.pushed': 3, 'online.downloaded': 3, 'offline.requestsTried': 0, 'count.counted': 'episode-1 episode-2 episode-3', 'count.offline': 2, 'count.paidToOwner': 3, 'count.recordsWaiting': 0,
+    'again.plays': 3, 'again.changed': 'proof-invalid', 'refund.before': 'plays', 'refund.after': 'license-expired',
+  });
+}, 200_000);

@@ -5,8 +5,9 @@ import { coreChapter } from './core-chapter.ts';
 import { leakChapter } from './leak-chapter.ts';
 import { levelsChapter } from './levels-chapter.ts';
 import { limitChapter } from './limit-chapter.ts';
+import { offlineChapter } from './offline-chapter.ts';
 import { outageChapter } from './outage-chapter.ts';
 import { raceChapter } from './race-chapter.ts';
 
 /** All chapters, the core story first. */
-export const CHAPTERS: readonly Chapter[] = [coreChapter, outageChapter, levelsChapter, limitChapter, leakChapter, raceChapter];
+export const CHAPTERS: readonly Chapter[] = [coreChapter, outageChapter, levelsChapter, limitChapter, leakChapter, raceChapter, offlineChapter];

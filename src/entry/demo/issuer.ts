@@ -17,6 +17,8 @@ export type DemoIssuer = {
   readonly publicJwk: JWK;
   /** A five-minute, single-use entitlement. */
   issue(account: AccountId, asset: AssetId | '*'): Promise<string>;
+  /** The same for subscriptions: `plans` of docs/wire/subscription.md, as a backend that was paid would name them. */
+  sell(account: AccountId, plans: readonly object[]): Promise<string>;
   /** `GET /v1/demo/catalogue`, `POST /v1/demo/entitlement`. */
   handler(request: Request): Promise<Response>;
 };
@@ -33,9 +35,9 @@ const json = (body: unknown, status = 200): Response =>
 export const createDemoIssuer = (options: { kid: string; pair: { privateJwk: JWK; publicJwk: JWK }; catalogue: CatalogueStore; clock: Clock; random: Random }): DemoIssuer => {
   const { kid, pair, catalogue, clock, random } = options;
 
-  const issue: DemoIssuer['issue'] = async (account, asset) => {
+  const sign = async (account: AccountId, claims: Record<string, unknown>): Promise<string> => {
     const iat = Math.floor(clock.now() / 1_000_000);
-    return new SignJWT({ assets: [asset] })
+    return new SignJWT(claims)
       .setProtectedHeader({ alg: 'ES256', typ: 'entitlement+jwt', kid })
       .setIssuer('sealcast-demo')
       .setAudience('sealcast')
@@ -45,6 +47,8 @@ export const createDemoIssuer = (options: { kid: string; pair: { privateJwk: JWK
       .setExpirationTime(iat + 300)
       .sign(await importJWK(pair.privateJwk, 'ES256'));
   };
+
+  const issue: DemoIssuer['issue'] = (account, asset) => sign(account, { assets: [asset] });
 
   const entitle = async (request: Request): Promise<Response> => {
     const text = await request.text();
@@ -63,6 +67,7 @@ export const createDemoIssuer = (options: { kid: string; pair: { privateJwk: JWK
     kid,
     publicJwk: pair.publicJwk,
     issue,
+    sell: (account, plans) => sign(account, { plans }),
     async handler(request) {
       try {
         const { pathname } = new URL(request.url);
