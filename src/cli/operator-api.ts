@@ -29,16 +29,18 @@ const tokenOf = async (flags: OperatorFlags): Promise<string> => {
   return token.trim();
 };
 
-/** Calls an operator endpoint and answers its JSON; a problem document becomes the command's negative result. */
-export const callOperator = async <T>(flags: OperatorFlags, method: 'GET' | 'POST', path: string, body?: object): Promise<T> => {
+const isRaw = (body: object): body is { readonly type: string; readonly bytes: Uint8Array } => 'bytes' in body && body.bytes instanceof Uint8Array;
+
+/** Calls an operator endpoint and answers its JSON; a problem document becomes the command's negative result. A body of bytes goes as it is. */
+export const callOperator = async <T>(flags: OperatorFlags, method: 'GET' | 'POST', path: string, body?: object | { readonly type: string; readonly bytes: Uint8Array }): Promise<T> => {
   const token = await tokenOf(flags);
   const base = flags.url.replace(/\/+$/, '');
   let response: Response;
   try {
     response = await fetch(`${base}${path}`, {
       method,
-      headers: { authorization: `Bearer ${token}`, ...(body !== undefined && { 'content-type': 'application/json' }) },
-      ...(body !== undefined && { body: JSON.stringify(body) }),
+      headers: { authorization: `Bearer ${token}`, ...(body !== undefined && { 'content-type': isRaw(body) ? body.type : 'application/json' }) },
+      ...(body !== undefined && { body: isRaw(body) ? (body.bytes as Uint8Array<ArrayBuffer>) : JSON.stringify(body) }),
     });
   } catch (error) {
     const cause = error instanceof Error && error.cause instanceof Error ? error.cause.message : 'no connection';

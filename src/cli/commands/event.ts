@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-/** `sealcast event create|list|end`: live events of a running service. */
+/** `sealcast event create|list|end|copies|edges|publish`: live events of a running service. */
+import { readFile } from 'node:fs/promises';
+import { basename } from 'node:path';
 import { type CommandDef, defineCommand } from 'citty';
 import { EXIT, type ExitCode, jsonArg, numberOption, printJson, usageError } from '../command.ts';
 import { markingArgs, markingMembers } from '../marking-options.ts';
@@ -79,5 +81,43 @@ const copies = defineCommand({
   },
 });
 
-const command: CommandDef<any> = defineCommand({ meta: { name: 'event', description: 'live events: create, list, end, copies' }, subCommands: { create, list, end, copies } });
+const edges = defineCommand({
+  meta: { name: 'edges', description: "timed events: which edges may have the release secrets; the others' end within ten seconds" },
+  args: {
+    id: { type: 'positional', required: true, description: 'event id' },
+    edges: { type: 'positional', required: true, description: 'names separated by commas, `all` or `none`' },
+    ...operatorArgs,
+    ...jsonArg,
+  },
+  run: async ({ args }): Promise<ExitCode> => {
+    const event = await callOperator<EventView>(args, 'POST', `/v1/events/${encodeURIComponent(args.id)}/release-edges`, { edges: args.edges });
+    if (args.json) printJson({ event });
+    else process.stdout.write(`${event.asset}: release secrets go to ${args.edges}\n`);
+    return EXIT.done;
+  },
+});
+
+const publish = defineCommand({
+  meta: { name: 'publish', description: 'timed events: something else that opens at an instant: odds, a result, a trailer' },
+  args: {
+    id: { type: 'positional', required: true, description: 'event id' },
+    file: { type: 'positional', required: true, description: 'the content, at most 8 MiB' },
+    name: { type: 'string', description: 'its name: 1-64 of a-z, 0-9, . and - (default: the name of the file)', valueHint: 'NAME' },
+    at: { type: 'string', required: true, description: 'when it opens: a UTC time such as 2026-07-19T20:00:00Z, or +SECONDS', valueHint: 'TIME' },
+    type: { type: 'string', default: 'application/octet-stream', description: 'its media type', valueHint: 'TYPE' },
+    ...operatorArgs,
+    ...jsonArg,
+  },
+  run: async ({ args }): Promise<ExitCode> => {
+    const at = /^\+\d+(?:\.\d+)?$/.test(args.at) ? Date.now() + Number(args.at) * 1000 : Date.parse(args.at);
+    if (!Number.isFinite(at)) throw usageError('--at takes a UTC time such as 2026-07-19T20:00:00Z, or +SECONDS');
+    const name = args.name ?? basename(args.file);
+    const made = await callOperator<{ name: string; period: number; releaseAt: number; url: string }>(args, 'POST', `/v1/events/${encodeURIComponent(args.id)}/resources?name=${encodeURIComponent(name)}&at=${Math.ceil(at * 1000)}`, { type: args.type, bytes: await readFile(args.file) });
+    if (args.json) printJson(made);
+    else process.stdout.write(`${made.name} opens at ${new Date(made.releaseAt / 1000).toISOString()} (period ${made.period}); anybody may fetch it now: ${args.url.replace(/\/+$/, '')}${made.url}\n`);
+    return EXIT.done;
+  },
+});
+
+const command: CommandDef<any> = defineCommand({ meta: { name: 'event', description: 'live events: create, list, end, copies, edges, publish' }, subCommands: { create, list, end, copies, edges, publish } });
 export default command;
