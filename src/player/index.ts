@@ -3,6 +3,7 @@
 export { checkPlaybackSupport, clearKeyConfiguration, type PlaybackSupport } from './context.ts';
 export { indexedDbDeviceStorage } from './device-storage.ts';
 export { type MediaAddress, mediaAddress } from './media-address.ts';
+export { type GaplessOptions, type GaplessPlayback, playGapless } from './gapless.ts';
 export { browserOfflineStorage, pageOwner } from './offline-storage.ts';
 export { serveOffline, type WorkerOptions, type WorkerScope } from './offline-worker.ts';
 export { latencyPace, type Pace, releasePace } from './in-step.ts';

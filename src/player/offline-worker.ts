@@ -5,7 +5,7 @@
  * docs/wire/subscription.md, "Downloads", "Push" (B134, B135). Invariant: media of a download never leaves the device again, and what is
  * not downloaded goes to the network as if there were no worker.
  */
-import { offlinePlace } from '#client/offline/downloads.ts';
+import { mediaTypeOf, offlinePlace } from '#client/offline/download-plan.ts';
 import { cachedAddress, DOWNLOADS_CACHE } from './offline-storage.ts';
 
 /** What a service worker's global scope gives, as far as it is used here. */
@@ -29,7 +29,6 @@ export type WorkerOptions = {
 };
 
 const SHELL_CACHE = 'sealcast-shell-';
-const TYPES: Readonly<Record<string, string>> = { mpd: 'application/dash+xml', m3u8: 'application/vnd.apple.mpegurl', json: 'application/json', vtt: 'text/vtt' };
 
 /** Registers the worker's events; call it while the worker's script runs. */
 export const serveOffline = (scope: WorkerScope, { shell, onPush, version = '1' }: WorkerOptions): void => {
@@ -41,8 +40,7 @@ export const serveOffline = (scope: WorkerScope, { shell, onPush, version = '1' 
     if (title === '') return undefined;
     const found = await (await caches.open(DOWNLOADS_CACHE)).match(cachedAddress(`${title}/${path}`));
     if (found === undefined) return undefined;
-    const type = TYPES[path.slice(path.lastIndexOf('.') + 1)] ?? 'video/mp4';
-    return new Response(found.body, { headers: { 'content-type': type, 'content-length': found.headers.get('content-length') ?? '', 'cache-control': 'no-store' } });
+    return new Response(found.body, { headers: { 'content-type': mediaTypeOf(path), 'content-length': found.headers.get('content-length') ?? '', 'cache-control': 'no-store' } });
   };
 
   const fromShell = async (request: Request): Promise<Response | undefined> => {

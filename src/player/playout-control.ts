@@ -151,8 +151,10 @@ export const controlPlayout = (video: HTMLVideoElement, options: PlayoutOptions)
     const wanted = due(performance.now() as Millis);
     return wanted === undefined || offset === undefined ? 0 : wanted - (video.currentTime * 1e6 + offset);
   };
+  /** Players seek by themselves when they stall; a viewer's seek or pause follows a touch, a click or a key. */
+  const byViewer = (): boolean => (navigator as Partial<Navigator>).userActivation?.isActive ?? true;
   const leave = (): void => {
-    if (behind() <= ELSEWHERE) return;
+    if (!byViewer() || behind() <= ELSEWHERE) return;
     elsewhere = true;
     error = undefined;
     clearTimeout(timer);
