@@ -13,6 +13,7 @@ import { createCryptoOnly, createRenewalCryptoOnly } from './licensing/crypto-on
 import { runCrowd } from './licensing/crowd.ts';
 import { measureHerd } from './licensing/herd.ts';
 import { type Installation, SCHEDULE, startInstallation } from './licensing/installation.ts';
+import { measureOverload } from './licensing/overload.ts';
 import { answerSizes, renewalPool } from './licensing/renewals.ts';
 import { type BenchDevice, createStarter, makeDevice, post } from './licensing/starts.ts';
 import type { LoadMessage, LoadOrder, LoadResult } from './load/http.ts';
@@ -209,6 +210,8 @@ const run = async (options: Options): Promise<{ figures: Figure[]; appendix: str
     judge('renewal-cpu-of-initial', share, 'ratio', `an initial licence: ${initial.cpu.toFixed(0)} µs CPU, by ticket ${ticketed.cpu.toFixed(0)} µs`, '<= 0.25', share <= 0.25, 'renewals are not light enough');
     measureHerd(options.full, judge);
     await runCrowd(options, judge);
+    // The short form of this one is a test of its own: test/adversary/overload.test.ts.
+    if (options.full) await measureOverload(options.log, judge);
     return { figures, appendix: capacityTable({ renewals: 1e6 / renewal.cpu, initials: 1e6 / initial.cpu, ticketed: 1e6 / ticketed.cpu }) };
   } finally {
     load.close();

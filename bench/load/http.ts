@@ -25,6 +25,7 @@ export type LoadMessage = LoadOrder | { readonly pool: readonly Uint8Array[] };
 export type LoadResult = { /** Refusals by status. */ readonly refused: Readonly<Record<string, number>>; readonly requests: number; readonly bytes: number; readonly seconds: number; readonly p50: number; readonly p99: number };
 
 const HEAD_END = Buffer.from('\r\n\r\n');
+const LAST_CHUNK = Buffer.from('\r\n0\r\n\r\n');
 
 let pool: readonly Uint8Array[] = [];
 let turn = 0;
@@ -59,12 +60,14 @@ const client = (order: LoadOrder, done: (client: Client, bytes: number, good: bo
         const length = /\r\ncontent-length: ([0-9]+)/.exec(head)?.[1];
         const status = /^http\/1\.1 (\d{3}) /.exec(head)?.[1] ?? '';
         good = status === '200' || status === '201';
-        if (end < 0 || (!good && order.refusable !== true) || length === undefined) return fail(new Error(`unexpected answer: ${head.slice(0, 200)}`));
+        // Refusals may come in chunks; good answers say how long they are.
+        const chunked = !good && head.includes('transfer-encoding: chunked');
+        if (end < 0 || (!good && order.refusable !== true) || (length === undefined && !chunked)) return fail(new Error(`unexpected answer: ${head.slice(0, 200)}`));
         if (!good) refused[status] = (refused[status] ?? 0) + 1;
-        left = Number(length);
+        left = chunked ? Number.POSITIVE_INFINITY : Number(length);
         body = data.length - end - HEAD_END.length;
       }
-      left -= body;
+      left = left === Number.POSITIVE_INFINITY && data.subarray(-LAST_CHUNK.length).equals(LAST_CHUNK) ? 0 : left - body;
       bytes += body;
       if (left === 0) {
         self.busy = false;
@@ -85,11 +88,13 @@ const run = async (order: LoadOrder): Promise<LoadResult> => {
   const all = Promise.withResolvers<void>();
   turn = order.once === true ? 0 : turn;
   const refused: Record<string, number> = {};
+  let answered = 0;
   const done = (one: Client, got: number, good: boolean): void => {
     const now = performance.now();
+    answered += 1;
     if (good) latencies.push(now - one.due);
     bytes += got;
-    if (order.once === true && latencies.length === pool.length) all.resolve();
+    if (order.once === true && answered === pool.length) all.resolve();
     if (stopping || (order.once === true && turn >= pool.length)) return;
     if (order.rate === 0) return one.send(now);
     const due = queue.shift();
