@@ -7,6 +7,7 @@ import type { Session } from '#client/session-types.ts';
 import { assetId } from '#core/ids.ts';
 import { browserOfflineStorage, pageOwner } from '#player/offline-storage.ts';
 import { indexedDbDeviceStorage } from '#player/device-storage.ts';
+import { playGapless } from '#player/gapless.ts';
 import { type Playback, type PlayOptions, playProtected } from '#player/play.ts';
 
 const video = document.querySelector('video') as HTMLVideoElement;
@@ -57,6 +58,53 @@ const app = {
     }
     await offline.downloads.settled();
     return offline.downloads.all.map(({ title, state, trouble }) => ({ title, state, trouble }));
+  },
+  /** Plays titles one after the other and listens to what comes out of the decoder. */
+  async gapless(titles: readonly string[]): Promise<{ seconds: number; ranges: number; joints: number[]; duration: number; heard: number[] }> {
+    const context = new AudioContext({ sampleRate: 48_000 });
+    const element = new Audio();
+    const recorder = context.createScriptProcessor(4096, 2, 2);
+    const pieces: Float32Array[] = [];
+    recorder.onaudioprocess = ({ inputBuffer }) => pieces.push(inputBuffer.getChannelData(0).slice());
+    context.createMediaElementSource(element).connect(recorder);
+    recorder.connect(context.destination);
+    await context.resume();
+    const heard: number[] = [];
+    const playback = playGapless({
+      audio: element,
+      baseUrl: location.origin,
+      onTitle: (index) => heard.push(index),
+      async next(index) {
+        const title = titles[index];
+        if (title === undefined) return undefined;
+        const playing = await offline.play(title);
+        if (!playing.ok) throw new Error(playing.denial.code);
+        return playing.session;
+      },
+    });
+    await element.play();
+    let ranges = 0;
+    const watch = setInterval(() => (ranges = Math.max(ranges, element.buffered.length)), 50);
+    await playback.done;
+    clearInterval(watch);
+    const { duration } = element;
+    await playback.stop();
+    await context.close();
+    const samples = pieces.flatMap((piece) => [...piece]);
+    const loud = (sample: number | undefined): boolean => Math.abs(sample ?? 0) > 0.004;
+    const first = samples.findIndex(loud);
+    const last = samples.findLastIndex(loud);
+    // The longest silence near each joint; elsewhere it is the machine that had no time to play.
+    const joints = titles.slice(1).map((_, index) => {
+      const middle = ((index + 1) * duration) / titles.length;
+      let longest = 0;
+      for (let at = first + Math.round((middle - 0.5) * 48_000), run = 0; at < first + (middle + 0.5) * 48_000; at++) {
+        run = loud(samples[at]) ? 0 : run + 1;
+        longest = Math.max(longest, run);
+      }
+      return longest / 48_000;
+    });
+    return { seconds: (last - first) / 48_000, ranges, joints, duration, heard };
   },
   report: () => ({ frames: video.getVideoPlaybackQuality().totalVideoFrames, at: video.currentTime, ended: video.ended, duration: video.duration, failure, error: video.error?.message, pending: offline.usage.pending, online: navigator.onLine }),
   /** Look-ups of leaves, ms: the p-th slowest. */

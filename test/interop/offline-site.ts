@@ -8,7 +8,7 @@ import { createServer, type IncomingMessage, type ServerResponse } from 'node:ht
 import type { AddressInfo, Socket } from 'node:net';
 import { bundle } from './browser.ts';
 
-const PAGE = `<!doctype html><meta charset="utf-8"><title>offline</title><style>body{margin:0;background:#000}video{width:320px;height:180px;display:block}</style><video muted playsinline></video><script src="/offline/player.js"></script><script type="module" src="/offline/page.js"></script>`;
+const PAGE = `<!doctype html><meta charset="utf-8"><title>offline</title><link rel="icon" href="data:,"><style>body{margin:0;background:#000}video{width:320px;height:180px;display:block}</style><video muted playsinline></video><script src="/offline/player.js"></script><script type="module" src="/offline/page.js"></script>`;
 
 export type OfflineSite = {
   readonly url: string;

@@ -12,10 +12,11 @@ import type { Micros } from '#core/time.ts';
 import type { Clock, Fetch, OfflineStorage, Random } from '#ports';
 import { sleep } from '../clock.ts';
 import { createEmitter } from '../emitter.ts';
-import { type Mpd, type MpdTrack, parseMpd } from '../mpd.ts';
+import { parseMpd } from '../mpd.ts';
 import { type Texts, textOf } from '../texts/texts.ts';
 import { backoff } from '../transport.ts';
 import { openDownloadFiles } from './download-files.ts';
+import { type DownloadPlan, ENTRY_KEY, HLS, lowestTracks, mediaTypeOf, MPD, offlinePlace, readPlan } from './download-plan.ts';
 import type { Download, DownloadChoice, Downloads, DownloadState } from './download-types.ts';
 import { mpdWithOnly, playlistWithOnly } from './manifest-choice.ts';
 import { type AwaitedSegment, cautiousForecast, prebufferWait } from './prebuffer.ts';
@@ -43,16 +44,9 @@ export type DownloadsOptions = {
   readonly told: (title: AssetId, what: 'download' | 'delete') => Promise<void>;
 };
 
-type Entry = { readonly title: AssetId; state: DownloadState; wanted: string[] | undefined; priority: 'now' | 'soon'; added: number; plan: Plan | undefined; trouble: ErrorCode | undefined; choose: DownloadChoice['choose'] };
-type File = { readonly path: string; readonly at: Micros; readonly expected: number };
-type Plan = { readonly mpd: Mpd; readonly files: readonly File[] };
+type Entry = { readonly title: AssetId; state: DownloadState; wanted: string[] | undefined; priority: 'now' | 'soon'; added: number; plan: DownloadPlan | undefined; trouble: ErrorCode | undefined; choose: DownloadChoice['choose'] };
 
 const PREFIX = 'download/';
-const MPD = 'manifest.mpd';
-const HLS = 'master.m3u8';
-/** Beside the media: the answer that players get in place of the Clear Key exchange. */
-const ENTRY_KEY = 'clearkey.json';
-const TYPES: Readonly<Record<string, string>> = { json: 'application/json', mpd: 'application/dash+xml', m3u8: 'application/vnd.apple.mpegurl', vtt: 'text/vtt' };
 /** A token is asked for anew this long before it ends. */
 const TOKEN_MARGIN = 30_000_000;
 const RETRIES = 4;
@@ -60,30 +54,6 @@ const LONGEST_PAUSE = 60_000;
 /** Measurements that a forecast is made of. */
 const MEASURED = 120;
 const STEP = 1_000_000 as Micros;
-
-const lowest = (tracks: readonly MpdTrack[]): readonly MpdTrack[] => {
-  const video = tracks.filter(({ kind }) => kind === 'video').sort((a, b) => a.bandwidth - b.bandwidth)[0];
-  const audio = tracks.find(({ kind }) => kind === 'audio');
-  return [video, audio].filter((track) => track !== undefined);
-};
-
-/** Title and file that a request of a player is for: media, or the Clear Key exchange; empty for all others. */
-export const offlinePlace = ({ pathname, searchParams }: URL): readonly [title: string, path: string] => {
-  if (pathname === '/v1/clearkey') return [searchParams.get('asset') ?? '', ENTRY_KEY];
-  const [, title = '', path = ''] = /^\/media\/([^/]+)\/(.+)$/.exec(pathname) ?? [];
-  return [title, path];
-};
-
-/** Files of the chosen tracks, in the order in which they are played. */
-const filesOf = (mpd: Mpd, hls: boolean): readonly File[] => {
-  const media = mpd.tracks.flatMap((track) => {
-    const { segmentDuration, startNumber } = track;
-    const expected = (track.bandwidth * segmentDuration) / 8e6;
-    const segments = Array.from({ length: (track.endNumber ?? startNumber) - startNumber }, (_, index) => ({ path: track.segment(startNumber + index), at: (index * segmentDuration) as Micros, expected }));
-    return [...(track.init === undefined ? [] : [{ path: track.init, at: 0 as Micros, expected: 0 }]), ...(hls ? [{ path: `${track.id}/playlist.m3u8`, at: 0 as Micros, expected: 0 }] : []), ...segments];
-  });
-  return [...media].sort((a, b) => a.at - b.at || a.expected - b.expected);
-};
 
 /** Opens the downloads kept in `storage` and goes on with them. */
 export const openDownloads = async (options: DownloadsOptions): Promise<Downloads> => {
@@ -126,13 +96,6 @@ export const openDownloads = async (options: DownloadsOptions): Promise<Download
     tell(entry);
   };
 
-  const planFrom = async (title: AssetId): Promise<Plan | undefined> => {
-    const [text, hls] = [await files.read(title, MPD), files.length(title, HLS)];
-    if (text === undefined) return undefined;
-    const mpd = parseMpd(new TextDecoder().decode(text));
-    return { mpd, files: filesOf(mpd, hls !== undefined) };
-  };
-
   for (const [key, text] of await records.list(PREFIX)) {
     const title = key.slice(PREFIX.length);
     const record = membersOf(jsonObject(text, 'download record', 'bad-request'), 'download record', 'bad-request', ['state', 'wanted', 'priority', 'added', 'trouble'], [], true);
@@ -144,7 +107,7 @@ export const openDownloads = async (options: DownloadsOptions): Promise<Download
       wanted: Array.isArray(wanted) ? wanted.map(String) : undefined,
       priority: record.oneOf('priority', ['now', 'soon']),
       added: record.integer('added', 0, Number.MAX_SAFE_INTEGER),
-      plan: await planFrom(title),
+      plan: await readPlan(files, title),
       trouble: (record.value('trouble') ?? undefined) as ErrorCode | undefined,
       choose: undefined,
     });
@@ -193,14 +156,14 @@ export const openDownloads = async (options: DownloadsOptions): Promise<Download
   };
 
   /** Manifests first: they say what there is to fetch. */
-  const begin = async (entry: Entry, signal: AbortSignal): Promise<Plan> => {
+  const begin = async (entry: Entry, signal: AbortSignal): Promise<DownloadPlan> => {
     const { title } = entry;
     const [mpdBytes, hlsBytes] = [await get(title, MPD, signal), await get(title, HLS, signal)];
     if (mpdBytes === undefined) throw new SealcastError('not-found', 'the title has no manifest');
     const text = new TextDecoder().decode(mpdBytes);
     const whole = parseMpd(text);
     if (whole.kind !== 'title') throw new SealcastError('media-unsupported', 'events cannot be downloaded before they are titles');
-    const chosen = entry.wanted === undefined ? (entry.choose ?? lowest)(whole.tracks.filter(({ init }) => init !== undefined)) : whole.tracks.filter(({ id }) => entry.wanted?.includes(id));
+    const chosen = entry.wanted === undefined ? (entry.choose ?? lowestTracks)(whole.tracks.filter(({ init }) => init !== undefined)) : whole.tracks.filter(({ id }) => entry.wanted?.includes(id));
     if (chosen.length === 0) throw new SealcastError('not-found', 'no rendition was chosen');
     entry.wanted = chosen.map(({ id }) => id);
     const ids: ReadonlySet<RepresentationId> = new Set(chosen.map(({ id }) => id));
@@ -209,7 +172,7 @@ export const openDownloads = async (options: DownloadsOptions): Promise<Download
     const entryKey = await options.entryKey(title);
     if (entryKey !== undefined) await store(entry, ENTRY_KEY, entryKey);
     await store(entry, MPD, new TextEncoder().encode(mpdWithOnly(text, ids)));
-    const plan = await planFrom(title);
+    const plan = await readPlan(files, title);
     if (plan === undefined) throw new SealcastError('download-incomplete', 'the manifest was not kept');
     return plan;
   };
@@ -218,8 +181,8 @@ export const openDownloads = async (options: DownloadsOptions): Promise<Download
     const permitted = await options.permit(entry.title);
     if (!permitted.ok) throw new SealcastError(permitted.denial.code, permitted.denial.detail);
     // Without its manifest a download was evicted or damaged: what else is still there has to be looked at.
-    if ((await planFrom(entry.title)) === undefined) await files.verify(entry.title);
-    entry.plan = (await planFrom(entry.title)) ?? (await begin(entry, signal));
+    if ((await readPlan(files, entry.title)) === undefined) await files.verify(entry.title);
+    entry.plan = (await readPlan(files, entry.title)) ?? (await begin(entry, signal));
     for (const { path } of entry.plan.files) {
       if (signal.aborted) return;
       if (files.length(entry.title, path) !== undefined) continue;
@@ -284,7 +247,7 @@ export const openDownloads = async (options: DownloadsOptions): Promise<Download
     });
 
   const answer = async (entry: Entry, path: string, signal: AbortSignal): Promise<Response> => {
-    const type = TYPES[path.slice(path.lastIndexOf('.') + 1)] ?? 'video/mp4';
+    const type = mediaTypeOf(path);
     while (!signal.aborted && !closed) {
       const bytes = await files.read(entry.title, path);
       if (bytes !== undefined) return new Response(bytes as BodyInit, { headers: { 'content-type': type, 'content-length': String(bytes.length) } });
@@ -358,7 +321,7 @@ export const openDownloads = async (options: DownloadsOptions): Promise<Download
       const entry = entries.get(title);
       if (entry === undefined) return false;
       await files.verify(title);
-      entry.plan = await planFrom(title);
+      entry.plan = await readPlan(files, title);
       const whole = entry.plan?.files.every(({ path }) => files.length(title, path) !== undefined) ?? false;
       if (!whole && entry.state === 'complete') {
         await change(entry, 'queued', 'download-incomplete');
