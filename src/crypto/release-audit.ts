@@ -68,7 +68,7 @@ const quantiles = (values: readonly number[]): { p50: number; p99: number; most:
   return { p50: at(0.5), p99: at(0.99), most: sorted.at(-1) ?? 0 };
 };
 
-/** A line of `heads.jsonl`; undefined for anything else. */
+/** A line of `release-log-heads.jsonl`; undefined for anything else. */
 const headOf = (text: string): { readonly edge: string; readonly at: number; readonly jws: string } | undefined => {
   try {
     const { edge, at, jws, ...rest } = JSON.parse(text) as Record<string, unknown>;
@@ -88,7 +88,7 @@ const inBatches = async <Item>(items: readonly Item[], run: (item: Item) => Prom
 export const auditReleases = async (options: {
   readonly logs: readonly NamedText[];
   readonly receipts: readonly NamedText[];
-  /** What key servers kept of the edges' signatures: `heads.jsonl`. */
+  /** What key servers kept of the edges' signatures: `release-log-heads.jsonl`. */
   readonly heads?: readonly NamedText[];
   /** Released secrets, from `release/blocks/{n}`. */
   readonly secrets: readonly (SecretRun & { readonly name: string })[];

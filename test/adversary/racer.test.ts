@@ -4,9 +4,11 @@
  *
  * What must hold is asserted on order and counts; how much time a trick could win is asserted with the slack that a shared machine needs.
  */
-import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { execFile } from 'node:child_process';
+import { mkdtemp, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { systemClock } from '#adapters/node/clock.ts';
 import { nodeLadderHash } from '#adapters/node/ladder-hash.ts';
@@ -171,3 +173,29 @@ test('B178: the edge\'s log, its schedules, a probe\'s receipts and the released
   await writeFile(log, text.replace(/"first":(\d+)/, (_, at: string) => `"first":${Number(at) + 1}`));
   expect((await auditFiles([...copies, receiptsFile(), probeKeyFile(), keySet, run])).ok).toBe(false);
 }, 30_000);
+
+test('B178: `sealcast audit probe` writes receipts that the proof takes', async () => {
+  const entitlement = join(folder, 'entitlement');
+  await writeFile(entitlement, await issuer.issue('probe-cli' as AccountId, '*'));
+  const args = ['audit', 'probe', EVENT, '--server', platform.url, '--entitlement-file', entitlement, '--key', join(folder, 'probe.key.json'), '--name', 'probe-2', '-o', join(folder, 'cli.jsonl'), '--clock-error', '1', '--seconds', '4', '--json'];
+  const run = (): Promise<{ code: number; out: string; err: string }> =>
+    new Promise((resolve) => execFile(process.execPath, [fileURLToPath(new URL('../../bin/sealcast.js', import.meta.url)), ...args], (error, out, err) => resolve({ code: typeof error?.code === 'number' ? error.code : error === null ? 0 : -1, out, err })));
+  const first = await run();
+  expect(first, first.err).toMatchObject({ code: 0 });
+  expect(JSON.parse(first.out)).toMatchObject({ ok: true, probe: 'probe-2', edge: 'edge-1' });
+  expect((await stat(join(folder, 'probe.key.json'))).mode & 0o077).toBe(0);
+  await new Promise((resolve) => setTimeout(resolve, 2500));
+  const logs = join(folder, 'data', 'release');
+  const copies = await Promise.all((await readdir(logs)).map(async (name, nth) => {
+    const text = await readFile(join(logs, name), 'utf8');
+    const copy = join(folder, `again-${nth}`);
+    await writeFile(copy, name.endsWith('.jsonl') ? text.slice(0, text.lastIndexOf('\n') + 1) : text);
+    return copy;
+  }));
+  const audit = await auditFiles([...copies, join(folder, 'cli.jsonl'), join(folder, 'probe.key.json.public.json'), join(folder, 'keys.json')]);
+  expect(audit.faults).toEqual([]);
+  expect(audit.receipts).toMatchObject({ early: 0, probes: ['probe-2'] });
+  expect(audit.receipts.onTime).toBeGreaterThan(5);
+  // A second start must not write over the first one's receipts.
+  expect(await run()).toMatchObject({ code: 2 });
+}, 90_000);

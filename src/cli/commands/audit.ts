@@ -48,5 +48,5 @@ const verify: CommandDef<any> = defineCommand({
   },
 });
 
-const command: CommandDef<any> = defineCommand({ meta: { name: 'audit', description: 'release logs of timed events' }, subCommands: { verify } });
+const command: CommandDef<any> = defineCommand({ meta: { name: 'audit', description: 'release logs of timed events, and probes that check edges' }, subCommands: { verify, probe: () => import('./audit-probe.ts').then((loaded) => loaded.default as CommandDef<any>) } });
 export default command;

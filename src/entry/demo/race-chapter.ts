@@ -8,7 +8,7 @@
  */
 import { hash } from 'node:crypto';
 import { readdir, readFile } from 'node:fs/promises';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import { systemClock } from '#adapters/node/clock.ts';
 import { nodeLadderHash } from '#adapters/node/ladder-hash.ts';
 import { createPreciseTime } from '#adapters/node/precise-time.ts';
@@ -105,13 +105,13 @@ const proof = (stage: Stage, scene: Scene): Promise<Step> =>
       keys.set(jwk.kid, await importJwsKey(jwk as never, 'EdDSA'));
     }
     for (const jwk of stage.platform.release.releases().keys as readonly { readonly kid: string }[]) keys.set(jwk.kid, await importJwsKey(jwk as never, 'ES256'));
-    const read = async (name: string): Promise<{ name: string; text: string }> => {
-      const text = await readFile(join(folder, name), 'utf8');
-      return { name, text: text.slice(0, text.lastIndexOf('\n') + 1) };
+    const read = async (file: string): Promise<{ name: string; text: string }> => {
+      const text = await readFile(file, 'utf8');
+      return { name: basename(file), text: text.slice(0, text.lastIndexOf('\n') + 1) };
     };
-    // Heads first: a log that grows meanwhile holds them all the same.
-    const heads = await Promise.all(names.filter((each) => each === 'heads.jsonl').map(read));
-    const logs = await Promise.all(names.filter((each) => each.startsWith(`${stage.config.edge.id}-`) && each.endsWith('.jsonl')).map(read));
+    // Heads first: a log that grows meanwhile holds them all the same. There are none in the first minute.
+    const heads = await read(join(stage.config.data, 'release-log-heads.jsonl')).then((one) => [one], () => []);
+    const logs = await Promise.all(names.filter((each) => each.startsWith(`${stage.config.edge.id}-`) && each.endsWith('.jsonl')).map((name) => read(join(folder, name))));
     const audit = await auditReleases({ logs, heads, receipts: [], secrets: [], keyOf: (kid) => keys.get(kid), hash: nodeLadderHash, hashLine: (line) => hash('sha256', line, 'base64url') });
     const mine = audit.edges.find(({ event }) => event === scene.event);
     return { ok: audit.ok && audit.early === 0 && mine !== undefined, figures: { releases: audit.releases, early: audit.early, faults: audit.faults.length, latenessP50Ms: millis(mine?.lateness.p50 ?? 0), fanOutP99Ms: millis(mine?.spread.p99 ?? 0), ...(audit.faults[0] !== undefined && { fault: `line ${audit.faults[0].line}: ${audit.faults[0].what}` }) } };
