@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
- * What statistics of slots are worth. Made by `scripts/calibrate-detector.ts`; do not edit.
+ * What statistics of slots are worth: 880 slots of three natural clips after five attacks (crf 33 and 38, x265 crf 30, half size at
+ * 150 and at 80 kb/s). `scripts/calibrate-detector.ts` makes it anew from more; do not edit.
  *
  * Invariant: fixed before any suspect is looked at; sizes and shares rise.
  */
