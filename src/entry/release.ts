@@ -22,6 +22,7 @@ import { equalBytes } from '#core/bytes/equal.ts';
 import { problemOf, SealcastError } from '#core/errors.ts';
 import { assetId, type AssetId } from '#core/ids.ts';
 import { resourceName } from '#core/release/resource.ts';
+import type { EdgeReport } from '#core/release/report.ts';
 import { periodsPerBlock, type TimedMode } from '#core/release/schedule.ts';
 import { type CryptoPeriod, type Micros, microsFromMillis, microsFromSeconds, type Millis } from '#core/time.ts';
 import { sha256 } from '#crypto/hmac.ts';
@@ -77,6 +78,8 @@ export type Release = {
   /** Timed resources of this key server; also answers `/v1/events/{id}/resources/{name}` from now on. */
   openResources(from: { keys: Pick<GrantKeySource, 'keying' | 'grantKeys'>; store: ObjectStore }): TimedResources | undefined;
   readonly server?: ReleaseServer;
+  /** What edges elsewhere told of their releases in the last ten seconds. */
+  readonly reports: () => readonly (EdgeReport & { readonly edge: string; readonly at: Micros })[];
   readonly time: PreciseTime;
   /** Public keys of the key server of this process, for edges elsewhere. */
   readonly publicKeys: ReleasePublicKeys | undefined;
@@ -157,6 +160,7 @@ export const openRelease = async (deps: ReleaseDeps): Promise<Release> => {
   const timedEvents: TimedEvents = replicaOf ?? first;
   const others: readonly (ReleasePublicKeys & { readonly url: string })[] = await Promise.all(release.keyServers.map(async ({ name: other, url, publicFile }) => ({ ...(await releaseKeysOf(publicFile, other)), url })));
   let server: ReleaseServer | undefined;
+  const reports = new Map<string, EdgeReport & { readonly edge: string; readonly at: Micros }>();
   const keepHead = async (edge: string, jws: string, at: Micros): Promise<void> => {
     await appendFile(join(config.data, 'release-log-heads.jsonl'), `${JSON.stringify({ edge, at, jws })}\n`);
   };
@@ -171,6 +175,9 @@ export const openRelease = async (deps: ReleaseDeps): Promise<Release> => {
       scheduleKey: { kid: `${name}.schedule`, key: await importJwsKey(schedule.privateJwk, 'ES256') },
       publicKeys: () => [shown.schedule, ...others.filter((other) => other.name !== name).map((other) => other.schedule)],
       hash: nodeLadderHash, clock, log, metrics,
+      onReport: (edge, told, at) => {
+        if (edge !== config.edge.id || !hasEdge) reports.set(edge, { edge, at, ...told });
+      },
       onLogHead: (edge, jws, at) => void keepHead(edge, jws, at).catch((error: unknown) => log.error('the head of a release log could not be kept', { edge, reason: error instanceof Error ? error.message : String(error) })),
     });
   }
@@ -311,7 +318,7 @@ export const openRelease = async (deps: ReleaseDeps): Promise<Release> => {
     const asked = RESOURCE.exec(path);
     if (asked !== null && resources !== undefined) return problems((request) => resource(request, asked[1] ?? '', asked[2] ?? ''), log);
     if (feed !== undefined && isReleaseFeed(path)) return problems(feed, log);
-    if (server !== undefined && (path.endsWith('/grants') || path.endsWith('/releases') || path.endsWith('/log-heads')) && /^\/v1\/(?:events|edges)\/[^/]+\/(?:grants|releases|log-heads)$/.test(path)) return problems(server.handler, log);
+    if (server !== undefined && (path.endsWith('/grants') || path.endsWith('/releases') || path.endsWith('/log-heads') || path.endsWith('/release-report')) && /^\/v1\/(?:events|edges)\/[^/]+\/(?:grants|releases|log-heads|release-report)$/.test(path)) return problems(server.handler, log);
     if (!ownsReleasePath(path)) return undefined;
     const part = edgePart;
     const event = releaseEvent(path);
@@ -349,6 +356,7 @@ export const openRelease = async (deps: ReleaseDeps): Promise<Release> => {
       const event = match?.[1] as AssetId | undefined;
       if (event !== undefined && edgePart.intake.books.has(event)) edgePart.timeline.sent(event, Number(match?.[2]), edgePart.clock.utc());
     },
+    reports: () => [...reports.values()].filter(({ at }) => clock.now() - at < 10_000_000),
     time,
     publicKeys,
     hostId,

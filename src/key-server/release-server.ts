@@ -14,6 +14,7 @@ import { encodeRun, MAX_BLOCKS } from '#core/release/block.ts';
 import { releaseInstant } from '#core/release/gate.ts';
 import { encodeGrant, GRANT_AFTERLIFE, GRANT_TYPE, HORIZON, MAX_GRANT_PERIODS } from '#core/release/grant.ts';
 import { blockOf, encodeBlockSchedule, encodeInfo, firstOfBlock, lastReleasedBy, type ReleaseInfo, SCHEDULE_TYPE } from '#core/release/schedule.ts';
+import { type EdgeReport, MAX_REPORT, parseEdgeReport } from '#core/release/report.ts';
 import type { CryptoPeriod, Micros, Millis } from '#core/time.ts';
 import { importVerifyKey, type JwsKey, sealTo, signJws, verifyJws } from '#crypto/jose.ts';
 import type { Clock, Log, Metrics } from '#ports';
@@ -31,6 +32,8 @@ export type ReleaseServerOptions = {
   readonly publicKeys: () => readonly object[];
   readonly hash: LadderHash;
   readonly clock: Clock;
+  /** Hears how releases stand at an edge. */
+  readonly onReport?: (edge: string, report: EdgeReport, at: Micros) => void;
   /** Keeps the head of an edge's release log: whoever holds it can tell a rewritten log. */
   readonly onLogHead?: (edge: string, jws: string, at: Micros) => void;
   readonly log: Log;
@@ -49,6 +52,7 @@ export type ReleaseServer = {
 
 const PATH = /^\/v1\/events\/([^/]+)\/(?:(grants)|release\/(keys|schedule|blocks)(?:\/([0-9]{1,15}))?)$/;
 const LIST = /^\/v1\/edges\/[^/]+\/releases$/;
+const REPORTS = /^\/v1\/edges\/[^/]+\/release-report$/;
 const HEADS = /^\/v1\/edges\/[^/]+\/log-heads$/;
 const MAX_HEAD = 2048;
 const REQUEST_AGE = 60_000_000;
@@ -208,10 +212,20 @@ export const createReleaseServer = (options: ReleaseServerOptions): ReleaseServe
     return new Response(null, { status: 204 });
   };
 
+  const report = async (request: Request): Promise<Response> => {
+    if (request.method !== 'POST') throw new SealcastError('method-not-allowed', 'reports take POST');
+    const edge = await authenticate(request);
+    const text = await request.text();
+    if (text.length > MAX_REPORT) throw new SealcastError('payload-too-large', `a report has at most ${MAX_REPORT} characters`);
+    options.onReport?.(edge.edge, parseEdgeReport(text), clock.now());
+    return new Response(null, { status: 204 });
+  };
+
   const handler = async (request: Request): Promise<Response> => {
     const url = new URL(request.url);
     if (LIST.test(url.pathname)) return releases(request);
     if (HEADS.test(url.pathname)) return logHead(request);
+    if (REPORTS.test(url.pathname)) return report(request);
     const match = PATH.exec(url.pathname);
     if (match === null) throw new SealcastError('not-found', 'no such route of the key server');
     if (request.method !== 'GET') throw new SealcastError('method-not-allowed', 'release routes take GET');

@@ -288,6 +288,15 @@ export type ReleasesView = {
   /** What the edge knows of UTC. */
   readonly clock: { readonly status: 'starting' | 'sync' | 'single-host' | 'fault'; readonly cause: string; /** Half width of the interval; absent while nothing is known. */ readonly error?: number; readonly sources: readonly string[] };
   readonly events: readonly ReleaseEventView[];
+  /** Edges in other processes, by their own word. */
+  readonly others?: readonly {
+    readonly edge: string;
+    /** When they said so. */
+    readonly at: number;
+    readonly status: 'starting' | 'sync' | 'single-host' | 'fault';
+    readonly error?: number;
+    readonly events: readonly { readonly event: string; readonly connections: number; readonly released: number; readonly horizon: number; readonly held?: 'clock' | 'horizon' | 'key-server' | 'stopped'; readonly latenessP99?: number; readonly spreadP95?: number; readonly onTime?: number; readonly bytesHeld?: number }[];
+  }[];
 };
 /** One timed event at this edge. */
 export type ReleaseEventView = {

@@ -141,6 +141,11 @@ test('B162: a worker and an edge on another host release the same secrets; singl
   if (started.ok) await started.session.stop();
 }, 150_000);
 
+test('the control room hears of the edge on the other host: its clock, horizon and clients', async () => {
+  const answer = async (): Promise<unknown> => (await fetch(`${first?.url}/v1/operations/releases`, { headers: { authorization: `Bearer ${operator}` } })).json();
+  await expect.poll(answer, { timeout: 20_000 }).toMatchObject({ releases: { edge: 'edge-1', others: [{ edge: 'edge-2', status: 'sync', events: [{ event: EVENT }] }] } });
+}, 30_000);
+
 test('what the worker released is in the edge\'s log', async () => {
   const logs = await readdir(join(folder, 'a', 'release'));
   const text = await readFile(join(folder, 'a', 'release', logs.filter((name) => name.endsWith('.jsonl')).toSorted().at(-1) ?? ''), 'utf8');

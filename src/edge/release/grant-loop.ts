@@ -22,6 +22,8 @@ export type GrantLoop = {
   stop(): void;
   /** Publishes the head of the release log with every key server, which keeps it; failures only show in metrics. */
   publish(jws: string): Promise<void>;
+  /** Tells every key server how releases stand here. */
+  report(json: string): Promise<void>;
   /** Milliseconds since a key server last answered for the event; infinite before the first time. */
   silence(event: AssetId): number;
 };
@@ -56,7 +58,7 @@ export const createGrantLoop = (options: {
 
   const ask = async (server: KeyServerAddress, path: string, signal: AbortSignal, body?: string): Promise<Response> => {
     const token = await signJws({ edge, aud: server.name, iat: Math.floor(clock.now() / 1_000_000), jti: encodeBase64url(random.bytes(16)) }, { typ: 'edge-request+jwt', key: options.signKey });
-    return server.fetch(new Request(`${server.url}${path}`, { headers: { authorization: `Bearer ${token}`, accept: 'application/json', ...(body !== undefined && { 'content-type': 'application/jwt' }) }, signal, redirect: 'manual', ...(body !== undefined && { method: 'POST', body }) }));
+    return server.fetch(new Request(`${server.url}${path}`, { headers: { authorization: `Bearer ${token}`, accept: 'application/json', ...(body !== undefined && { 'content-type': 'text/plain' }) }, signal, redirect: 'manual', ...(body !== undefined && { method: 'POST', body }) }));
   };
   const json = async (response: Response): Promise<unknown> => {
     const text = await response.text();
@@ -156,6 +158,9 @@ export const createGrantLoop = (options: {
           metrics.count('sealcast_release_log_heads_total', 'Heads of the release log given to key servers, by outcome.', { outcome });
         }),
       );
+    },
+    async report(json) {
+      await Promise.all(servers.map((server) => ask(server, `/v1/edges/${edge}/release-report`, AbortSignal.timeout(2000), json).then((response) => response.body?.cancel(), () => undefined)));
     },
     silence: (event) => clock.monotonic() - (heard.get(event) ?? Number.NEGATIVE_INFINITY),
   };

@@ -10,6 +10,7 @@ import type { LadderHash } from '#core/keys/ladder.ts';
 import type { ClockBound, ClockSample } from '#core/release/clock-bound.ts';
 import { HORIZON_ALARM, SECRET_LENGTH } from '#core/release/grant.ts';
 import { CLOSE, type HoldReason } from '#core/release/messages.ts';
+import { type EdgeReport, encodeEdgeReport } from '#core/release/report.ts';
 import type { EdgeInfo } from '#core/release/schedule.ts';
 import type { Micros, Millis } from '#core/time.ts';
 import { verifyReleaseToken } from '#crypto/release-token.ts';
@@ -118,6 +119,8 @@ const KEEP_PAST: Micros = 600_000_000 as Micros;
 const WATCH_EVERY = 250;
 /** The log's head goes to the key servers so often: from then on nobody can rewrite what came before. */
 const PUBLISH_EVERY = 60_000;
+/** Operators see an edge of another host with this delay. */
+const REPORT_EVERY = 2000;
 const SEGMENTS_SHOWN = 12;
 /** Less of the clients held the bytes at the release: an alarm (B168). */
 const HELD_TARGET = 0.99;
@@ -144,6 +147,7 @@ export const createReleaseEdge = (options: ReleaseEdgeOptions): ReleaseEdge => {
   let keptWater = options.floor;
   let cancelWatch: (() => void) | undefined;
   let publishedAt = 0;
+  let reportedAt = 0;
   let publishedHead = '';
 
   const alarm = (key: string, run: () => void): void => {
@@ -263,6 +267,18 @@ export const createReleaseEdge = (options: ReleaseEdgeOptions): ReleaseEdge => {
     });
   };
 
+  const summary = (): EdgeReport => {
+    const { earliest, latest, status } = clock.bound();
+    return {
+      status,
+      ...(latest !== Number.MAX_SAFE_INTEGER && { error: Math.ceil((latest - earliest) / 2) }),
+      events: standing().slice(0, 256).map(({ event, connections, released, horizon, held, figures: { latenessP99, spreadP95, onTime, held: bytesHeld } }) => ({
+        event, connections, released, horizon: Math.max(0, Math.round(horizon)),
+        ...(held !== undefined && { held }), ...(latenessP99 !== undefined && { latenessP99 }), ...(spreadP95 !== undefined && { spreadP95: Math.max(0, spreadP95) }), ...(onTime !== undefined && { onTime }), ...(bytesHeld !== undefined && { bytesHeld }),
+      })),
+    };
+  };
+
   const watch = (): void => {
     const now = clock.utc();
     for (const [event, book] of intake.books) {
@@ -283,6 +299,10 @@ export const createReleaseEdge = (options: ReleaseEdgeOptions): ReleaseEdge => {
     if (highWater - keptWater >= 1_000_000) {
       keptWater = highWater;
       options.keepFloor(highWater).catch((error: unknown) => log.error('the high-water mark could not be kept', { reason: error instanceof Error ? error.message : String(error) }));
+    }
+    if (time.monotonic() - reportedAt > REPORT_EVERY) {
+      reportedAt = time.monotonic();
+      void grants.report(encodeEdgeReport(summary()));
     }
     if (time.monotonic() - publishedAt > PUBLISH_EVERY && releaseLog.head !== undefined && releaseLog.head.head !== publishedHead) {
       publishedAt = time.monotonic();
