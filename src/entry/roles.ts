@@ -137,6 +137,7 @@ const buildLicenseServer = async (parts: Parts, keys: GrantKeySource & LeafKeySo
     marking: { keys: marks, viewers: stores.viewerNumbers, catalogue: stores.catalogue },
     ...(parts.onTraffic && { onTraffic: parts.onTraffic }),
     uncounted: config.concurrency.uncounted,
+    slotFreedBy: config.concurrency.slotFreedBy,
     load: counting.load,
     trusted: parts.trusted,
     startsAtOnce: licensing.startsAtOnce,

@@ -6,11 +6,12 @@
  * anyone, and telling it is harmless to repeat.
  */
 import { SealcastError } from '#core/errors.ts';
-import { type AccountId, type DeviceId, type SessionId, sessionId } from '#core/ids.ts';
+import { type AccountId, type AssetId, type DeviceId, type SessionId, sessionId } from '#core/ids.ts';
 import { parsePublicJwk } from '#core/license/public-jwk.ts';
 import { type EndReason, reasonText } from '#core/license/reasons.ts';
 import { heartbeatAccount } from '#core/license/session-id.ts';
 import { membersOf } from '#core/license/shape.ts';
+import type { Micros, Millis } from '#core/time.ts';
 import { ladderHash } from '#crypto/ladder-hash.ts';
 import type { Es256 } from '#crypto/jose.ts';
 import type { Clock, ConcurrencyRecord, DeviceStore, EventSink, HeartbeatStore, SessionRecord, SessionStore } from '#ports';
@@ -40,13 +41,19 @@ export const createEndings = (options: {
   record: ConcurrencyRecord | undefined;
   /** As of an admission. */
   renewsElsewhere: boolean;
+  /** When a viewer's own stop frees the place of its session. */
+  slotFreedBy: 'stop' | 'expiry';
+  /** Whether levels are kept: only then is level 3 a suspicion. */
+  adaptive: boolean;
+  /** Crypto period of an asset. */
+  period: (asset: AssetId) => Promise<Micros>;
   accounts: Accounts;
   revocations: Revocations;
   changed: () => void;
   clock: Clock;
   events: EventSink;
 }): Endings => {
-  const { es256, sessions, devices, heartbeats, record, renewsElsewhere, accounts, revocations, changed, clock, events } = options;
+  const { es256, sessions, devices, heartbeats, record, renewsElsewhere, slotFreedBy, adaptive, period, accounts, revocations, changed, clock, events } = options;
 
   const end = async (session: SessionId, reason: EndReason, by?: SessionId): Promise<boolean> => {
     const now = clock.now();
@@ -60,11 +67,28 @@ export const createEndings = (options: {
       const live = renewsElsewhere ? await record?.live(account) : undefined;
       if (live !== undefined) accounts.learn(account, live);
       accounts.observe(account, { kind: 'stop', at: now, session });
-      await record?.flag(account, session, { reason, ...(by !== undefined && { by }) }, revocations.keptUntil(now));
-    }
-    await heartbeats.remove(session);
+      const free = async (): Promise<void> => {
+        await record?.flag(account, session, { reason, ...(by !== undefined && { by }) }, revocations.keptUntil(now));
+        await heartbeats.remove(session);
+      };
+      const wait = reason === 'viewer' ? await placeKept(known, account) : 0;
+      if (wait === 0) await free();
+      // A process that ends before then leaves the place to the licence's end, which is the later of the two.
+      else if (wait < Number.POSITIVE_INFINITY) clock.after(wait as Millis, () => void free().catch(() => undefined));
+    } else await heartbeats.remove(session);
     events({ at: now, kind: 'session.ended', severity: reason === 'viewer' ? 'info' : 'warning', message: `A session ended: ${reasonText(reason)}`, session, data: { reason, ...(by !== undefined && { by }) } });
     return true;
+  };
+
+  /**
+   * How long, ms, a stopped session keeps its place. Keys cannot be handed back: whoever says that he stopped can play what is open.
+   * An account that is suspected (level 3) waits for one crypto period, which what it holds outlives by no more than its grant; where
+   * the licence's end is what counts, so does everybody. The end of a session is kept by its renewals being refused.
+   */
+  const placeKept = async (known: SessionRecord, account: AccountId): Promise<number> => {
+    if (slotFreedBy === 'expiry') return Number.POSITIVE_INFINITY;
+    if (!adaptive || (await accounts.standing(account)).level < 3) return 0;
+    return (await period(known.asset)) / 1000;
   };
 
   const endAll = async (account: AccountId, reason: EndReason, matches: (record: SessionRecord) => boolean): Promise<number> => {

@@ -71,7 +71,7 @@ export const createLicenseServer = async (options: LicenseServerOptions): Promis
   const { record } = options;
   const load = options.load ?? (() => ({ factor: 1, sheds: false }));
   const accounts = createAccounts({ store: options.accounts, enforcement: policy.enforcement, level: policy.level, clock, log, events, metrics });
-  const endings = createEndings({ es256: options.es256, sessions, devices, heartbeats, record, renewsElsewhere: (options.renewsElsewhere ?? false) && policy.enforcement !== undefined, accounts, revocations, changed: bundles.changed, clock, events });
+  const endings = createEndings({ es256: options.es256, sessions, devices, heartbeats, record, renewsElsewhere: (options.renewsElsewhere ?? false) && policy.enforcement !== undefined, slotFreedBy: options.slotFreedBy ?? 'stop', adaptive: policy.enforcement !== undefined, period: async (asset) => (await keys.keying(asset)).schedule.period, accounts, revocations, changed: bundles.changed, clock, events });
   const issuer = createIssuer({ issuer: options.issuer, keys, wrapper, random, secrets, ...(options.hash !== undefined && { hash: options.hash }), ...(options.sealTo !== undefined && { sealTo: options.sealTo }) });
   const licensing = createLicensing({ keys, catalogue, masterSecrets, issuer, hmac: options.hash?.hmac, policy, liveHorizon, timeShift, renewUrls: given.renewUrls, licenseUrls: given.licenseUrls, marking, ...(options.releases && { releases: options.releases }) });
   const { nonceKey } = secrets;

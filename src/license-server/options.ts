@@ -93,6 +93,8 @@ export type LicenseServerOptions = {
   readonly collectionLimits?: Readonly<Record<string, number>>;
   /** Starts while sessions cannot be counted: all, those of accounts below level 3 (default), or none. */
   readonly uncounted?: 'serve' | 'well-behaved' | 'refuse';
+  /** What frees the place of a session that its viewer stopped: the stop, or the end of its licence. Default `stop`; an account of level 3 waits for a crypto period then. */
+  readonly slotFreedBy?: 'stop' | 'expiry';
   /** Whether the clock may date licences; while it may not, everything that depends on time is refused with `clock-untrusted`. Default: always. */
   readonly trusted?: () => boolean;
   /** Starts worked on at the same time; more are refused with `overloaded`, so that renewals beside them never wait for long. Default: any number. */

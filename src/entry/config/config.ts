@@ -64,6 +64,7 @@ export type Config = {
     readonly mode: 'detection-only' | 'deny-new' | 'terminate-oldest';
     readonly limit: number;
     readonly collections: readonly CollectionLimit[];
+    readonly slotFreedBy: 'stop' | 'expiry';
     readonly uncounted: 'serve' | 'well-behaved' | 'refuse';
     readonly recordUrls: readonly string[];
     readonly recordTimeoutMillis: number;

@@ -244,6 +244,11 @@ export const SCHEMA: Section<Config> = {
       is: 'section',
       doc: 'How many streams an account may watch at a time, and what happens beyond that.',
       options: {
+        slotFreedBy: oneOf(['stop', 'expiry'], {
+          doc: 'What frees the place of a session that its viewer stopped: the stop itself, or the end of its licence. With `stop` an account on enforcement level 3 waits for one crypto period.',
+          tradeOff: '`stop`: a viewer who changes rooms can go on at once; whoever forges a player can say that it stopped and watch what is open to the end of its term. `expiry`: nothing is gained by saying so.',
+          default: 'stop',
+        }),
         mode: oneOf(['detection-only', 'deny-new', 'terminate-oldest'], {
           doc: 'What a start over the limit does: it is served and noted; refused, with the sessions the viewer can end instead; or served, while the oldest session ends.',
           default: 'detection-only',
