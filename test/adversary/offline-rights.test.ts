@@ -54,6 +54,18 @@ describe('roots and leaves on a device', () => {
     expect(await opens(offline)).toBe('not-yet-valid');
   });
 
+  it('B125: what was paid for is the backend\'s business: it is asked before every root, and its word alone makes one', async () => {
+    const offline = await equipped(client);
+    client.bought.plans = [world.plan({ plan: 'other', collection: 'sports' })];
+    await offline.subscriptions.refresh();
+    expect(offline.subscriptions.plans.map(({ plan }) => plan)).toEqual(['family', 'other']);
+    const silent = await client.restart({ entitlement: async () => Promise.reject(new Error('the shop is closed')) });
+    await expect(silent.subscriptions.refresh()).rejects.toThrow('the shop is closed');
+    expect(await opens(silent)).toBe('plays');
+    const forged = await client.restart({ entitlement: async () => 'a.b.c' });
+    expect(verdict(await forged.subscriptions.refresh())).toBe('entitlement-invalid');
+  });
+
   it('B110 B111: one title or many come in one answer', async () => {
     const titles = await world.addTitles(['one', 'two', 'three']);
     const offline = await equipped(client, [titles[0] as never]);
