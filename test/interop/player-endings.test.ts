@@ -40,7 +40,7 @@ test.concurrent.each(PLAYERS)('%s without renewals stops within the published bo
     expect((await report(page)).notices.at(-1)).toBeUndefined();
     await page.evaluate(() => harness.stop());
   });
-}, 60_000);
+}, 240_000);
 
 test('a session that the operator ends loses its picture at the next renewal and names the reason', async () => {
   const asset = await stage.stack.event('cenc');
@@ -76,7 +76,7 @@ test.concurrent.each(PLAYERS)('%s with a good media token but no session of ours
     expect(await pictureContrast(page)).toBeLessThan(1);
   });
   await watching.stop();
-}, 60_000);
+}, 240_000);
 
 test('a device keeps its identity over a reload, in keys that no script can export', async () => {
   await stage.onPage(undefined, async (page) => {

@@ -57,5 +57,5 @@ describe.each(['shaka', 'hls', 'dash'] as const)('%s on an event marked inside t
       expect(ann?.get(name)?.bytes, name).toBe(ben?.get(name)?.bytes);
       expect(ann?.get(name)?.caching, name).toMatch(/^private,.*no-transform$/);
     }
-  }, 90_000);
+  }, 300_000);
 });
