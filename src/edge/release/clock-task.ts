@@ -8,6 +8,7 @@
  * host and no second host is enrolled.
  */
 import { boundAt, type ClockBound, type ClockSample, type ClockState, MAX_TICK_GAP, observe, startClock, tick, trustHost } from '#core/release/clock-bound.ts';
+import { MAX_ERROR } from '#core/release/gate.ts';
 import type { Micros, Millis } from '#core/time.ts';
 import type { Clock, Fetch, Log, Metrics, PreciseTime } from '#ports';
 
@@ -175,7 +176,11 @@ export const createClockTask = (options: {
       running = true;
       if (single()) clock.trust();
       repeat(() => LOOK_EVERY, look);
-      const settled = (): boolean => (clock.state.status === 'sync' || clock.state.status === 'single-host') && time.monotonic() > hurryUntil;
+      const settled = (): boolean => {
+        const { earliest, latest, status } = clock.bound();
+        // Too wide to release by: on a crowded path the quickest of many answers is wanted soon.
+        return (status === 'single-host' || (status === 'sync' && (latest - earliest) / 2 <= MAX_ERROR)) && time.monotonic() > hurryUntil;
+      };
       for (const source of sources) repeat(() => (settled() ? ASK_EVERY : ASK_FAST), () => void askOnce(source));
       const { local } = options;
       if (local !== undefined) repeat(() => (settled() ? ASK_EVERY : 500), () => void local().then((sample) => sample && take(sample), () => undefined));
