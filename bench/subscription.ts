@@ -9,6 +9,7 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { figure, type Figure, median } from './figures/timing.ts';
+import { lookups, prebuffer } from './licensing/offline-work.ts';
 import { accounts, leafBatch, meteringRun, renewal, TITLES } from './licensing/subscription-work.ts';
 
 const LEAVES_ROUNDS = 5;
@@ -30,6 +31,13 @@ export const bench = {
         figure(`root renewed for ${TITLES} leaves: requests`, renewed.requests, 'requests', 'one per title without chained licences', '<=', 1),
         figure('root renewed: bytes of the answer', renewed.bytes, 'bytes', 'one plan', '<=', 4096, 'bytes'),
         figure('root renewed: leaves whose bytes changed', renewed.changed, 'leaves', `${TITLES} leaves compared`, '<=', 0),
+      );
+      const found = await lookups(await batch.texts(), full ? 20_000 : 2000);
+      figures.push(figure(`a leaf looked up among ${TITLES} on the device, p99 (median ${found.median.toFixed(3)} ms)`, found.p99, 'ms', `after opening the catalogue, which took ${found.opened.toFixed(0)} ms`, '<', 5, 'ms'));
+      const line = prebuffer(100);
+      figures.push(
+        figure('stalls with the computed prebuffer, the source\'s line and 100 random ones', line.stalls, 'stalls', 'play as if the forecast were exact', '<=', 0),
+        figure('waiting beyond the smallest that would have done, worst line', line.excess, '%', `the source's line: ${line.source.toFixed(0)} s of wait for a film of ${line.minutes} min`, '<=', 20, '%'),
       );
       batch.close();
       const records = full ? 1_000_000 : 50_000;

@@ -91,6 +91,8 @@ export type LeafBatch = {
   run(round: number): Promise<number>;
   /** Milliseconds of the whole request, the least of three. */
   request(): Promise<number>;
+  /** Texts of all leaves. */
+  texts(): Promise<readonly string[]>;
   readonly service: Service;
   readonly device: OwnDevice;
   close(): void;
@@ -149,6 +151,7 @@ export const leafBatch = async (path: string, say: (line: string) => void): Prom
     run,
     service,
     device,
+    texts: () => leavesOf(service, token, titleIds),
     async request() {
       let least = Number.POSITIVE_INFINITY;
       for (let attempt = 0; attempt < 3; attempt++) {

@@ -11,7 +11,7 @@ import { type BenchReport, runBench, writeSection } from '#cli/commands/bench.ts
 
 /** Which benchmarks belong to which test file; `areas.test.ts` checks that none is left out. */
 export const AREAS: { readonly serving: readonly string[]; readonly media: readonly string[]; readonly marking: readonly string[]; readonly sequences: readonly string[]; readonly releases: readonly string[] } = {
-  serving: ['cut-off', 'edge', 'license', 'live', 'release-screens', 'switching'],
+  serving: ['cut-off', 'edge', 'license', 'live', 'release-screens', 'switching', 'subscription'],
   media: ['cenc', 'pack', 'profiler', 'trace-video'],
   marking: ['detection', 'edge-marking', 'marking'],
   sequences: ['inner-delivery', 'release-sim', 'sequences', 'tracing'],
