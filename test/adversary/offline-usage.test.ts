@@ -180,6 +180,34 @@ describe('usage on a device', () => {
     expect([...client.storage.texts.keys()].some((key) => key.startsWith('usage/open/'))).toBe(true);
   });
 
+  it('whatever is left of the storage, the app opens, renews and plays', async () => {
+    const keys = new Set<string>();
+    const offline = await equipped(client);
+    await watch(offline, 40, { stop: false });
+    await watch(offline, 40);
+    await offline.stops.due({ sid: 'A'.repeat(24), at: 1, proof: 'x' } as never);
+    client.storage.texts.set(`download/${FILM}`, JSON.stringify({ state: 'paused', wanted: null, priority: 'now', added: 1, trouble: null }));
+    client.storage.texts.set(`file/${FILM}/manifest.mpd`, '10.x');
+    const good = new Map(client.storage.texts);
+    for (const key of good.keys()) keys.add(key);
+    expect(keys.size).toBeGreaterThan(9);
+    for (const garbage of ['', 'x', '{}', '[]', 'null', '{"state":7}', '.', '\u0000']) {
+      for (const key of keys) {
+        client.storage.texts.clear();
+        for (const [name, text] of good) client.storage.texts.set(name, text);
+        client.storage.texts.set(key, garbage);
+        const again = await client.restart();
+        await again.reconnected();
+        await again.subscriptions.refresh();
+        await again.subscriptions.fetchLeaves({ titles: [FILM] });
+        const playing = await again.play(FILM);
+        expect(playing.ok, `${key} = ${garbage}`).toBe(true);
+        if (playing.ok) await playing.session.stop();
+        await again.close();
+      }
+    }
+  });
+
   it('says by how much the clock may be wrong, and that a play was offline', async () => {
     const offline = await equipped(client);
     client.cut = true;

@@ -5,6 +5,8 @@ import { type Offline, openOffline } from '#client/offline/offline.ts';
 import { registerDevice, startSession } from '#client/start-session.ts';
 import type { Session } from '#client/session-types.ts';
 import { assetId } from '#core/ids.ts';
+import { onlyTrackFragment, parseFragment } from '#core/isobmff/fragment.ts';
+import { parseInit, type Track } from '#core/isobmff/init.ts';
 import { browserOfflineStorage, pageOwner } from '#player/offline-storage.ts';
 import { indexedDbDeviceStorage } from '#player/device-storage.ts';
 import { playGapless } from '#player/gapless.ts';
@@ -59,16 +61,24 @@ const app = {
     await offline.downloads.settled();
     return offline.downloads.all.map(({ title, state, trouble }) => ({ title, state, trouble }));
   },
-  /** Plays titles one after the other and listens to what comes out of the decoder. */
-  async gapless(titles: readonly string[]): Promise<{ seconds: number; ranges: number; joints: number[]; duration: number; heard: number[] }> {
-    const context = new AudioContext({ sampleRate: 48_000 });
+  /** Plays titles one after the other, and decodes what the browser's decoder was given, in its order. */
+  async gapless(titles: readonly string[]): Promise<{ seconds: number; ranges: number; jump: number; longestSilence: number; silenceAt: number; duration: number; heard: number[] }> {
     const element = new Audio();
-    const recorder = context.createScriptProcessor(4096, 2, 2);
-    const pieces: Float32Array[] = [];
-    recorder.onaudioprocess = ({ inputBuffer }) => pieces.push(inputBuffer.getChannelData(0).slice());
-    context.createMediaElementSource(element).connect(recorder);
-    recorder.connect(context.destination);
-    await context.resume();
+    const frames: { readonly at: number; readonly bytes: Uint8Array }[] = [];
+    const { appendBuffer } = SourceBuffer.prototype;
+    let header: Track | undefined;
+    SourceBuffer.prototype.appendBuffer = function (this: SourceBuffer, data: BufferSource) {
+      const bytes = new Uint8Array((data as Uint8Array<ArrayBuffer>).slice());
+      if (bytes[4] === 0x66) [header] = parseInit(bytes).tracks;
+      else if (header !== undefined) {
+        const run = onlyTrackFragment(parseFragment(bytes, [header]));
+        for (const [index, { offset, size }] of run.samples.entries()) {
+          const at = this.timestampOffset + (Number(run.baseMediaDecodeTime) + index * 1024) / 48_000;
+          if (at < this.appendWindowEnd) frames.push({ at, bytes: bytes.slice(offset, offset + size) });
+        }
+      }
+      appendBuffer.call(this, data);
+    };
     const heard: number[] = [];
     const playback = playGapless({
       audio: element,
@@ -89,22 +99,35 @@ const app = {
     clearInterval(watch);
     const { duration } = element;
     await playback.stop();
-    await context.close();
-    const samples = pieces.flatMap((piece) => [...piece]);
-    const loud = (sample: number | undefined): boolean => Math.abs(sample ?? 0) > 0.004;
-    const first = samples.findIndex(loud);
-    const last = samples.findLastIndex(loud);
-    // The longest silence near each joint; elsewhere it is the machine that had no time to play.
-    const joints = titles.slice(1).map((_, index) => {
-      const middle = ((index + 1) * duration) / titles.length;
-      let longest = 0;
-      for (let at = first + Math.round((middle - 0.5) * 48_000), run = 0; at < first + (middle + 0.5) * 48_000; at++) {
-        run = loud(samples[at]) ? 0 : run + 1;
-        longest = Math.max(longest, run);
-      }
-      return longest / 48_000;
+    SourceBuffer.prototype.appendBuffer = appendBuffer;
+
+    const samples: number[] = [];
+    const decoder = new AudioDecoder({
+      output(decoded) {
+        const plane = new Float32Array(decoded.numberOfFrames);
+        decoded.copyTo(plane, { planeIndex: 0, format: 'f32-planar' });
+        samples.push(...plane);
+        decoded.close();
+      },
+      error(error) {
+        throw error;
+      },
     });
-    return { seconds: (last - first) / 48_000, ranges, joints, duration, heard };
+    // AAC-LC, 48 kHz, two channels.
+    decoder.configure({ codec: 'mp4a.40.2', sampleRate: 48_000, numberOfChannels: 2, description: new Uint8Array([0x11, 0x90]) });
+    for (const { at, bytes } of frames) decoder.decode(new EncodedAudioChunk({ type: 'key', timestamp: Math.round(at * 1e6), data: bytes as BufferSource }));
+    await decoder.flush();
+    const jump = frames.slice(1).reduce((most, { at }, index) => Math.max(most, Math.abs(at - (frames[index]?.at ?? 0) - 1024 / 48_000)), 0);
+    // Silence is 40 dB below the tone: the packager drops the packet that AAC decoders warm up with, so a track rises within 21 ms.
+    const loud = (sample: number | undefined): boolean => Math.abs(sample ?? 0) > 0.00125;
+    const [first, last] = [samples.findIndex(loud), samples.findLastIndex(loud)];
+    let longest = 0;
+    let silenceAt = 0;
+    for (let at = first, run = 0; at <= last; at++) {
+      run = loud(samples[at]) ? 0 : run + 1;
+      if (run > longest) [longest, silenceAt] = [run, at / 48_000];
+    }
+    return { seconds: (last - first) / 48_000, ranges, jump, longestSilence: longest / 48_000, silenceAt, duration, heard };
   },
   report: () => ({ frames: video.getVideoPlaybackQuality().totalVideoFrames, at: video.currentTime, ended: video.ended, duration: video.duration, failure, error: video.error?.message, pending: offline.usage.pending, online: navigator.onLine }),
   /** Look-ups of leaves, ms: the p-th slowest. */

@@ -5,7 +5,7 @@
  * docs/wire/subscription.md, "Downloads" (B130-B135). A download goes on where it stopped: after a pause, a restart, a lost
  * connection, a full disk that has room again. Invariant: what is stored is what the service sent, encrypted as it came.
  */
-import { type ErrorCode, SealcastError } from '#core/errors.ts';
+import { type ErrorCode, ERRORS, SealcastError } from '#core/errors.ts';
 import { type AssetId, isAssetId, type RepresentationId } from '#core/ids.ts';
 import { jsonObject, membersOf } from '#core/license/shape.ts';
 import type { Micros } from '#core/time.ts';
@@ -55,6 +55,23 @@ const LONGEST_PAUSE = 60_000;
 const MEASURED = 120;
 const STEP = 1_000_000 as Micros;
 
+/** A kept download from its text; undefined for one that was damaged. */
+const readEntry = (text: string): Pick<Entry, 'state' | 'wanted' | 'priority' | 'added' | 'trouble'> | undefined => {
+  try {
+    const record = membersOf(jsonObject(text, 'download record', 'bad-request'), 'download record', 'bad-request', ['state', 'wanted', 'priority', 'added', 'trouble'], [], true);
+    const [wanted, trouble] = [record.value('wanted'), record.value('trouble')];
+    return {
+      state: record.oneOf('state', ['queued', 'paused', 'complete']),
+      wanted: Array.isArray(wanted) ? wanted.map(String) : undefined,
+      priority: record.oneOf('priority', ['now', 'soon']),
+      added: record.integer('added', 0, Number.MAX_SAFE_INTEGER),
+      trouble: typeof trouble === 'string' && Object.hasOwn(ERRORS, trouble) ? (trouble as ErrorCode) : undefined,
+    };
+  } catch {
+    return undefined;
+  }
+};
+
 /** Opens the downloads kept in `storage` and goes on with them. */
 export const openDownloads = async (options: DownloadsOptions): Promise<Downloads> => {
   const { storage, clock, random, texts } = options;
@@ -98,19 +115,13 @@ export const openDownloads = async (options: DownloadsOptions): Promise<Download
 
   for (const [key, text] of await records.list(PREFIX)) {
     const title = key.slice(PREFIX.length);
-    const record = membersOf(jsonObject(text, 'download record', 'bad-request'), 'download record', 'bad-request', ['state', 'wanted', 'priority', 'added', 'trouble'], [], true);
-    if (!isAssetId(title)) continue;
-    const wanted = record.value('wanted');
-    entries.set(title, {
-      title,
-      state: record.oneOf('state', ['queued', 'paused', 'complete']),
-      wanted: Array.isArray(wanted) ? wanted.map(String) : undefined,
-      priority: record.oneOf('priority', ['now', 'soon']),
-      added: record.integer('added', 0, Number.MAX_SAFE_INTEGER),
-      plan: await readPlan(files, title),
-      trouble: (record.value('trouble') ?? undefined) as ErrorCode | undefined,
-      choose: undefined,
-    });
+    const record = isAssetId(title) ? readEntry(text) : undefined;
+    // A record that was damaged is a download that nobody knows of: its files go with it.
+    if (record !== undefined && isAssetId(title)) entries.set(title, { ...record, title, plan: await readPlan(files, title).catch(() => undefined), choose: undefined });
+    else {
+      await records.write([[key, undefined]]);
+      if (isAssetId(title)) await files.forget(title);
+    }
   }
 
   // ---- fetching -------------------------------------------------------------------------------------------------

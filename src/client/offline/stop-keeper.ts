@@ -6,9 +6,9 @@
  * afterwards. Invariant: a stop is removed only after `{ "stopped": true }`, or when the service itself said that the session is over;
  * the stop of a session that another page still runs is never sent.
  */
-import { isSessionId } from '#core/ids.ts';
-import type { SessionId } from '#core/ids.ts';
+import { type SessionId, sessionId } from '#core/ids.ts';
 import { jsonObject, membersOf } from '#core/license/shape.ts';
+import type { Micros } from '#core/time.ts';
 import type { OfflineRecords } from '#ports';
 import type { SignedStop } from '../license-desk.ts';
 
@@ -26,6 +26,19 @@ export type StopKeeper = {
 
 const PREFIX = 'stop/';
 
+type Kept = { readonly stop: SignedStop; readonly state: 'running' | 'due'; readonly owner: string };
+
+/** A kept stop from its text; undefined for one that was damaged. */
+const readKept = (text: string): Kept | undefined => {
+  try {
+    const kept = membersOf(jsonObject(text, 'kept stop', 'bad-request'), 'kept stop', 'bad-request', ['sid', 'at', 'proof', 'state', 'owner']);
+    const stop = { sid: sessionId(kept.value('sid')), at: kept.integer('at', 0, Number.MAX_SAFE_INTEGER) as Micros, proof: kept.text('proof', { most: 4096 }) };
+    return { stop, state: kept.oneOf('state', ['running', 'due']), owner: kept.text('owner', { most: 64 }) };
+  } catch {
+    return undefined;
+  }
+};
+
 /** A keeper in `records`. `owner` names this page or process; `alive` says whether another one still runs (default: none does). */
 export const createStopKeeper = ({ records, owner, alive = async () => false }: { readonly records: OfflineRecords; readonly owner: string; readonly alive?: (owner: string) => Promise<boolean> }): StopKeeper => {
   const over = new Set<SessionId>();
@@ -42,12 +55,9 @@ export const createStopKeeper = ({ records, owner, alive = async () => false }: 
     async resend(send) {
       let waiting = 0;
       for (const [key, text] of await records.list(PREFIX)) {
-        const kept = membersOf(jsonObject(text, 'kept stop', 'bad-request'), 'kept stop', 'bad-request', ['sid', 'at', 'proof', 'state', 'owner']);
-        const sid = kept.text('sid', { most: 24 });
-        const by = kept.text('owner', { most: 64 });
-        if (!isSessionId(sid)) continue;
-        if (kept.value('state') === 'running' && (by === owner || (await alive(by)))) continue;
-        const outcome = await send({ sid, at: kept.integer('at', 0, Number.MAX_SAFE_INTEGER), proof: kept.text('proof', { most: 4096 }) } as SignedStop);
+        const kept = readKept(text);
+        if (kept?.state === 'running' && (kept.owner === owner || (await alive(kept.owner)))) continue;
+        const outcome = kept === undefined ? 'refused' : await send(kept.stop);
         // Refused for good: the service does not know the session, or not as this device's.
         if (outcome === 'unreachable') waiting += 1;
         else await records.write([[key, undefined]]);
