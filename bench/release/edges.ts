@@ -2,12 +2,11 @@
 /**
  * Two key servers and a few edge processes of one timed event, for measurements: started, killed, cut off and watched.
  *
- * Key servers run here and can be taken down; edges are children with clocks skewed inside their bounds. Everything goes over HTTP and WebSocket.
+ * Key servers are one child and can be cut off; edges are children with clocks skewed inside their bounds. Everything goes over HTTP and WebSocket.
  */
 import { type ChildProcess, fork } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 import { systemClock } from '#adapters/node/clock.ts';
-import { serve } from '#adapters/node/http-server.ts';
 import { nodeLadderHash } from '#adapters/node/ladder-hash.ts';
 import { createPreciseTime } from '#adapters/node/precise-time.ts';
 import { systemRandom } from '#adapters/node/random.ts';
@@ -16,15 +15,15 @@ import type { ReleaseChannel } from '#client/release/channel-types.ts';
 import type { OpenSocket } from '#client/release/edge-link.ts';
 import { encodeBase64url } from '#core/bytes/base64url.ts';
 import { encodeUtf8 } from '#core/bytes/utf8.ts';
-import { problemOf } from '#core/errors.ts';
 import type { AssetId, SessionId } from '#core/ids.ts';
 import { periodsPerBlock, type ReleaseInfo } from '#core/release/schedule.ts';
 import type { Micros } from '#core/time.ts';
 import { importJwsKey, type JwsKey, makeKeyPair } from '#crypto/jose.ts';
 import { mintReleaseToken } from '#crypto/release-token.ts';
-import { createReleaseServer, type ReleaseEdge as Enrolled } from '#key-server/index.ts';
+import type { ReleaseEdge as Enrolled } from '#key-server/index.ts';
 import type { Fetch } from '#ports';
 import type { EdgeSetup, FromEdge } from './edge-process.ts';
+import type { KeySetup, ToKeys } from './key-process.ts';
 import { lightSockets } from './light-socket.ts';
 
 type Standing = Extract<FromEdge, { kind: 'standing' }>;
@@ -47,9 +46,6 @@ export type Edges = {
 };
 
 const EVENT = 'bench' as AssetId;
-const silent = { debug: () => undefined, info: () => undefined, warn: () => undefined, error: () => undefined };
-const metrics = { count: () => undefined, gauge: () => undefined, observe: () => undefined };
-const KEY_ERROR = 300;
 
 /** Starts them; `skews` has one entry per edge, milliseconds of asymmetry. */
 export const startEdges = async (options: { readonly skews: readonly number[]; readonly period: Micros }): Promise<Edges> => {
@@ -59,53 +55,28 @@ export const startEdges = async (options: { readonly skews: readonly number[]; r
   const info: ReleaseInfo = { event: EVENT, version: 1, mode: 'standard', firstRelease: 850_000 as Micros, period, delta: 150_000 as Micros, fallbackDelta: 150_000 as Micros, perBlock: periodsPerBlock(period) };
   const tokenKey = systemRandom.bytes(32);
   const root = systemRandom.bytes(32);
-  const createdAt = (systemClock.now() - 3_600_000_000) as Micros;
   const enrolled: Enrolled[] = [];
-  let down = false;
-  const closers: (() => unknown)[] = [];
   const names = ['keys-1', 'keys-2'];
   const grants = await Promise.all(names.map(() => crypto.subtle.generateKey({ name: 'Ed25519' }, true, ['sign', 'verify']) as Promise<CryptoKeyPair>));
   const schedules = await Promise.all(names.map(() => makeKeyPair('sign')));
   const jwks = schedules.map(({ publicJwk }, index) => ({ ...publicJwk, kid: `${names[index]}.schedule` }));
-  const servers: EdgeSetup['servers'][number][] = [];
-  for (const [index, name] of names.entries()) {
-    const pair = grants[index] as CryptoKeyPair;
-    const keys = createReleaseServer({
-      name,
-      events: {
-        find: async (event) => (event === EVENT ? { info, createdAt, edges: 'all', urls: edges.map(({ url }) => url) } : undefined),
-        list: async () => [{ info, createdAt, edges: 'all', urls: edges.map(({ url }) => url) }],
-        edge: async (edge) => enrolled.find((each) => each.edge === edge),
-        edges: async () => enrolled,
-        eventKey: async (event, epoch) => nodeLadderHash.sha256(new Uint8Array([...root, ...encodeUtf8(`${event}/${epoch}`)])),
-      },
-      grantKey: { kid: `${name}.grant`, key: { alg: 'EdDSA', key: pair.privateKey } },
-      scheduleKey: { kid: `${name}.schedule`, key: await importJwsKey(schedules[index]?.privateJwk as never, 'ES256') },
-      publicKeys: () => jwks, hash: nodeLadderHash, clock: systemClock, log: silent, metrics,
-    });
-    const server = await serve(async (request) => {
-      if (down) return new Response(null, { status: 503 });
-      if (new URL(request.url).pathname === '/v1/time') {
-        const at = utc();
-        const sent = utc();
-        return Response.json({ time: sent, t2: at, t3: sent, earliest: sent - KEY_ERROR, latest: sent + KEY_ERROR, status: 'host', host: name });
-      }
-      try {
-        return await keys.handler(request);
-      } catch (error) {
-        const problem = problemOf(error);
-        return new Response(JSON.stringify(problem), { status: problem.status });
-      }
-    }, { host: '127.0.0.1', port: 0, log: silent });
-    closers.push(() => server.close(0 as never), () => keys.close());
-    servers.push({ name, url: `http://127.0.0.1:${server.port}`, grant: await crypto.subtle.exportKey('jwk', pair.publicKey), schedule: jwks[index] as object });
-  }
+  const keyProcess = fork(fileURLToPath(new URL('key-process.ts', import.meta.url)), { execPath: process.execPath, execArgv: [], serialization: 'advanced' });
+  const listening = new Promise<{ ports: readonly number[] }>((resolve, reject) => {
+    keyProcess.once('message', (message) => resolve(message as { ports: readonly number[] }));
+    keyProcess.once('exit', () => reject(new Error('the key servers ended')));
+  });
+  const made = await Promise.all(names.map(async (name, index) => ({ name, grant: await crypto.subtle.exportKey('jwk', (grants[index] as CryptoKeyPair).privateKey), schedule: schedules[index]?.privateJwk as object, jwk: jwks[index] as object })));
+  keyProcess.send({ info, root, servers: made } satisfies KeySetup);
+  const { ports } = await listening;
+  const servers: EdgeSetup['servers'][number][] = await Promise.all(names.map(async (name, index) => ({ name, url: `http://127.0.0.1:${ports[index]}`, grant: await crypto.subtle.exportKey('jwk', (grants[index] as CryptoKeyPair).publicKey), schedule: jwks[index] as object })));
+  const tellKeys = (message: ToKeys): void => void keyProcess.send(message);
 
   const edges: (EdgeHandle & { child: ChildProcess })[] = [];
   const start = async (nth: number, skew: number): Promise<void> => {
     const edge = `edge-${nth + 1}`;
     const [sign, agree] = await Promise.all([makeKeyPair('sign'), makeKeyPair('agree')]);
     enrolled.push({ edge, sign: sign.publicJwk, agree: agree.publicJwk, host: `host-${nth + 1}` });
+    tellKeys({ kind: 'edges', enrolled, urls: [] });
     const child = fork(fileURLToPath(new URL('edge-process.ts', import.meta.url)), { execPath: process.execPath, execArgv: [], serialization: 'advanced' });
     let standing: Standing | undefined;
     const port = new Promise<number>((resolve, reject) => {
@@ -118,6 +89,7 @@ export const startEdges = async (options: { readonly skews: readonly number[]; r
   };
   await Promise.all(options.skews.map((skew, nth) => start(nth, skew)));
   edges.sort((a, b) => a.name.localeCompare(b.name));
+  tellKeys({ kind: 'edges', enrolled, urls: edges.map(({ url }) => url) });
   const keys = new Map<string, JwsKey>(await Promise.all(jwks.map(async (jwk): Promise<[string, JwsKey]> => [jwk.kid, await importJwsKey(jwk as never, 'ES256')])));
   const light = lightSockets();
   const token = (account: string): string =>
@@ -128,9 +100,7 @@ export const startEdges = async (options: { readonly skews: readonly number[]; r
 
   return {
     info, edges, utc, token, channel,
-    cut: (value) => {
-      down = value;
-    },
+    cut: (down) => tellKeys({ kind: 'cut', down }),
     async ready() {
       for (const { url, name } of edges) {
         const probe = channel(`ready-${name}`, [url]);
@@ -146,7 +116,7 @@ export const startEdges = async (options: { readonly skews: readonly number[]; r
     },
     async close() {
       for (const { child } of edges) child.kill('SIGKILL');
-      for (const close of closers.toReversed()) await close();
+      keyProcess.kill('SIGKILL');
     },
   };
 };
