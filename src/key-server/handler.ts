@@ -30,7 +30,8 @@ const HEADERS = { 'Cache-Control': 'no-store', 'X-Content-Type-Options': 'nosnif
 const PATH = /^\/v1\/keys\/([^/]+)(?:\/(content|grants|entry|imported|marks|boxes))?$/;
 /** Roots and leaves are not of one asset; a dash cannot be an asset's id. */
 const COLLECTION_PATH = /^\/v1\/keys\/-\/(roots|leaves)$/;
-type What = 'keying' | 'content' | 'grants' | 'entry' | 'imported' | 'marks' | 'boxes' | 'roots' | 'leaves';
+type OfAsset = 'keying' | 'content' | 'grants' | 'entry' | 'imported' | 'marks' | 'boxes';
+type What = OfAsset | 'roots' | 'leaves';
 
 const ALLOWED: Readonly<Record<ServiceRole, readonly What[]>> = {
   packager: ['keying', 'content', 'boxes'],
@@ -60,7 +61,7 @@ export const createKeyServerHandler = (options: { sources: Sources; credentials:
   };
 };
 
-const routeOf = (request: Request): { asset: AssetId | undefined; what: What } => {
+const routeOf = (request: Request): { asset: undefined; what: 'roots' | 'leaves' } | { asset: AssetId; what: OfAsset } => {
   const { pathname } = new URL(request.url);
   const collection = COLLECTION_PATH.exec(pathname);
   const match = collection ?? PATH.exec(pathname);
@@ -68,7 +69,7 @@ const routeOf = (request: Request): { asset: AssetId | undefined; what: What } =
   const what = (collection?.[1] ?? match[2] ?? 'keying') as What;
   const method = POSTED.includes(what) ? 'POST' : 'GET';
   if (request.method !== method) throw new SealcastError('method-not-allowed', `${what} takes ${method}`);
-  return { asset: collection === null ? assetId(match[1]) : undefined, what };
+  return what === 'roots' || what === 'leaves' ? { asset: undefined, what } : { asset: assetId(match[1]), what };
 };
 
 /** Compares hashes, all of them, so that time tells nothing about a credential. */
@@ -104,10 +105,10 @@ const readBody = async (request: Request, most: number = MAX_BODY): Promise<stri
   }
 };
 
-const answerCollection = async (sources: Sources, what: What, request: Request): Promise<unknown> =>
+const answerCollection = async (sources: Sources, what: 'roots' | 'leaves', request: Request): Promise<unknown> =>
   what === 'roots' ? answerRoots(sources, await readBody(request)) : answerLeaves(sources, await readBody(request, MAX_LEAVES_BODY));
 
-const answer = async (sources: Sources, asset: AssetId, what: What, request: Request): Promise<unknown> => {
+const answer = async (sources: Sources, asset: AssetId, what: OfAsset, request: Request): Promise<unknown> => {
   switch (what) {
     case 'keying':
       return encodeKeying(await sources.keying(asset));

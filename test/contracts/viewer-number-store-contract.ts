@@ -31,7 +31,7 @@ export const viewerNumberStoreContract = (open: () => Promise<ViewerNumberStore>
     const store = await open();
     const range = { first: 125, count: 4 };
     const given = await Promise.all([1, 2, 3, 1, 2].map((index) => store.giveWithin(viewer(index), range)));
-    expect([...new Set(given)].sort()).toEqual([125, 126, 127]);
+    expect(new Set(given)).toEqual(new Set([125, 126, 127]));
     expect(given.slice(3)).toEqual(given.slice(0, 2));
     expect(await store.giveWithin(viewer(9), { first: 16, count: 10 })).toBe(16);
     expect(await store.giveWithin(viewer(4), range)).toBe(128);

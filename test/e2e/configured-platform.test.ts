@@ -5,7 +5,7 @@
  */
 import { createHmac } from 'node:crypto';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
-import { createServer, type IncomingMessage } from 'node:http';
+import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
@@ -27,7 +27,7 @@ const lines: { readonly level: string; readonly message: string; readonly fields
 const log: Log = Object.fromEntries((['debug', 'info', 'warn', 'error'] as const).map((level) => [level, (message: string, fields: Record<string, unknown> = {}) => void lines.push({ level, message, fields })])) as unknown as Log;
 
 /** The operator's own systems: who may watch, and where alerts go. */
-const backend = createServer(async (request, response) => {
+const backendAnswer = async (request: IncomingMessage, response: ServerResponse): Promise<void> => {
   let text = '';
   for await (const chunk of request.setEncoding('utf8')) text += chunk;
   const body = JSON.parse(text) as Record<string, unknown>;
@@ -38,7 +38,8 @@ const backend = createServer(async (request, response) => {
   }
   const account = /^token-of-(.+)$/.exec(String(body['token']))?.[1];
   response.writeHead(200, { 'Content-Type': 'application/json' }).end(JSON.stringify({ id: body['id'], ...(account === undefined ? { allowed: false, reason: 'not-subscribed' } : { allowed: true, account }) }));
-});
+};
+const backend = createServer((request, response) => void backendAnswer(request, response));
 
 const cutOff = (store: ConcurrencyStore): ConcurrencyStore =>
   new Proxy(store, { get: (target, name) => (typeof target[name as keyof ConcurrencyStore] === 'function' ? (...args: never[]) => (cut ? Promise.reject(new Error('cut')) : (target[name as keyof ConcurrencyStore] as (...all: never[]) => unknown).apply(target, args)) : undefined) });
@@ -155,9 +156,9 @@ test('B099 B100 an emergency is one metric, one log line, one line in the contro
 
   const [hook] = posted.slice(began).filter(({ path }) => path === '/hook');
   expect(hook?.body).toMatchObject({ type: 'concurrency.emergency', severity: 'alert', data: { cause: 'unreachable' } });
-  const signed = `${hook?.headers['webhook-id']}.${hook?.headers['webhook-timestamp']}.${hook?.text}`;
+  const signed = [hook?.headers['webhook-id'], hook?.headers['webhook-timestamp'], hook?.text].join('.');
   expect(hook?.headers['webhook-signature']).toBe(`v1,${createHmac('sha256', SECRET).update(signed).digest('base64')}`);
-  const { message } = hook?.body as { message: string };
+  const { message } = (hook as NonNullable<typeof hook>).body as { message: string };
   expect(lines.filter((line) => line.message === message)).toEqual([{ level: 'error', message, fields: { alert: 'concurrency.emergency', cause: 'unreachable' } }]);
   expect((await call('GET', '/v1/operations/state')).body).toMatchObject({ emergency: { cause: 'unreachable' }, lastAlert: { kind: 'concurrency.emergency' } });
   const metrics = await platform.metrics.render();
