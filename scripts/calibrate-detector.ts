@@ -39,7 +39,7 @@ const films: readonly { readonly name: string; readonly input: readonly string[]
 ];
 
 /** Soft values with the sign of their symbol, copy by copy, and the weighed ones. */
-const copies: { readonly plain: number[]; readonly weighed: number[] }[] = [];
+const copies: { readonly plain: number[]; weighed(noise: number): number[] }[] = [];
 const folder = await mkdtemp(join(tmpdir(), 'sealcast-calibrate-'));
 try {
   for (const { name, input } of films) {
@@ -54,16 +54,9 @@ try {
       const { segments, slots } = answer.marks;
       const signs = segments.flatMap(({ number, statistics }) => statistics.map((_, slot) => (title.book.symbol(viewerNumber(VIEWER), position(number * slots + slot)) === 1 ? 1 : -1)));
       const statistics = segments.flatMap((segment) => segment.statistics);
-      const weighed = weighedValues(statistics);
-      const plain: number[] = [];
-      const values: number[] = [];
-      statistics.forEach((statistic, i) => {
-        const value = weighed[i];
-        if (value === undefined) return;
-        plain.push(softValueOf(statistic) * (signs[i] as number));
-        values.push(value * (signs[i] as number));
-      });
-      copies.push({ plain, weighed: values });
+      const seen = weighedValues(statistics).map((value) => value !== undefined);
+      const plain = statistics.flatMap((statistic, i) => (seen[i] === true ? [softValueOf(statistic) * (signs[i] as number)] : []));
+      copies.push({ plain, weighed: (noise) => weighedValues(statistics, noise).flatMap((value, i) => (value === undefined ? [] : [value * (signs[i] as number)])) });
       process.stderr.write(`${name}, ${options.slice(0, 6).join(' ')}: ${plain.filter((value) => value < 0).length} of ${plain.length} wrong\n`);
     }
   }
@@ -83,7 +76,7 @@ const spreads = copies
   .toSorted((a, b) => a - b);
 const noise = Number((spreads[spreads.length >> 1] ?? 10).toPrecision(2));
 
-const weighed = copies.flatMap((copy) => copy.weighed);
+const weighed = copies.flatMap((copy) => copy.weighed(noise));
 let least = 0.5;
 const table = SIZES.map((size, i) => {
   // Shares between this size's neighbours, with one wrong and one right slot added: a bin without errors proves little.

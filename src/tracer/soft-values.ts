@@ -24,15 +24,15 @@ const LEAST_LEFT = 0.2;
 /** Both scales in one number: positive for symbol 1. */
 export const softValueOf = ({ fineRatio, coarseRatio }: SlotStatistic): number => (fineRatio + COARSE_WEIGHT * coarseRatio) / 2;
 
-/** v of each slot, in order of position; undefined where too little was seen. */
-export const weighedValues = (statistics: readonly SlotStatistic[]): readonly (number | undefined)[] => {
+/** v of each slot, in order of position; undefined where too little was seen. Calibration alone gives another `noise`. */
+export const weighedValues = (statistics: readonly SlotStatistic[], noise: number = NOISE): readonly (number | undefined)[] => {
   const values = statistics.map((statistic) => (statistic.seen >= LEAST_SEEN ? softValueOf(statistic) : undefined));
   return values.map((value, i) => {
     if (value === undefined) return undefined;
     const around = values.slice(Math.max(0, i - AROUND), i + AROUND + 1).filter((_, j) => Math.max(0, i - AROUND) + j !== i).filter((other) => other !== undefined);
     const square = around.reduce((sum, other) => sum + other * other, 0) / Math.max(1, around.length);
-    const left = Math.sqrt(Math.max(LEAST_LEFT ** 2 * square, square - NOISE ** 2));
-    return (2 * value * left) / NOISE ** 2;
+    const left = Math.sqrt(Math.max(LEAST_LEFT ** 2 * square, square - noise ** 2));
+    return (2 * value * left) / noise ** 2;
   });
 };
 
