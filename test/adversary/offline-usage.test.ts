@@ -35,7 +35,7 @@ describe('usage on a device', () => {
     await watch(offline, 40);
     await watch(offline, 40);
     const transactions: string[] = [];
-    let lose = 2;
+    let lose = 4;
     client.between = async (request, forward) => {
       if (!pathIs(request, '/v1/usage')) return forward(request);
       const { report } = (await request.clone().json()) as { report: string };
@@ -50,11 +50,11 @@ describe('usage on a device', () => {
     expect(await restarted.usage.flush()).toBe(false);
     expect(await restarted.usage.flush()).toBe(true);
     expect(new Set(transactions).size).toBe(1);
-    expect(transactions).toHaveLength(3);
+    expect(transactions).toHaveLength(5);
     expect(await plays()).toBe(2);
     expect([...client.storage.texts.keys()].filter((key) => key.startsWith('usage/record'))).toEqual([]);
     expect(await restarted.usage.flush()).toBe(true);
-    expect(transactions).toHaveLength(3);
+    expect(transactions).toHaveLength(5);
   });
 
   it('B139: an acknowledgement that is forged, of another device or of other records removes nothing', async () => {

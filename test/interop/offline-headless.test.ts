@@ -1,10 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 /** Subscriptions and offline play on the real platform, without a screen: roots, leaves, downloads, pushes, usage. */
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { createViewer, type ViewerEnd, type ViewerStats } from '#client/viewer.ts';
-import type { Offline } from '#client/offline/offline.ts';
+import { openFolderOfflineStorage } from '#adapters/node/offline-storage.ts';
+import { type Device, openDevice, textDeviceStorage } from '#client/device.ts';
+import { type Offline, openOffline } from '#client/offline/offline.ts';
 import type { Session } from '#client/session-types.ts';
-import { startSession } from '#client/start-session.ts';
+import { registerDevice, startSession } from '#client/start-session.ts';
 import { assetId } from '#core/ids.ts';
 import { micros } from '#core/time.ts';
 import { EPISODE_SECONDS, makeViewer, playerFetch, startSubscriptionStack, type SubscriptionStack, type TestViewer } from './subscription-stack.ts';
@@ -55,6 +60,48 @@ describe('a title on the device', () => {
     }
     expect(viewer.asked).toEqual([]);
     await offline.close();
+  });
+});
+
+describe('a device on disk', () => {
+  test('B134: device, licences and downloads lie in a folder; another process plays them with no connection, a copy of the folder without the key does not', async () => {
+    const folder = await mkdtemp(join(tmpdir(), 'sealcast-device-'));
+    const keyFile = join(folder, 'device.json');
+    const keys = textDeviceStorage({ read: () => readFile(keyFile, 'utf8').catch(() => undefined), write: (text) => writeFile(keyFile, text, { mode: 0o600 }) });
+    const bought = { account: 'disk', plans: [stack.plan()] };
+    let cut = false;
+    const open = async (device: Device) => {
+      const storage = await openFolderOfflineStorage(join(folder, 'offline'));
+      const offline = await openOffline({ servers: [stack.url], baseUrl: stack.url, device, storage, entitlement: () => stack.entitlement(bought), fetch: (request) => (cut ? Promise.reject(new TypeError('cut')) : fetch(request)) });
+      return { offline, storage };
+    };
+    try {
+      const device = await openDevice({ name: 'box', storage: keys });
+      await registerDevice({ servers: [stack.url], device, entitlement: () => stack.entitlement(bought) });
+      const first = await open(device);
+      await first.offline.subscriptions.refresh();
+      expect(await first.offline.downloads.add(assetId('episode-1'))).toEqual({ ok: true });
+      await first.offline.downloads.settled();
+      expect(first.offline.downloads.get(assetId('episode-1'))?.state).toBe('complete');
+      await first.offline.close();
+      await first.storage.close();
+      cut = true;
+      const second = await open(await openDevice({ name: 'box', storage: keys }));
+      const playing = await second.offline.play('episode-1');
+      if (!playing.ok) throw new Error(playing.denial.detail);
+      const screen = createViewer({ session: playing.session, baseUrl: stack.url, fetch: (request) => second.offline.downloads.serve(request) ?? Promise.reject(new TypeError('cut')) });
+      expect(await screen.done).toEqual({ kind: 'finished' });
+      expect(screen.stats()).toMatchObject({ implausible: 0, frames: EPISODE_SECONDS * 25 });
+      await playing.session.stop();
+      await second.offline.close();
+      await second.storage.close();
+      const thief = await open(await openDevice({ name: 'copy' }));
+      expect(await thief.offline.play('episode-1')).toMatchObject({ ok: false, denial: { code: 'license-missing' } });
+      await thief.offline.close();
+      await thief.storage.close();
+    } finally {
+      await rm(folder, { recursive: true, force: true });
+    }
   });
 });
 
