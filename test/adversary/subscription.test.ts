@@ -85,6 +85,30 @@ describe('roots and leaves', () => {
     expect((await world.stores.roots.list({ limit: 9 })).map(({ renewals }) => renewals)).toEqual([1]);
   });
 
+  it('fault 21: a root renewed for 10,000 leaves is one request; no leaf changes, all open, and after its end there is none to be had', async () => {
+    const titles = Array.from({ length: 10_000 }, (_, index) => assetId(`song-${index}`));
+    await Promise.all(
+      titles.map(async (asset, index) => {
+        await world.keyServer.createAsset({ asset, kind: 'title', scheme: 'cenc', mode: 'untimed', schedule: SCHEDULE });
+        await world.stores.catalogue.create({ asset, kind: 'title', name: asset, state: 'ready', createdAt: START, duration: SECOND as Micros, clearKey: 'off' });
+        await world.stores.collections.put({ collection: 'films', asset, published: (START - (index % 3) * 30 * DAY * SECOND) as Micros, scope: 'account', actions: ['play'] });
+      }),
+    );
+    const [first] = await rootsOf(device);
+    const leaves = await leavesOf(first as string, titles);
+    expect(leaves).toHaveLength(10_000);
+    await world.clock.advance(29 * DAY);
+    const renewed = await ask(device, [plan({ end: NOW + 60 * DAY })]);
+    const [second] = renewed.body['roots'] as string[];
+    await world.clock.advance(2 * DAY);
+    expect((await world.post('/v1/leaves', { root: first, titles: [FILM] })).body['code']).toBe('token-expired');
+    expect(await leavesOf(second as string, titles)).toEqual(leaves);
+    const { nodes } = await readRoot(second as string, device);
+    expect(leaves.filter((leaf) => titleKey(nodes, leaf) === undefined)).toEqual([]);
+    await world.clock.advance(30 * DAY);
+    expect((await world.post('/v1/leaves', { root: second, titles: [FILM] })).body['code']).toBe('token-expired');
+  }, 60_000);
+
   it('B123: a plan that was cancelled gets no next root; one that was refunded a root that is over, without keys', async () => {
     const late = await ask(device, [plan({ end: NOW - 1 }), plan({ plan: 'sports', collection: 'sports' })]);
     expect(late.body).toMatchObject({ refused: [{ plan: 'family', code: 'entitlement-expired' }] });

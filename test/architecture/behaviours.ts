@@ -23,6 +23,9 @@ const PARTS: readonly (readonly [string, number, number])[] = [
   ['Dynamic periods', 70, 77],
   ['Stateless renewal servers', 80, 86],
   ['Failures', 90, 105],
+  ['Subscriptions', 110, 128],
+  ['Offline, downloads and metering', 130, 141],
+  ['Secure stop and clocks', 150, 159],
   ['Timed release', 160, 180],
   ['One copy, marked on the way', 190, 198],
   ['Delivery and tracing of marked copies', 199, 204],
@@ -43,9 +46,9 @@ export const FAULTS: readonly (readonly [number, string])[] = [
   [1, 'kill -9 between request and answer'], [2, 'rolling restart of all nodes'], [3, 'the database is away'], [4, 'the concurrency record is away'], [5, 'regions lose each other'],
   [6, 'a server\'s clock steps'], [7, 'a client\'s clock steps or drifts'], [8, 'the same renewal again and again'], [9, 'an older state'], [10, 'a copied profile'], [11, 'a forged stop'],
   [12, 'messages twice and out of order'], [13, 'ten times too many viewers'], [14, '100,000 licences end in one second'], [15, 'all addresses but one dead'], [16, 'renewals suppressed, on each level'],
-  [17, 'reloads at half'], [18, 'a week of decay'], [19, 'parallel starts on one place'], [20, 'master secrets rotate'], [23, 'the disk is full'],
+  [17, 'reloads at half'], [18, 'a week of decay'], [19, 'parallel starts on one place'], [20, 'master secrets rotate'], [21, 'a root is renewed for ten thousand leaves'], [22, 'an app or a server dies before a report is acknowledged'], [23, 'the disk is full'],
 ];
-const FAULT_FILES = /(?:renewal|concurrency|enforcement|server-faults|client-clock|clock-watch)/;
+const FAULT_FILES = /(?:renewal|concurrency|enforcement|server-faults|client-clock|clock-watch|subscription|offline|usage|stop)/;
 
 /** Test files by behaviour (`B001`) or fault (`fault 1`), sorted. */
 export const behaviours = (): ReadonlyMap<string, readonly string[]> => {
