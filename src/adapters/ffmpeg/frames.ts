@@ -72,9 +72,11 @@ export const createFfmpegFrames = (): FrameTool & PictureTool => ({
     return framesOf(run(findTool('ffmpeg'), [...QUIET, ...timeLimit(limit), ...localInput(file), '-map', '0:v:0', '-vf', filters, ...RAW], { signal }), width * height);
   },
   filePictures({ file, width, height, framesPerSecond, from = 0, limit, buffer, signal }) {
-    const filters = `fps=fps=${framesPerSecond}:start_time=0:round=up,scale=${width}:${height}:flags=bicubic,${LUMA}`;
-    const seek = from > 0 ? ['-ss', String(from / 1_000_000)] : [];
-    return framesOf(run(findTool('ffmpeg'), [...QUIET, ...seek, ...timeLimit(limit), ...localInput(file), '-map', '0:v:0', '-vf', filters, ...RAW], { signal }), width * height, buffer);
+    // Transport streams are entered between key frames, and all up to the next one is lost: so enter early and drop what comes before.
+    const lead = Math.min(from, SEEK_LEAD);
+    const filters = `fps=fps=${framesPerSecond}:start_time=${lead / 1_000_000}:round=up,setpts=PTS-STARTPTS,scale=${width}:${height}:flags=bicubic,${LUMA}`;
+    const seek = from > lead ? ['-ss', String((from - lead) / 1_000_000)] : [];
+    return framesOf(run(findTool('ffmpeg'), [...QUIET, ...seek, ...timeLimit(limit === undefined ? undefined : limit + lead), ...localInput(file), '-map', '0:v:0', '-vf', filters, ...RAW], { signal }), width * height, buffer);
   },
   codedPictures({ parts, width, height, buffer, signal }) {
     // Padding starts at the origin: elsewhere ffmpeg rounds its place, which would move the picture by a pixel.
@@ -88,4 +90,6 @@ export const createFfmpegFrames = (): FrameTool & PictureTool => ({
   },
 });
 
+/** Longer than the usual distance of key frames. */
+const SEEK_LEAD = 12_000_000;
 const timeLimit = (limit: number | undefined): readonly string[] => (limit === undefined ? [] : ['-t', String(limit / 1_000_000)]);
