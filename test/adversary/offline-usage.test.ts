@@ -208,6 +208,21 @@ describe('usage on a device', () => {
     }
   });
 
+  it('no playhead that a player may report makes a record that the service refuses', async () => {
+    const offline = await equipped(client);
+    for (const odd of [0.25, -3.7, Number.NaN, Number.POSITIVE_INFINITY, 1e300, -0]) {
+      const playing = await offline.play(FILM);
+      if (!playing.ok) throw new Error(playing.denial.detail);
+      const followed = await offline.follow(playing.session, 'family');
+      followed.playhead(odd as Micros);
+      await world.clock.advance(1);
+      followed.playhead((odd + 0.4) as Micros);
+      await followed.stop();
+    }
+    expect(await offline.usage.flush()).toBe(true);
+    expect(await stored()).toHaveLength(12);
+  });
+
   it('says by how much the clock may be wrong, and that a play was offline', async () => {
     const offline = await equipped(client);
     client.cut = true;

@@ -32,7 +32,9 @@ export const createPlayMeter = (clock: Pick<Clock, 'monotonic'>): PlayMeter => {
   let last: { readonly mediaTime: number; readonly at: Millis } | undefined;
   let paused = false;
   return {
-    playhead(mediaTime) {
+    playhead(reported) {
+      if (!Number.isFinite(reported)) return;
+      const mediaTime = Math.max(0, Math.round(reported)) as Micros;
       const at = clock.monotonic();
       from ??= mediaTime;
       if (last !== undefined) {

@@ -45,6 +45,14 @@ const RECORD = 'usage/record/';
 const OPEN = 'usage/open/';
 const keyOf = (seq: number): string => `${RECORD}${String(seq).padStart(12, '0')}`;
 
+const count = (value: number): Micros => Math.min(Number.MAX_SAFE_INTEGER, Math.max(0, Math.round(Number.isNaN(value) ? 0 : value))) as Micros;
+
+/** The entry as the service takes it: one record that it refuses would hold up every later one for ever. */
+const whole = (entry: UsageEntry): UsageEntry => {
+  const started = count(entry.started);
+  return { ...entry, started, ended: Math.max(started, count(entry.ended)) as Micros, played: count(entry.played), from: count(entry.from), certain: count(entry.certain) };
+};
+
 /** Opens the chain in `records`, closing plays that a crash left open. */
 export const openUsageLog = async (records: OfflineRecords, seal: DeviceSeal): Promise<UsageLog> => {
   let head: ChainHead = EMPTY_CHAIN;
@@ -61,7 +69,7 @@ export const openUsageLog = async (records: OfflineRecords, seal: DeviceSeal): P
   const chain = (texts: readonly UsageEntry[], from: ChainHead): { readonly texts: string[]; readonly head: ChainHead } => {
     let at = from;
     const made = texts.map((entry) => {
-      const text = encodeUsageRecord({ ...entry, seq: at.seq + 1, prev: at.head });
+      const text = encodeUsageRecord({ ...whole(entry), seq: at.seq + 1, prev: at.head });
       at = { seq: at.seq + 1, head: usageRecordHash(hash, text) };
       return text;
     });
@@ -127,7 +135,7 @@ export const openUsageLog = async (records: OfflineRecords, seal: DeviceSeal): P
       inOrder(async () => {
         // Written as a record without a place, so that it is read by the same strict reader.
         const key = `${OPEN}${id}`;
-        await records.write([[key, seal.seal(key, encodeUsageRecord({ ...entry, seq: 1, prev: EMPTY_CHAIN.head }))]]);
+        await records.write([[key, seal.seal(key, encodeUsageRecord({ ...whole(entry), seq: 1, prev: EMPTY_CHAIN.head }))]]);
       }),
     finish: (id, entry) => inOrder(() => append([entry], [id])),
     oldest({ records: most, characters }) {
