@@ -163,7 +163,14 @@ export const playGapless = (options: GaplessOptions): GaplessPlayback => {
     stopping.abort();
     await Promise.allSettled(placed.map(({ session }) => session.stop()));
   };
-  const done = run().finally(finish);
+  const play = async (): Promise<void> => {
+    try {
+      await run();
+    } finally {
+      await finish();
+    }
+  };
+  const done = play();
   done.catch(() => undefined);
 
   return {

@@ -45,7 +45,8 @@ export const browserOfflineStorage = async (database: string = 'sealcast-offline
         const range = IDBKeyRange.bound(prefix, `${prefix}\uffff`);
         const objects = store();
         const [keys, texts] = await Promise.all([settled(objects.getAllKeys(range)), settled(objects.getAll(range))]);
-        return keys.map((key, index) => [String(key), String(texts[index])] as const);
+        // Keys and texts are what `write` put there: strings.
+        return keys.map((key, index) => [key as string, texts[index] as string] as const);
       },
       async write(entries) {
         const transaction = db.transaction(STORE, 'readwrite', { durability: 'strict' });

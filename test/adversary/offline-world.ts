@@ -103,7 +103,7 @@ export const createOfflineWorld = async (changes: Parameters<typeof createWorld>
       }
       return titles;
     },
-    async client({ account = 'account-1', plans, device = undefined, storage = createMemoryOfflineStorage() } = {}) {
+    async client({ account = 'account-1', plans, device, storage = createMemoryOfflineStorage() } = {}) {
       const own = device ?? (await openDevice({ name: 'tablet', storage: memoryDeviceStorage() }));
       const clock = deviceClock(world);
       const forward = (request: Request): Promise<Response> => world.licenses.handler(request);

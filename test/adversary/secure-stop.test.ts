@@ -44,21 +44,19 @@ const isStop = (request: Request): boolean => new URL(request.url).pathname === 
 describe('secure stop', () => {
   it('B150: a stop erases the keys before anything of it is recorded or sent', async () => {
     const offline = await client.open();
-    let keysAtSend: number | undefined;
-    let session: Session | undefined;
     const { write } = client.storage.records;
     const order: string[] = [];
     (client.storage.records as { write: typeof write }).write = async (entries) => {
-      if (entries.some(([key, text]) => key.startsWith('stop/') && text?.includes('"due"') === true)) order.push(session?.state === 'ended' ? 'recorded after keys' : 'recorded before keys');
+      if (entries.some(([key, text]) => key.startsWith('stop/') && text?.includes('"due"') === true)) order.push(session.state === 'ended' ? 'recorded after keys' : 'recorded before keys');
       await write(entries);
     };
-    session = await start(offline, {
+    const session: Session = await start(offline, {
       lose: (request) => {
-        if (isStop(request)) order.push(session?.state === 'ended' ? 'sent after keys' : 'sent before keys');
+        if (isStop(request)) order.push(session.state === 'ended' ? 'sent after keys' : 'sent before keys');
         return undefined;
       },
     });
-    keysAtSend = (await session.keysBetween(0 as Micros, (10 * SECOND) as Micros)).length;
+    const keysAtSend = (await session.keysBetween(0 as Micros, (10 * SECOND) as Micros)).length;
     expect(keysAtSend).toBeGreaterThan(0);
     const stopping = session.stop();
     expect(await session.keysBetween(0 as Micros, (10 * SECOND) as Micros)).toEqual([]);
