@@ -89,13 +89,19 @@ const chapterOf = (at: string, option: AnyOption): string[] => {
   ];
 };
 
+/** Table of the plain values of a section that holds lists beside them; nothing where there are none. */
+const valuesOf = (at: string, section: AnySection): string[] => {
+  const rows = Object.entries(section.options).flatMap(([name, child]) => (child.is === 'value' ? [rowOf(`${at}.${name}`, child)] : []));
+  return rows.length === 0 ? [] : [...HEAD, ...rows, ''];
+};
+
 /** `docs/reference/configuration.md`: sections with values only, lists of sections flattened as `name[]`. */
 export const referenceMarkdown = (): string => {
   const options: [string, AnyOption][] = Object.entries(SCHEMA.options);
   const plain = options.flatMap(([name, option]) => (option.is === 'value' ? [rowOf(name, option)] : []));
   const chapters = options.flatMap(([name, option]) =>
     option.is === 'section' && Object.values(option.options).some((child) => child.is === 'list')
-      ? [`## ${name}`, '', option.doc, '', ...Object.entries(option.options).flatMap(([child, list]) => chapterOf(`${name}.${child}`, list))]
+      ? [`## ${name}`, '', option.doc, '', ...valuesOf(name, option), ...Object.entries(option.options).flatMap(([child, list]) => chapterOf(`${name}.${child}`, list))]
       : chapterOf(name, option),
   );
   return [
