@@ -5,7 +5,7 @@ export { createFfmpegFrames } from './frames.ts';
 export { captureStream, type Capture } from './capture.ts';
 export { probe } from './probe.ts';
 export { createFfmpegTool } from './tool.ts';
-export { startLiveScene, startLoop, startMarkedScene, startRelay } from './live-source.ts';
+export { startLiveScene, startLoop, startMarkedScene, startRelay, startSmallScene } from './live-source.ts';
 export type { LiveSource, LiveSourceOptions } from './live-source.ts';
 export { readFallbackClip } from './fallback-clip.ts';
 export type { FallbackTrack } from './fallback-clip.ts';

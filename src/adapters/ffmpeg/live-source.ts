@@ -16,7 +16,7 @@ import type { Millis } from '#core/time.ts';
 import type { Clock, EventSink, Fetch, Log, VariantMarks } from '#ports';
 import { probe } from './probe.ts';
 import { findTool, INSTALL_COMMAND, localInput, run } from './process.ts';
-import { audioCoding, fontCandidates, inputGraph, liveMuxing, markedSceneGraph, sceneGraph, videoCoding } from './scene.ts';
+import { audioCoding, fontCandidates, inputGraph, liveMuxing, markedSceneGraph, sceneGraph, smallSceneGraph, videoCoding } from './scene.ts';
 import { feedMarks, marksInput } from './variants.ts';
 
 /** Where a live source sends its tracks, and as whom. */
@@ -111,6 +111,10 @@ export const startMarkedScene = (options: LiveSourceOptions & { readonly marks: 
     };
   });
 };
+/** The generated scene at 360p, one ordinary stream of at most `bitsPerSecond` without sound: for events that are marked behind ingest. */
+export const startSmallScene = (options: LiveSourceOptions & { readonly bitsPerSecond: number }): LiveSource =>
+  supervise(options, { input: [], graph: smallSceneGraph(), outputs: [{ label: '[v]', name: 'v360.cmfv', type: 'video/mp4', coding: videoCoding(20, options.bitsPerSecond, 'ultrafast') }] });
+
 /** What ffmpeg takes from its start to the first frame, roughly; media is dated late by what it takes longer. */
 const START_UP = 300_000;
 

@@ -79,6 +79,9 @@ export const markedSceneGraph = (marks: Pick<VariantMarks, 'alphabet' | 'width' 
   ].join(';');
 };
 
+/** The scene at 360p without clock and sound, output `[v]`. */
+export const smallSceneGraph = (): string => `${pitch(2)}[o7]format=yuv420p,setsar=1,realtime=limit=10,${utcVideo}[v]`;
+
 /** The same scene for a clip that is looped: time stamps start at 0, and no clock is drawn that would be wrong later. */
 export const clipGraph = (font: string): string =>
   `${pitch()}[o7]drawtext=fontfile=${font}:fontsize=44:fontcolor=white:box=1:boxcolor=black@0.6:boxborderw=10:x=40:y=40:text='bundled clip %{frame_num}',` +

@@ -2,14 +2,14 @@
 /**
  * A leak, from its first second on air to the last byte its account gets: published, traced, accused, cut off.
  *
- * Design section 5; B203. Everything happens in real time over the real interfaces: the pirate's copy is re-encoded, scaled
+ * Design section 5; B203. Everything happens in real time over the real interfaces: the pirate's copy is coded again
  * and cut; the tracer sees nothing but its public address; operations get the report as from `sealcast trace --accuse`.
  * Invariant: the pirate's account is compared with the verdict only after the accusation was made.
  */
 import type { LeakView } from '#operations/index.ts';
 import type { Session } from '#client/index.ts';
 import { type Chapter, type Step, step, until } from './chapter.ts';
-import { type MarkedEvent, startMarkedEvent } from './leak/marked-event.ts';
+import { type LeakForm, type MarkedEvent, startMarkedEvent } from './leak/marked-event.ts';
 import { operatorCall } from './leak/operator-call.ts';
 import { type Pirate, startPirate } from './leak/pirate.ts';
 import { runTracer, type TracerAnswer } from './leak/tracer-command.ts';
@@ -31,23 +31,25 @@ type Scene = { readonly event: MarkedEvent; readonly token: string; audience: Wa
 const onAir = (stage: Stage, scene: Scene): Promise<Step> =>
   step('on-air', 'a live event is on air, of which every viewer gets a copy of his own', async () => {
     const began = Date.now();
-    const media = async (): Promise<boolean> => ((await stage.platform.roles.packager?.status(scene.event.asset)) ?? []).filter((track) => track.latestSegment !== undefined).length >= 5;
-    const ok = await until(media, 25_000);
+    const media = async (): Promise<boolean> => ((await stage.platform.roles.packager?.status(scene.event.asset)) ?? []).filter((track) => track.latestSegment !== undefined).length >= scene.event.copies;
+    const marked = async (): Promise<boolean> => scene.event.places === undefined || ((await scene.event.places()) ?? 0) > 0;
+    const ok = (await until(media, 25_000)) && (await until(marked, 15_000));
+    const places = await scene.event.places?.();
     for (let number = 1; number <= HONEST; number++) scene.audience.push(await watch(stage, { account: `honest-${number}`, asset: scene.event.asset, device: `television ${number}`, follow: 'segments' }));
-    return { ok, figures: { secondsToAir: (Date.now() - began) / 1000, variants: 5, viewers: HONEST + 1 } };
+    return { ok, figures: { secondsToAir: (Date.now() - began) / 1000, copiesAtOrigin: scene.event.copies, ...(places !== undefined && { placesPerSecond: places }), viewers: HONEST + 1 } };
   });
 
 const leaked = (stage: Stage, scene: Scene): Promise<Step> =>
-  step('leaked', 'one of the viewers publishes it: decrypted, re-encoded, scaled, cut at a random start', async () => {
+  step('leaked', 'one of the viewers publishes it: decrypted, coded again, cut at a random start', async () => {
     const started = await ask(stage, { account: PIRATE, asset: scene.event.asset, device: 'capture box' });
     if (!started.ok) return { ok: false, figures: { refused: started.denial.code } };
-    const { asset, representation, segmentSeconds } = scene.event;
+    const { asset, representation, segmentSeconds, recoding } = scene.event;
     scene.session = started.session;
     const skip = Math.random() * segmentSeconds;
-    scene.pirate = await startPirate({ session: started.session, mediaUrl: `${stage.platform.localUrl}/media/${asset}`, representation, segmentSeconds, skip });
+    scene.pirate = await startPirate({ session: started.session, mediaUrl: `${stage.platform.localUrl}/media/${asset}`, representation, segmentSeconds, skip, recoding: recoding.options });
     scene.startedAt = Date.now();
     const ok = await until(() => (scene.pirate?.published() ?? 0) > 0, 15_000);
-    return { ok, figures: { lines: 240, cutAtSeconds: Number(skip.toFixed(2)) } };
+    return { ok, figures: { codedAgainAt: recoding.words, cutAtSeconds: Number(skip.toFixed(2)) } };
   });
 
 const traced = (stage: Stage, scene: Scene): Promise<Step> =>
@@ -62,7 +64,7 @@ const traced = (stage: Stage, scene: Scene): Promise<Step> =>
       ok: answer.verdict === 'accuse' && answer.account === PIRATE,
       figures: {
         verdict: answer.verdict, viewer: answer.viewer ?? -1, account: answer.account ?? 'nobody', evidenceNats: answer.evidence ?? 0, boundNats: answer.bound ?? 0, falseAccusationAtMost: (answer.falseAccusation ?? 1).toExponential(1),
-        viewersSearched: answer.viewers ?? 0, secondsOfVideoUsed: answer.observed * event.segmentSeconds, secondsOnAir: ((answer.leak?.at ?? Date.now() * 1000) / 1000 - scene.startedAt) / 1000,
+        viewersSearched: answer.viewers ?? 0, secondsOfVideoUsed: answer.observed * event.secondsPerSymbol, secondsOnAir: ((answer.leak?.at ?? Date.now() * 1000) / 1000 - scene.startedAt) / 1000,
         ...(answer.detail !== undefined && { detail: answer.detail }),
       },
     };
@@ -104,16 +106,16 @@ const others = (stage: Stage, scene: Scene): Promise<Step> =>
   });
 
 /** The chapter; its steps build on each other. */
-export const leakChapter: Chapter = {
-  name: 'leak',
-  title: 'Published, traced, cut off: a leak of a live event',
+const leakChapterOf = (form: LeakForm, name: string, title: string): Chapter => ({
+  name,
+  title,
   film: 'none',
   scene: 'none',
   async run(stage) {
     const token = (await stage.platform.operations?.issueToken(`tracer-${Date.now().toString(36)}`, 'operate')) ?? '';
     let event: MarkedEvent;
     try {
-      event = await startMarkedEvent(stage, token);
+      event = await startMarkedEvent(stage, token, form);
     } catch (error) {
       return [await step('on-air', 'a live event is on air, of which every viewer gets a copy of his own', () => Promise.reject(error))];
     }
@@ -133,4 +135,9 @@ export const leakChapter: Chapter = {
       await event.stop();
     }
   },
-};
+});
+
+/** A leak of an event whose source sends variants, between which edges switch. */
+export const leakChapter: Chapter = leakChapterOf('variants', 'leak', 'Published, traced, cut off: a leak of a live event');
+/** The same leak of an event that is marked inside its one encrypted copy. */
+export const leakInBandChapter: Chapter = leakChapterOf('in-band', 'leak-in-band', 'Published, traced, cut off: a leak of one encrypted copy');

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
- * The demo's pirate: a modified client that decrypts what its session opens and publishes it, re-encoded, scaled down and cut.
+ * The demo's pirate: a modified client that decrypts what its session opens and publishes it, coded again and cut.
  *
  * It has what a viewer has, no more: a session, its media token, the keys the session opens. It ignores every denial and asks
  * on. Invariant: what it publishes came through the edge as its own copy.
@@ -50,8 +50,8 @@ const opener = (session: Session, tracks: readonly Track[]): ((bytes: Uint8Array
 };
 
 /** Starts publishing `asset`'s `representation`. `skip`: seconds cut off at the start, so that nothing begins where a segment does. */
-export const startPirate = async (options: { readonly session: Session; readonly mediaUrl: string; readonly representation: string; readonly segmentSeconds: number; readonly skip: number }): Promise<Pirate> => {
-  const { session, mediaUrl, representation, segmentSeconds, skip } = options;
+export const startPirate = async (options: { readonly session: Session; readonly mediaUrl: string; readonly representation: string; readonly segmentSeconds: number; readonly skip: number; /** Options of ffmpeg. */ readonly recoding: readonly string[] }): Promise<Pirate> => {
+  const { session, mediaUrl, representation, segmentSeconds, skip, recoding } = options;
   const denied: Record<string, number> = {};
   let last = 0;
   let published = 0;
@@ -81,8 +81,8 @@ export const startPirate = async (options: { readonly session: Session; readonly
   if (init === undefined) throw new Error('the pirate could not start: it has no header');
   const open = opener(session, parseInit(init).tracks);
   const coder = spawn(findTool('ffmpeg'), [
-    '-nostdin', '-hide_banner', '-loglevel', 'error', '-f', 'mp4', '-i', 'pipe:0', '-ss', skip.toFixed(2), '-an', '-vf', 'scale=426:240:flags=bicubic',
-    '-c:v', 'libx264', '-preset', 'veryfast', '-tune', 'zerolatency', '-g', '50', '-crf', '28', '-flush_packets', '1', '-f', 'mpegts', 'pipe:1',
+    '-nostdin', '-hide_banner', '-loglevel', 'error', '-f', 'mp4', '-i', 'pipe:0', '-ss', skip.toFixed(2), '-an',
+    '-c:v', 'libx264', '-preset', 'veryfast', '-tune', 'zerolatency', '-g', '50', ...recoding, '-flush_packets', '1', '-f', 'mpegts', 'pipe:1',
   ], { stdio: ['pipe', 'pipe', 'ignore'] });
   if (coder.pid !== undefined) setPriority(coder.pid, constants.priority.PRIORITY_BELOW_NORMAL);
   const into = coder.stdin as Writable;

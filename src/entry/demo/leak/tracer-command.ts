@@ -38,7 +38,7 @@ export const runTracer = (options: { readonly address: string; readonly asset: s
       { stdio: ['ignore', 'pipe', 'pipe'], env: { ...process.env, SEALCAST_OPERATOR_TOKEN: token }, signal },
     );
     // The event on air comes first on a small machine.
-    if (child.pid !== undefined) setPriority(child.pid, constants.priority.PRIORITY_LOW);
+    if (child.pid !== undefined) setPriority(child.pid, constants.priority.PRIORITY_BELOW_NORMAL);
     let out = '';
     let err = '';
     child.stdout.setEncoding('utf8').on('data', (text: string) => (out += text));
