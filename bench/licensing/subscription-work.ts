@@ -229,7 +229,8 @@ export const meteringRun = async (folder: string, records: number, say: (line: s
           batch.map(({ device, account, report: { rows } }) => {
             const last = rows.at(-1) as StoredUsage;
             const first = rows[0] as StoredUsage;
-            const before = first.seq === 1 ? undefined : { seq: first.seq - 1, head: (devices.find((each) => each.device === device)?.reports[number - 1]?.rows.at(-1) as StoredUsage).hash };
+            const earlier = devices.find((each) => each.device === device)?.reports[number - 1]?.rows.at(-1)?.hash ?? new Uint8Array(32);
+            const before = first.seq === 1 ? undefined : { seq: first.seq - 1, head: earlier };
             return bare.usage.append({ device: device.id, chain: 1, seq: last.seq, head: last.hash, account, updatedAt: last.receivedAt }, before, rows);
           }),
         );

@@ -37,7 +37,7 @@ export type FromEdge = { readonly kind: 'ready'; readonly port: number } | { rea
 if (process.send !== undefined && process.argv[1]?.endsWith('edge-process.ts') === true) {
   const tell = (message: FromEdge): void => void process.send?.(message);
   const wait = (millis: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, Math.max(0, millis)));
-  process.once('message', async (setup: EdgeSetup) => {
+  const run = async (setup: EdgeSetup): Promise<void> => {
     const time = createPreciseTime();
     const reach: Fetch = async (request) => {
       const exchange = new URL(request.url).pathname === '/v1/time';
@@ -84,5 +84,6 @@ if (process.send !== undefined && process.argv[1]?.endsWith('edge-process.ts') =
     }, 250);
     process.on('disconnect', () => process.exit(0));
     tell({ kind: 'ready', port: server.port });
-  });
+  };
+  process.once('message', (setup: EdgeSetup) => void run(setup));
 }

@@ -30,7 +30,7 @@ if (process.send !== undefined && process.argv[1]?.endsWith('key-process.ts') ==
   let down = false;
   const silent = { debug: () => undefined, info: () => undefined, warn: () => undefined, error: () => undefined };
   const metrics = { count: () => undefined, gauge: () => undefined, observe: () => undefined };
-  process.once('message', async ({ info, root, servers }: KeySetup) => {
+  const run = async ({ info, root, servers }: KeySetup): Promise<void> => {
     process.on('message', (message: ToKeys) => {
       if (message.kind === 'cut') down = message.down;
       else ({ enrolled, urls } = message);
@@ -68,6 +68,7 @@ if (process.send !== undefined && process.argv[1]?.endsWith('key-process.ts') ==
       ports.push(server.port);
     }
     process.send?.({ ports });
-  });
+  };
+  process.once('message', (setup: KeySetup) => void run(setup));
   process.on('disconnect', () => process.exit(0));
 }

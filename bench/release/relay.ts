@@ -4,8 +4,7 @@
  *
  * Delays come per piece and keep the order of a connection, as TCP does: what is lost holds up what follows. Random numbers from a seed.
  */
-import { connect, createServer, type Socket } from 'node:net';
-import type { AddressInfo } from 'node:net';
+import { type AddressInfo, connect, createServer, type Socket } from 'node:net';
 
 /** One access network, as in bench/release/mix.json; milliseconds. */
 export type Path = { readonly oneWayMs: number; readonly jitterMs: number; readonly loss: number };
