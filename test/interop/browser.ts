@@ -30,9 +30,12 @@ export const findChromium = (path: string = process.env['PATH'] ?? ''): string =
   throw new Error(`Chromium is needed for this test and was not found on PATH. Install it with: ${CHROMIUM_INSTALL_COMMAND}`);
 };
 
+/** Without these Chromium looks for servers of its own and tries https first, and each of those waits where there is no network. */
+const QUIET = ['--disable-background-networking', '--disable-component-update', '--disable-sync', '--no-first-run', '--disable-quic'];
+
 /** Chromium as viewers' browsers are, but allowed to play without a click; sandboxing needs rights that containers lack. */
 export const launchChromium = (): Promise<Browser> =>
-  chromium.launch({ executablePath: findChromium(), args: ['--no-sandbox', '--autoplay-policy=no-user-gesture-required', '--disable-dev-shm-usage', '--mute-audio', '--disable-features=LocalNetworkAccessChecks'] });
+  chromium.launch({ executablePath: findChromium(), args: [...QUIET, '--no-sandbox', '--autoplay-policy=no-user-gesture-required', '--disable-dev-shm-usage', '--mute-audio', '--disable-features=LocalNetworkAccessChecks,HttpsUpgrades'] });
 
 const here = dirname(fileURLToPath(import.meta.url));
 const packages = createRequire(import.meta.url);
