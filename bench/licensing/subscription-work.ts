@@ -135,7 +135,7 @@ export const leafBatch = async (path: string, say: (line: string) => void): Prom
     );
   }
   say(`${TITLES} titles made`);
-  const orders = titleIds.map((asset, index): LeafOrder => ({ asset, duration: (2 * HOUR) as Micros, actions: ['play', 'download'], under: [{ collection: COLLECTION, scope: 'account', month: monthAt(now) - (index % 120) }] }));
+  const orders = titleIds.map((asset, index): LeafOrder => ({ asset, duration: (2 * HOUR) as Micros, under: [{ collection: COLLECTION, scope: 'account', month: monthAt(now) - (index % 120), actions: ['play', 'download'] }] }));
   const run = async (round: number): Promise<number> => {
     const account = nodeLadderHash.sha256(encodeUtf8(`account ${round}`));
     const begun = performance.now();

@@ -33,14 +33,18 @@ export const answerRoots = async (keys: LeafKeySource, text: string): Promise<un
 };
 
 const orderOf = (value: unknown): LeafOrder => {
-  const order = membersOf(value, 'order', 'bad-request', ['asset', 'duration', 'actions', 'under']);
+  const order = membersOf(value, 'order', 'bad-request', ['asset', 'duration', 'under']);
   return {
     asset: assetId(order.value('asset')),
     duration: order.integer('duration', 0, Number.MAX_SAFE_INTEGER) as Micros,
-    actions: namesFrom(order.list('actions', LICENSE_ACTIONS.length), LICENSE_ACTIONS, 'order actions'),
     under: order.list('under', MAX_WRAPS).map((item) => {
-      const under = membersOf(item, 'order root', 'bad-request', ['collection', 'scope', 'month']);
-      return { collection: under.text('collection', { most: 64, pattern: COLLECTION }), scope: under.oneOf('scope', ['account', 'shared']), month: under.integer('month', FIRST_MONTH, END_OF_MONTHS - 1) };
+      const under = membersOf(item, 'order root', 'bad-request', ['collection', 'scope', 'month', 'actions']);
+      return {
+        collection: under.text('collection', { most: 64, pattern: COLLECTION }),
+        scope: under.oneOf('scope', ['account', 'shared']),
+        month: under.integer('month', FIRST_MONTH, END_OF_MONTHS - 1),
+        actions: namesFrom(under.list('actions', LICENSE_ACTIONS.length), LICENSE_ACTIONS, 'order actions'),
+      };
     }),
   };
 };

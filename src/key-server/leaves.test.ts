@@ -19,7 +19,8 @@ const schedule = { period: 30_000_000 as Micros, periodsPerGroup: 1 };
 const film = assetId('film');
 const account = sha256(new TextEncoder().encode('someone'));
 const MONTH = 12 * 2026;
-const order = (asset: AssetId = film, under: LeafOrder['under'] = [{ collection: 'films', scope: 'account', month: MONTH }]): LeafOrder => ({ asset, duration: 90_000_000 as Micros, actions: ['play', 'download'], under });
+const BOTH = ['play', 'download'] as const;
+const order = (asset: AssetId = film, under: LeafOrder['under'] = [{ collection: 'films', scope: 'account', month: MONTH, actions: BOTH }]): LeafOrder => ({ asset, duration: 90_000_000 as Micros, under });
 
 let server: KeyServer;
 let remote: LeafKeySource;
@@ -82,14 +83,14 @@ describe('leaves', () => {
   });
 
   it('B118: asked again they are the same bytes; B121: nobody has to exist for the shared ones', async () => {
-    const shared = order(film, [{ collection: 'catalogue', scope: 'shared', month: MONTH }]);
+    const shared = order(film, [{ collection: 'catalogue', scope: 'shared', month: MONTH, actions: BOTH }]);
     const nobody = new Uint8Array(32);
     expect(await server.leaves({ account, orders: [order(), shared] })).toEqual(await remote.leaves({ account, orders: [order(), shared] }));
     expect(await server.leaves({ account: nobody, orders: [shared] })).toEqual(await server.leaves({ account, orders: [shared] }));
   });
 
   it('B122: a leaf under two roots opens with either', async () => {
-    const [text] = await server.leaves({ account, orders: [order(film, [{ collection: 'films', scope: 'account', month: MONTH }, { collection: 'sports', scope: 'shared', month: MONTH + 5 }])] });
+    const [text] = await server.leaves({ account, orders: [order(film, [{ collection: 'films', scope: 'account', month: MONTH, actions: BOTH }, { collection: 'sports', scope: 'shared', month: MONTH + 5, actions: ['play'] }])] });
     const one = await open(server, text as string, { from: MONTH, to: MONTH + 1 });
     expect(one).toHaveLength(32);
     expect(await open(server, text as string, { from: MONTH + 5, to: MONTH + 6 }, 1)).toEqual(one);

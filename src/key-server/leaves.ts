@@ -22,7 +22,8 @@ const KEY_GROUPS: readonly KeyGroup[] = ['video', 'audio'];
 /** Stands for the account in the shared scope, which has none. */
 const NOBODY = new Uint8Array(32);
 
-type Under = LeafOrder['under'][number];
+/** A root key by name. */
+type Under = Pick<LeafOrder['under'][number], 'collection' | 'scope' | 'month'>;
 
 /** Leaves for licence servers, and in-band leaves for packagers. */
 export type LeafKeys = LeafKeySource & {
@@ -58,12 +59,12 @@ export const createLeafKeys = (options: { assets: AssetKeys; rootSecret: (collec
   };
 
   /** What every leaf of a record needs, made at the first one. The asset keys drop a record as soon as it changes, and this with it. */
-  const prepared = new WeakMap<AssetKeyRecord, { readonly titleKey: Uint8Array; readonly duration: Micros; readonly actions: LeafOrder['actions']; readonly text: LeafText; readonly tagged: Uint8Array }>();
+  const prepared = new WeakMap<AssetKeyRecord, { readonly titleKey: Uint8Array; readonly duration: Micros; readonly text: LeafText; readonly tagged: Uint8Array }>();
   const prepare = async (order: LeafOrder, record: AssetKeyRecord): Promise<void> => {
     const keying = keyingOf(record);
-    const claims: LeafClaims = { title: order.asset, gen: keying.gen, scheme: keying.scheme, salt: keying.salt, entryKid: keying.entryKid, schedule: keying.schedule, keyGroups: KEY_GROUPS, duration: order.duration, actions: order.actions };
+    const claims: LeafClaims = { title: order.asset, gen: keying.gen, scheme: keying.scheme, salt: keying.salt, entryKid: keying.entryKid, schedule: keying.schedule, keyGroups: KEY_GROUPS, duration: order.duration };
     const text = leafText(claims);
-    prepared.set(record, { titleKey: await assets.titleKey(record), duration: order.duration, actions: order.actions, text, tagged: taggedBytes(text) });
+    prepared.set(record, { titleKey: await assets.titleKey(record), duration: order.duration, text, tagged: taggedBytes(text) });
   };
 
   /** A leaf opens the whole asset at once: nothing that is released in time, or keyed by somebody else, can have one. */
@@ -71,12 +72,12 @@ export const createLeafKeys = (options: { assets: AssetKeys; rootSecret: (collec
     if (record === undefined || record.mode === 'timed' || record.importedKeys.length > 0) return undefined;
     const known = prepared.get(record);
     // Awaiting what is there already would cost as much as the hashes.
-    if (known === undefined || known.duration !== order.duration || known.actions.length !== order.actions.length || known.actions[0] !== order.actions[0]) await prepare(order, record);
+    if (known === undefined || known.duration !== order.duration) await prepare(order, record);
     const { titleKey, text, tagged } = prepared.get(record) as NonNullable<typeof known>;
     const wraps: LeafWrap[] = [];
     for (const under of order.under) {
       const key = keys.known(under) ?? (await keys.of(under));
-      wraps.push({ collection: under.collection, scope: under.scope, month: under.month, wrap: wrapper.wrap(leafWrapKey(hash, key, order.asset, record.gen), titleKey), tag: leafTag(hash, key, tagged, under) });
+      wraps.push({ collection: under.collection, scope: under.scope, month: under.month, actions: under.actions, wrap: wrapper.wrap(leafWrapKey(hash, key, order.asset, record.gen), titleKey), tag: leafTag(hash, key, tagged, under) });
     }
     return leafFromText(text, wraps);
   };

@@ -8,6 +8,7 @@
 import { SealcastError } from '#core/errors.ts';
 import { type AssetId, assetId, isAssetId } from '#core/ids.ts';
 import { membersOf } from '#core/license/shape.ts';
+import { LICENSE_ACTIONS } from '#core/subscription/leaf.ts';
 import { monthAt } from '#core/subscription/root-keys.ts';
 import type { Micros } from '#core/time.ts';
 import { parseRootClaims, ROOT_TYPE, type RootClaims } from '#core/subscription/root.ts';
@@ -34,12 +35,10 @@ export const ordersOf = async (
     const entry = entries[index];
     const ready = entry !== undefined && ((entry.kind === 'title' && entry.state === 'ready') || (entry.kind === 'event' && entry.state === 'ended'));
     if (!ready || memberships.length === 0) return undefined;
-    const actions = (['play', 'download'] as const).filter((action) => memberships.some((each) => each.actions.includes(action)));
     return {
       asset,
       duration: (entry.archive === undefined ? (entry.duration ?? 0) : entry.archive.to - entry.archive.from) as Micros,
-      actions,
-      under: memberships.slice(0, MAX_WRAPS).map(({ collection, scope, published }) => ({ collection, scope, month: monthAt(published) })),
+      under: memberships.slice(0, MAX_WRAPS).map(({ collection, scope, published, actions }) => ({ collection, scope, month: monthAt(published), actions: LICENSE_ACTIONS.filter((action) => actions.includes(action)) })),
     };
   });
 };

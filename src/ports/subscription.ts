@@ -17,9 +17,8 @@ import type { Micros } from '#core/time.ts';
 export type LeafOrder = {
   readonly asset: AssetId;
   readonly duration: Micros;
-  readonly actions: readonly LicenseAction[];
-  /** 1-8 root keys to wrap the title key under. */
-  readonly under: readonly { readonly collection: string; readonly scope: LeafScope; readonly month: RootMonth }[];
+  /** 1-8 root keys to wrap the title key under, and what each of their collections sells. */
+  readonly under: readonly { readonly collection: string; readonly scope: LeafScope; readonly month: RootMonth; readonly actions: readonly LicenseAction[] }[];
 };
 
 /** Key server → licence server. In process or over HTTP (docs/wire/keys.md). `account`: SHA-256 of the account id. */

@@ -82,6 +82,11 @@ describe('roots and leaves on a device', () => {
     expect(verdict(offline.subscriptions.allows(FILM, 'play'))).toBe('plays');
     expect(verdict(offline.subscriptions.allows(FILM, 'download'))).toBe('forbidden');
     expect(verdict(await offline.downloads.add(FILM))).toBe('forbidden');
+    // What another collection sells widens nothing for those who have not bought it.
+    await world.stores.collections.put({ collection: 'archive', asset: FILM, published: START, scope: 'shared', actions: ['play', 'download'] });
+    const renewed = await offline.subscriptions.fetchLeaves({ titles: [FILM] });
+    expect(renewed.ok).toBe(true);
+    expect(verdict(offline.subscriptions.allows(FILM, 'download'))).toBe('forbidden');
     const other = await createOfflineWorld();
     const streaming = await other.client({ plans: [other.plan({ actions: ['play'] })] });
     const theirs = await equipped(streaming);

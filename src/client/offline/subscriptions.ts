@@ -118,7 +118,8 @@ export const openSubscriptions = async (options: {
   if (notes !== undefined) first = JSON.parse(notes) as Record<string, number>;
 
   const firstOf = (plan: string, title: AssetId): Micros | undefined => first[`${plan}/${title}`] as Micros | undefined;
-  const opensMonth = ({ claims }: Held, leaf: Leaf): boolean => leaf.wraps.some((wrap) => wrap.collection === claims.collection && wrap.scope === claims.scope && wrap.month >= claims.months.from && wrap.month < claims.months.to);
+  /** Wraps of the leaf that the root's keys open. */
+  const wrapsOf = ({ claims }: Held, leaf: Leaf): Leaf['wraps'] => leaf.wraps.filter((wrap) => wrap.collection === claims.collection && wrap.scope === claims.scope && wrap.month >= claims.months.from && wrap.month < claims.months.to);
 
   const CODES = { 'clock-unconfirmed': 'clock-unconfirmed', 'not-yet-valid': 'not-yet-valid', 'license-expired': 'license-expired', 'not-allowed': 'forbidden' } as const;
   /** The best of several refusals: what the viewer can do something about comes first. */
@@ -131,8 +132,9 @@ export const openSubscriptions = async (options: {
     const roots: Held[] = [];
     const reasons = new Set<(typeof WORTH)[number]>();
     for (const root of held.values()) {
-      if (!opensMonth(root, leaf)) continue;
-      const reason = leaf.actions.includes(action) ? rootAllows(root.claims, action, trusted.now(), firstOf(root.claims.plan, title)) : 'not-allowed';
+      const wraps = wrapsOf(root, leaf);
+      if (wraps.length === 0) continue;
+      const reason = wraps.some(({ actions }) => actions.includes(action)) ? rootAllows(root.claims, action, trusted.now(), firstOf(root.claims.plan, title)) : 'not-allowed';
       if (reason === undefined) roots.push(root);
       else reasons.add(CODES[reason]);
     }

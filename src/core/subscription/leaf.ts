@@ -26,6 +26,8 @@ export type LeafWrap = {
   readonly collection: string;
   readonly scope: LeafScope;
   readonly month: RootMonth;
+  /** What this collection sells; a root of another one does not widen it. */
+  readonly actions: readonly LicenseAction[];
   /** AES-256-KW(leafWrapKey, TK), 40 bytes. */
   readonly wrap: Uint8Array;
   /** 16 bytes that bind the open part to the root key. */
@@ -43,14 +45,13 @@ export type LeafClaims = {
   readonly schedule: KeySchedule;
   readonly keyGroups: readonly KeyGroup[];
   readonly duration: Micros;
-  readonly actions: readonly LicenseAction[];
 };
 
 /** A leaf: one valid root for one of its wraps is enough. */
 export type Leaf = LeafClaims & { readonly wraps: readonly LeafWrap[] };
 
 /** Longest text of a leaf. */
-export const MAX_LEAF_LENGTH = 2048;
+export const MAX_LEAF_LENGTH = 3072;
 const MAX_WRAPS = 8;
 const TAG_LENGTH = 16;
 const WRAP_LENGTH = 40;
@@ -66,7 +67,6 @@ const openPart = (claims: LeafClaims): Record<string, unknown> => ({
   periodsPerGroup: claims.schedule.periodsPerGroup,
   keyGroups: claims.keyGroups,
   duration: claims.duration,
-  actions: claims.actions,
 });
 
 /** The open part of a leaf as text, up to its wraps: made once, it serves the tags of all wraps and the leaf. */
@@ -79,8 +79,8 @@ export const leafText = (claims: LeafClaims): LeafText => `${JSON.stringify(open
 export const taggedBytes = (text: LeafText): Uint8Array => encodeUtf8(`${text}]}`);
 
 /** Tag of one wrap, under the root key of its month; `claims` as such or as `taggedBytes`. */
-export const leafTag = (hash: LadderHash, key: Uint8Array, claims: LeafClaims | Uint8Array, wrap: Pick<LeafWrap, 'collection' | 'scope' | 'month'>): Uint8Array =>
-  hash.hmac(key, msg('leaf-claims', claims instanceof Uint8Array ? claims : taggedBytes(leafText(claims)), wrap.collection, wrap.scope, u32(wrap.month))).subarray(0, TAG_LENGTH);
+export const leafTag = (hash: LadderHash, key: Uint8Array, claims: LeafClaims | Uint8Array, wrap: Pick<LeafWrap, 'collection' | 'scope' | 'month' | 'actions'>): Uint8Array =>
+  hash.hmac(key, msg('leaf-claims', claims instanceof Uint8Array ? claims : taggedBytes(leafText(claims)), wrap.collection, wrap.scope, u32(wrap.month), wrap.actions.join(','))).subarray(0, TAG_LENGTH);
 
 /** Whether `key` is the root key that this wrap was made under, and the open part is as it was then. Constant time. */
 export const leafTagMatches = (hash: LadderHash, key: Uint8Array, leaf: Leaf, wrap: LeafWrap): boolean => equalBytes(leafTag(hash, key, leaf, wrap), wrap.tag);
@@ -90,7 +90,7 @@ export const encodeLeaf = (leaf: Leaf): string => leafFromText(leafText(leaf), l
 
 /** The same from its open part. Nothing in a wrap needs escaping: names of collections and base64url are plain. */
 export const leafFromText = (text: LeafText, wraps: readonly LeafWrap[]): string =>
-  `${text}${wraps.map(({ collection, scope, month, wrap, tag }) => `{"collection":"${collection}","scope":"${scope}","month":${month},"wrap":"${encodeBase64url(wrap)}","tag":"${encodeBase64url(tag)}"}`).join(',')}]}`;
+  `${text}${wraps.map(({ collection, scope, month, actions, wrap, tag }) => `{"collection":"${collection}","scope":"${scope}","month":${month},"actions":${JSON.stringify(actions)},"wrap":"${encodeBase64url(wrap)}","tag":"${encodeBase64url(tag)}"}`).join(',')}]}`;
 
 const bad = (rule: string): SealcastError => new SealcastError('bad-request', `leaf: ${rule}`);
 
@@ -102,11 +102,12 @@ export const namesFrom = <T extends string>(list: readonly unknown[], allowed: r
 };
 
 const parseWrap = (value: unknown): LeafWrap => {
-  const wrap = membersOf(value, 'leaf wrap', 'bad-request', ['collection', 'scope', 'month', 'wrap', 'tag']);
+  const wrap = membersOf(value, 'leaf wrap', 'bad-request', ['collection', 'scope', 'month', 'actions', 'wrap', 'tag']);
   return {
     collection: wrap.text('collection', { most: 64, pattern: COLLECTION }),
     scope: wrap.oneOf('scope', ['account', 'shared']),
     month: wrap.integer('month', FIRST_MONTH, END_OF_MONTHS - 1),
+    actions: namesFrom(wrap.list('actions', LICENSE_ACTIONS.length), LICENSE_ACTIONS, 'leaf actions'),
     wrap: wrap.bytes('wrap', WRAP_LENGTH),
     tag: wrap.bytes('tag', TAG_LENGTH),
   };
@@ -115,7 +116,7 @@ const parseWrap = (value: unknown): LeafWrap => {
 /** A leaf from its text; throws `bad-request`. What it says is not to be trusted before a wrap's tag matched. */
 export const parseLeaf = (text: string): Leaf => {
   if (text.length > MAX_LEAF_LENGTH) throw bad(`has at most ${MAX_LEAF_LENGTH} characters; got ${text.length}`);
-  const leaf = membersOf(jsonObject(text, 'leaf', 'bad-request'), 'leaf', 'bad-request', ['v', 'title', 'gen', 'scheme', 'salt', 'entryKid', 'period', 'periodsPerGroup', 'keyGroups', 'duration', 'actions', 'wraps']);
+  const leaf = membersOf(jsonObject(text, 'leaf', 'bad-request'), 'leaf', 'bad-request', ['v', 'title', 'gen', 'scheme', 'salt', 'entryKid', 'period', 'periodsPerGroup', 'keyGroups', 'duration', 'wraps']);
   if (leaf.value('v') !== 1) throw bad('only version 1 is known');
   const wraps = leaf.list('wraps', MAX_WRAPS).map(parseWrap);
   if (wraps.length === 0) throw bad('has at least one wrap');
@@ -128,7 +129,6 @@ export const parseLeaf = (text: string): Leaf => {
     schedule: { period: leaf.integer('period', 1, 2 ** 40) as Micros, periodsPerGroup: leaf.integer('periodsPerGroup', 1, 2 ** 20) },
     keyGroups: namesFrom(leaf.list('keyGroups', 2), ['video', 'audio'], 'leaf keyGroups'),
     duration: leaf.integer('duration', 0, Number.MAX_SAFE_INTEGER) as Micros,
-    actions: namesFrom(leaf.list('actions', 2), LICENSE_ACTIONS, 'leaf actions'),
     wraps,
   };
 };

@@ -26,8 +26,8 @@ const claims: RootClaims = {
 };
 
 const leafOf = (key: Uint8Array): Leaf => {
-  const open = { title: 'film' as AssetId, gen: 1, scheme: 'cbcs' as const, salt: new Uint8Array(16).fill(1), entryKid: new Uint8Array(16).fill(2) as KeyId, schedule: { period: 30_000_000 as Micros, periodsPerGroup: 1 }, keyGroups: ['video', 'audio'] as const, duration: 60_000_000 as Micros, actions: ['play'] as const };
-  const wrap = { collection: 'films', scope: 'account' as const, month: MAY_2026 };
+  const open = { title: 'film' as AssetId, gen: 1, scheme: 'cbcs' as const, salt: new Uint8Array(16).fill(1), entryKid: new Uint8Array(16).fill(2) as KeyId, schedule: { period: 30_000_000 as Micros, periodsPerGroup: 1 }, keyGroups: ['video', 'audio'] as const, duration: 60_000_000 as Micros };
+  const wrap = { collection: 'films', scope: 'account' as const, month: MAY_2026, actions: ['play'] as const };
   return { ...open, wraps: [{ ...wrap, wrap: new Uint8Array(40).fill(3), tag: leafTag(hash, key, open, wrap) }] };
 };
 
@@ -73,7 +73,8 @@ describe('leaf', () => {
     const leaf = leafOf(key);
     const wrap = leaf.wraps[0] as Leaf['wraps'][number];
     expect(leafTagMatches(hash, key, leaf, wrap)).toBe(true);
-    expect(leafTagMatches(hash, key, { ...leaf, actions: ['play', 'download'] }, wrap)).toBe(false);
+    expect(leafTagMatches(hash, key, leaf, { ...wrap, actions: ['play', 'download'] })).toBe(false);
+    expect(leafTagMatches(hash, key, { ...leaf, duration: 1 as Micros }, wrap)).toBe(false);
     expect(leafTagMatches(hash, key, leaf, { ...wrap, month: MAY_2026 + 1 })).toBe(false);
     expect(leafTagMatches(hash, rootKey(hash, secret, MAY_2026), leaf, wrap)).toBe(false);
   });
