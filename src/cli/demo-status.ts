@@ -24,7 +24,8 @@ const welcome = (stage: Stage): void => {
   if (firstToken !== undefined) say(`  operator token ${firstToken}   (shown only this once)`);
   else say('  operator token: printed at the first start; remove the data folder to start anew');
   if (url.startsWith('https:')) for (const address of ownAddresses()) say(`  other machines https://${address.includes(':') ? `[${address}]` : address}:${new URL(url).port}/   (accept the generated certificate; needs --host 0.0.0.0)`);
-  say(`  live event     ${stage.event}: ${SOURCES[stage.source.kind]}`);
+  say(`  live event     ${stage.event}: ${SOURCES[stage.source.kind]}; 360p marked for each viewer`);
+  if (stage.timed !== undefined) say(`  timed event    ${stage.timed}: the same picture, nobody opens it before its instant`);
   say(`  terms          renew every ${stage.terms.interval / 1000} s, a right lasts ${stage.terms.duration / 1000} s, keys open ${stage.terms.group / 1000} s at a time`);
   say('');
 };

@@ -85,6 +85,9 @@ const HEADER = `# Benchmarks
 Written by \`sealcast bench NAME --full\`; every figure with its baseline from the same run. A missed goal says so.
 `;
 
+/** ms that a finished run waits for what it left open. */
+const LINGER = 2000;
+
 /** Replaces one benchmark's section of BENCHMARKS.md and keeps the others. */
 export const writeSection = (existing: string, report: BenchReport): string => {
   const sections = new Map<string, string>();
@@ -121,6 +124,8 @@ const command: CommandDef<any> = defineCommand({
       }
     }
     if (args.json) printJson(reports.length === 1 ? reports[0] : { ok: reports.every((report) => report.ok), benches: reports });
+    // What was measured is over; sockets of clients that were cheating until the end may not be.
+    setTimeout(() => process.exit(), LINGER).unref();
     return reports.every((report) => report.ok) ? EXIT.done : EXIT.negative;
   },
 });

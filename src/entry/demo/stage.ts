@@ -207,6 +207,8 @@ export const openStage = async (options: {
     await giveCredential(platform, event, credential);
     const timed = options.timed === true ? await openEvent(platform, true) : undefined;
     if (timed !== undefined) await giveCredential(platform, timed, credential);
+    // Edges hear of the event's marks before its first segment: until then they serve none of it.
+    await platform.roles.licenseServer?.refresh();
     const wrapIngest = (ingest: Fetch): Fetch => {
       const seen = options.wrapIngest?.(ingest) ?? ingest;
       return timed === undefined ? seen : alsoTo(seen, { from: event, to: timed, credential });
