@@ -45,12 +45,15 @@ export type Report = {
 };
 
 const updates: number[] = [];
-const originalUpdate = MediaKeySession.prototype.update;
-MediaKeySession.prototype.update = async function (this: MediaKeySession, data: BufferSource): Promise<void> {
-  const start = performance.now();
-  await originalUpdate.call(this, data);
-  updates.push(performance.now() - start);
-};
+// Pages in an insecure context have no EME, and are to say so.
+if (typeof MediaKeySession === 'function') {
+  const originalUpdate = MediaKeySession.prototype.update;
+  MediaKeySession.prototype.update = async function (this: MediaKeySession, data: BufferSource): Promise<void> {
+    const start = performance.now();
+    await originalUpdate.call(this, data);
+    updates.push(performance.now() - start);
+  };
+}
 let playedAt = 0;
 let firstFrameAfter: number | undefined;
 
